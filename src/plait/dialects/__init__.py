@@ -1,0 +1,1 @@
+"""What each API means: Documents become Readings.  Pure; one folder an API, one file a kind."""

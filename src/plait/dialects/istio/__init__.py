@@ -1,0 +1,1 @@
+"""The networking and security APIs of Istio."""

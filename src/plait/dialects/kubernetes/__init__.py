@@ -1,0 +1,1 @@
+"""Kubernetes own kinds that describe a mesh: Namespace, ServiceAccount, Service."""

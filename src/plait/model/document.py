@@ -1,0 +1,235 @@
+"""One raw API object, and the cursor through which dialects read it.
+
+A cursor knows where it stands and remembers what was asked for, so that one mechanism finds every field
+that no reader understood.  Errors of type become Findings; reading goes on with a default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from plait.model.finding import Finding, Severity
+from plait.model.names import ObjectRef
+
+E = TypeVar("E", bound=StrEnum)
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_\-/]+\Z")
+_DURATION = re.compile(
+    r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?\Z"
+)
+
+
+def child(path: str, key: str | int) -> str:
+    """The path of a field below `path`: `spec.http[0].match`, `metadata.labels["a.b"]`."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    if not _PLAIN_KEY.match(key):
+        return f'{path}["{key}"]'
+    return f"{path}.{key}" if path else key
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One API object as it was written.
+
+    `value` is made of dicts with string keys, lists, strings, ints, floats, booleans and None.  `digest` is a
+    hash of its meaning: equal for texts that differ only in comments, layout or the order of keys.
+    """
+
+    ref: ObjectRef
+    api_version: str
+    digest: str
+    value: Mapping[str, Any] = field(compare=False, repr=False)
+
+
+@dataclass(slots=True)
+class _Reading:
+    ref: ObjectRef
+    seen: set[str] = field(default_factory=set)
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place inside a document.  Reading a field marks it as understood."""
+
+    value: Any
+    path: str
+    reading: _Reading
+
+    @staticmethod
+    def of(document: Document) -> Cursor:
+        return Cursor(document.value, "", _Reading(document.ref))
+
+    @property
+    def present(self) -> bool:
+        return self.value is not None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(self.reading.findings)
+
+    def at(self, key: str) -> Cursor:
+        """The field `key` of this mapping; absent fields give a cursor whose `present` is false."""
+        path = child(self.path, key)
+        self.reading.seen.add(path)
+        if self.value is not None and not isinstance(self.value, Mapping):
+            self._wrong("an object")
+            return Cursor(None, path, self.reading)
+        inner = self.value.get(key) if self.value is not None else None
+        return Cursor(inner, path, self.reading)
+
+    def each(self) -> Iterator[Cursor]:
+        """The items of this list, none when absent."""
+        if self.value is None:
+            return
+        if not isinstance(self.value, list):
+            self._wrong("a list")
+            return
+        for index, item in enumerate(self.value):
+            path = child(self.path, index)
+            self.reading.seen.add(path)
+            yield Cursor(item, path, self.reading)
+
+    def entries(self) -> Iterator[tuple[str, Cursor]]:
+        """The keys and values of this mapping, none when absent."""
+        if self.value is None:
+            return
+        if not isinstance(self.value, Mapping):
+            self._wrong("an object")
+            return
+        for key in self.value:
+            yield key, self.at(key)
+
+    def text(self, default: str = "") -> str:
+        if self.value is None:
+            return default
+        if not isinstance(self.value, str):
+            self._wrong("a string")
+            return default
+        return self.value
+
+    def integer(self, default: int = 0, *, least: int | None = None, most: int | None = None) -> int:
+        if self.value is None:
+            return default
+        if not isinstance(self.value, int) or isinstance(self.value, bool):
+            self._wrong("a whole number")
+            return default
+        if (least is not None and self.value < least) or (most is not None and self.value > most):
+            self.error("field.range", f"{self.value} is outside {least} to {most}")
+            return default
+        return self.value
+
+    def boolean(self, *, default: bool = False) -> bool:
+        if self.value is None:
+            return default
+        if not isinstance(self.value, bool):
+            self._wrong("true or false")
+            return default
+        return self.value
+
+    def choice(self, kinds: type[E], default: E) -> E:
+        """One of the values of an enumeration."""
+        if self.value is None:
+            return default
+        try:
+            return kinds(self.text())
+        except ValueError:
+            self.error("field.choice", f"{self.value!r} is not one of {', '.join(kinds)}")
+            return default
+
+    def seconds(self, default: float | None = None) -> float | None:
+        """A duration as protobuf's JSON and Go write it: `1.5s`, `250ms`, `1h30m`; in seconds."""
+        if self.value is None:
+            return default
+        text = self.text()
+        found = _DURATION.match(text)
+        if not text or found is None or not any(found.groups()):
+            if isinstance(self.value, str):
+                self.error("field.duration", f"{text!r} is not a duration such as 1.5s or 250ms")
+            return default
+        hours, minutes, seconds, millis = (float(part or 0) for part in found.groups())
+        return hours * 3600 + minutes * 60 + seconds + millis / 1000
+
+    def strings(self) -> tuple[str, ...]:
+        return tuple(item.text() for item in self.each() if item.is_text())
+
+    def string_map(self) -> dict[str, str]:
+        return {key: item.text() for key, item in self.entries() if item.is_text()}
+
+    def is_text(self) -> bool:
+        """Whether a string stands here; a Finding when something else does."""
+        if isinstance(self.value, str):
+            return True
+        self._wrong("a string")
+        return False
+
+    def error(self, code: str, message: str) -> None:
+        self._find(Severity.ERROR, code, message)
+
+    def warn(self, code: str, message: str) -> None:
+        self._find(Severity.WARNING, code, message)
+
+    def ignore(self) -> None:
+        """Mark everything from here down as understood: known, and rightly without effect on a mesh."""
+        self.reading.seen.add(self.path)
+        self._ignore(self.value, self.path)
+
+    def unread(self) -> tuple[str, ...]:
+        """Paths from here down that are present in the document and that no reader asked for."""
+        return tuple(self._unread(self.value, self.path))
+
+    def error_count(self) -> int:
+        """How many errors were found from here down so far."""
+        below = (self.path + ".", self.path + "[")
+        return sum(
+            1
+            for finding in self.reading.findings
+            if finding.severity is Severity.ERROR
+            and (not self.path or finding.field == self.path or finding.field.startswith(below))
+        )
+
+    def _unread(self, value: Any, path: str) -> Iterator[str]:
+        for where, inner in _children(value, path):
+            if where in self.reading.seen:
+                yield from self._unread(inner, where) if self._entered(where) else ()
+            else:
+                yield where
+
+    def _entered(self, where: str) -> bool:
+        below = (where + ".", where + "[")
+        return any(path.startswith(below) for path in self.reading.seen)
+
+    def _ignore(self, value: Any, path: str) -> None:
+        for where, inner in _children(value, path):
+            self.reading.seen.add(where)
+            self._ignore(inner, where)
+
+    def _wrong(self, wanted: str) -> None:
+        found = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
+        kind = found.get(type(self.value), "nothing" if self.value is None else "an object")
+        hint = (
+            "; put it in quotes"
+            if wanted == "a string" and isinstance(self.value, (bool, int, float))
+            else ""
+        )
+        self.error("field.type", f"expected {wanted}, found {kind}{hint}")
+
+    def _find(self, severity: Severity, code: str, message: str) -> None:
+        finding = Finding(severity, code, message, self.reading.ref, self.path)
+        if finding not in self.reading.findings:
+            self.reading.findings.append(finding)
+
+
+def _children(value: Any, path: str) -> list[tuple[str, Any]]:
+    match value:
+        case Mapping():
+            return [(child(path, key), inner) for key, inner in value.items()]
+        case list():
+            return [(child(path, index), inner) for index, inner in enumerate(value)]
+        case _:
+            return []

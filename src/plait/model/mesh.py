@@ -1,0 +1,117 @@
+"""The Mesh that all documents together describe, and the View of it that one proxy gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from plait.model.catalog import Labels, Member, Protocol, Service, SidecarAddresses, Workload
+from plait.model.names import Identity, Origin, ReplicaKey, WorkloadKey
+from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
+from plait.model.routing import DestinationSettings, HostRoutes, RouteRule
+from plait.model.settings import MeshSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mesh:
+    """Everything, merged: conflicts resolved, references checked, in an order that no input order changes."""
+
+    settings: MeshSettings
+    services: Mapping[str, Service]
+    """By fully qualified host."""
+    workloads: Mapping[WorkloadKey, Workload]
+    routes: Mapping[str, HostRoutes]
+    """By fully qualified host."""
+    destinations: Mapping[str, DestinationSettings]
+    """By fully qualified host."""
+    policies: tuple[AuthorizationPolicy, ...]
+    peer_authentications: tuple[PeerAuthentication, ...]
+    members: frozenset[Member]
+    """Of the workloads as documented and of the replicas that run: whom a service's selector can select."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ClusterKey:
+    """What a request may be sent to: a port of a host, and perhaps one subset of it."""
+
+    host: str
+    port: int
+    subset: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A destination as a client sees it; the server must prove one of the identities."""
+
+    key: ClusterKey
+    protocol: Protocol
+    service_namespace: str
+    service_name: str
+    identities: tuple[Identity, ...]
+    origins: tuple[Origin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundRoutes:
+    """The routes for one authority: a host and a port; the same value for every proxy that sees it."""
+
+    host: str
+    port: int
+    rules: tuple[RouteRule, ...]
+    """Backends here always name a port, and only clusters of the same View or none that exist (then 503)."""
+    origins: tuple[Origin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceName:
+    """A service that a port of a workload stands behind, for the labels of metrics and the hosts of requests."""
+
+    host: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundPort:
+    """A declared port of the proxy's own workload: where it comes in, where it goes, who may."""
+
+    number: int
+    protocol: Protocol
+    address: str
+    port: int
+    app_address: str
+    app_port: int
+    mtls: MtlsMode
+    services: tuple[ServiceName, ...]
+    policies: tuple[AuthorizationPolicy, ...]
+    """Those that apply to this workload, sorted by name."""
+    origins: tuple[Origin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All that one proxy is told."""
+
+    node: ReplicaKey
+    settings: MeshSettings
+    labels: Labels
+    service_account: str
+    sidecar: SidecarAddresses
+    authorities: tuple[tuple[str, str, int], ...]
+    """(text of an authority, host, port): which routes a request's authority leads to."""
+    routes: tuple[OutboundRoutes, ...]
+    clusters: tuple[Cluster, ...]
+    inbound: tuple[InboundPort, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One place behind a cluster: the sidecar of a replica, and the labels that metrics show."""
+
+    address: str
+    port: int
+    workload: WorkloadKey
+    app: str
+    version: str
+    identity: str
+    mtls: bool

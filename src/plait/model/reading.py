@@ -1,0 +1,41 @@
+"""What a dialect understood of one document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plait.model.catalog import Service, Workload
+from plait.model.finding import Finding
+from plait.model.policy import AuthorizationPolicy, PeerAuthentication
+from plait.model.routing import DestinationSettings, HostRoutes
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    namespace: str
+    name: str
+
+
+Fact = (
+    Namespace
+    | ServiceAccount
+    | Service
+    | Workload
+    | HostRoutes
+    | DestinationSettings
+    | AuthorizationPolicy
+    | PeerAuthentication
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The facts that one document states, as far as it could be read, and what was found wrong with it."""
+
+    facts: tuple[Fact, ...] = ()
+    findings: tuple[Finding, ...] = ()

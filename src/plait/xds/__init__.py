@@ -1,0 +1,1 @@
+"""The protocol: Resources in, delta ADS streams out.  Knows nothing of meshes."""
