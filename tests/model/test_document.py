@@ -19,6 +19,38 @@ def test_fields_that_nobody_asked_for_are_named_by_path() -> None:
     assert root.unread() == ("spec.b.c[0].e", 'spec["x.y"]')
 
 
+def test_asking_whether_a_field_is_there_is_not_reading_it() -> None:
+    root = cursor({"spec": {"a": 1, "b": None}})
+    spec = root.at("spec")
+    assert (spec.has("a"), spec.has("b"), spec.has("c"), spec.at("a").has("x")) == (True, False, False, False)
+    assert root.unread() == ("spec.b",)
+
+
+def test_what_was_asked_for_is_known_for_guesses() -> None:
+    root = cursor({"spec": {}})
+    root.at("spec").at("ports")
+    root.at("spec").at("command")
+    assert root.asked("spec") == ("command", "ports")
+    assert root.asked("") == ("spec",)
+
+
+def test_errors_are_counted_at_every_field_around_them() -> None:
+    root = cursor({"spec": {"a": [{"b": "x"}, {"b": 1}]}, "other": 1})
+    first, second = root.at("spec").at("a").each()
+    first.at("b").integer()
+    second.at("b").integer()
+    root.at("other").warn("x.y", "only a warning")
+    counts = [part.error_count() for part in (root, root.at("spec"), first, second, root.at("other"))]
+    assert counts == [1, 1, 1, 0, 0]
+
+
+def test_the_same_finding_is_told_and_counted_once() -> None:
+    root = cursor({"spec": {"a": "x"}})
+    for _ in range(3):
+        root.at("spec").at("a").integer()
+    assert (len(root.findings), root.error_count()) == (1, 1)
+
+
 def test_an_ignored_subtree_is_understood_whole() -> None:
     root = cursor({"status": {"conditions": [{"type": "Ready"}]}, "other": 1})
     root.at("status").ignore()

@@ -62,10 +62,11 @@ def struct(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def to_dict(what: Any) -> dict[str, Any]:
-    """A message in the JSON form that Envoy reads, as Python values."""
-    result: dict[str, Any] = json_format.MessageToDict(
-        what, descriptor_pool=pool(), preserving_proto_field_name=True
+    """A message in the JSON form that Envoy reads, as Python values; keys in order (those of maps have none)."""
+    text = json_format.MessageToJson(
+        what, descriptor_pool=pool(), preserving_proto_field_name=True, sort_keys=True, indent=None
     )
+    result: dict[str, Any] = json.loads(text)
     return result
 
 

@@ -17,6 +17,9 @@ from plait.model.names import ObjectRef
 
 E = TypeVar("E", bound=StrEnum)
 
+_SHOWN = 80
+"""How much of a user's value a message repeats."""
+
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_\-/]+\Z")
 _DURATION = re.compile(
     r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?\Z"
@@ -48,9 +51,34 @@ class Document:
 
 @dataclass(slots=True)
 class _Reading:
+    """What readers asked for and found, kept so that every question about it is answered at once."""
+
     ref: ObjectRef
-    seen: set[str] = field(default_factory=set)
-    findings: list[Finding] = field(default_factory=list)
+    asked: dict[str, set[str | int]] = field(default_factory=dict)
+    """Path -> the keys and indexes that were asked for below it."""
+    around: dict[str, str] = field(default_factory=dict)
+    """Path of what was asked for -> the path that it was asked from."""
+    ignored: set[str] = field(default_factory=set)
+    findings: dict[Finding, None] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+    """Path -> how many errors lie at it or below."""
+
+    def ask(self, path: str, key: str | int) -> str:
+        self.asked.setdefault(path, set()).add(key)
+        below = child(path, key)
+        self.around[below] = path
+        return below
+
+    def find(self, finding: Finding) -> None:
+        if finding in self.findings:
+            return
+        self.findings[finding] = None
+        if finding.severity is not Severity.ERROR:
+            return
+        path: str | None = finding.field
+        while path is not None:
+            self.errors[path] = self.errors.get(path, 0) + 1
+            path = self.around.get(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +103,16 @@ class Cursor:
 
     def at(self, key: str) -> Cursor:
         """The field `key` of this mapping; absent fields give a cursor whose `present` is false."""
-        path = child(self.path, key)
-        self.reading.seen.add(path)
+        path = self.reading.ask(self.path, key)
         if self.value is not None and not isinstance(self.value, Mapping):
             self._wrong("an object")
             return Cursor(None, path, self.reading)
         inner = self.value.get(key) if self.value is not None else None
         return Cursor(inner, path, self.reading)
+
+    def has(self, key: str) -> bool:
+        """Whether a field is there; to ask for that alone does not mark it as understood."""
+        return isinstance(self.value, Mapping) and self.value.get(key) is not None
 
     def each(self) -> Iterator[Cursor]:
         """The items of this list, none when absent."""
@@ -91,9 +122,7 @@ class Cursor:
             self._wrong("a list")
             return
         for index, item in enumerate(self.value):
-            path = child(self.path, index)
-            self.reading.seen.add(path)
-            yield Cursor(item, path, self.reading)
+            yield Cursor(item, self.reading.ask(self.path, index), self.reading)
 
     def entries(self) -> Iterator[tuple[str, Cursor]]:
         """The keys and values of this mapping, none when absent."""
@@ -120,7 +149,8 @@ class Cursor:
             self._wrong("a whole number")
             return default
         if (least is not None and self.value < least) or (most is not None and self.value > most):
-            self.error("field.range", f"{self.value} is outside {least} to {most}")
+            bounds = f"outside {least} to {most}" if most is not None else f"less than {least}"
+            self.error("field.range", f"{str(self.value)[:_SHOWN]} is {bounds}")
             return default
         return self.value
 
@@ -134,12 +164,12 @@ class Cursor:
 
     def choice(self, kinds: type[E], default: E) -> E:
         """One of the values of an enumeration."""
-        if self.value is None:
+        if self.value is None or not self.is_text():
             return default
         try:
-            return kinds(self.text())
+            return kinds(self.value)
         except ValueError:
-            self.error("field.choice", f"{self.value!r} is not one of {', '.join(kinds)}")
+            self.error("field.choice", f"{self.value[:_SHOWN]!r} is not one of {', '.join(kinds)}")
             return default
 
     def seconds(self, default: float | None = None) -> float | None:
@@ -150,7 +180,7 @@ class Cursor:
         found = _DURATION.match(text)
         if not text or found is None or not any(found.groups()):
             if isinstance(self.value, str):
-                self.error("field.duration", f"{text!r} is not a duration such as 1.5s or 250ms")
+                self.error("field.duration", f"{text[:_SHOWN]!r} is not a duration such as 1.5s or 250ms")
             return default
         hours, minutes, seconds, millis = (float(part or 0) for part in found.groups())
         return hours * 3600 + minutes * 60 + seconds + millis / 1000
@@ -176,38 +206,31 @@ class Cursor:
 
     def ignore(self) -> None:
         """Mark everything from here down as understood: known, and rightly without effect on a mesh."""
-        self.reading.seen.add(self.path)
-        self._ignore(self.value, self.path)
+        self.reading.ignored.add(self.path)
 
     def unread(self) -> tuple[str, ...]:
         """Paths from here down that are present in the document and that no reader asked for."""
+        self.reading.asked.setdefault(self.path, set())
         return tuple(self._unread(self.value, self.path))
+
+    def asked(self, path: str) -> tuple[str, ...]:
+        """The keys that readers asked for below a path, whether they were there or not; sorted."""
+        return tuple(sorted(key for key in self.reading.asked.get(path, ()) if isinstance(key, str)))
 
     def error_count(self) -> int:
         """How many errors were found from here down so far."""
-        below = (self.path + ".", self.path + "[")
-        return sum(
-            1
-            for finding in self.reading.findings
-            if finding.severity is Severity.ERROR
-            and (not self.path or finding.field == self.path or finding.field.startswith(below))
-        )
+        return self.reading.errors.get(self.path, 0)
 
     def _unread(self, value: Any, path: str) -> Iterator[str]:
-        for where, inner in _children(value, path):
-            if where in self.reading.seen:
-                yield from self._unread(inner, where) if self._entered(where) else ()
+        asked = self.reading.asked.get(path)
+        if asked is None or path in self.reading.ignored:
+            return
+        for key, inner in _children(value):
+            where = child(path, key)
+            if key in asked:
+                yield from self._unread(inner, where)
             else:
                 yield where
-
-    def _entered(self, where: str) -> bool:
-        below = (where + ".", where + "[")
-        return any(path.startswith(below) for path in self.reading.seen)
-
-    def _ignore(self, value: Any, path: str) -> None:
-        for where, inner in _children(value, path):
-            self.reading.seen.add(where)
-            self._ignore(inner, where)
 
     def _wrong(self, wanted: str) -> None:
         found = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
@@ -220,16 +243,14 @@ class Cursor:
         self.error("field.type", f"expected {wanted}, found {kind}{hint}")
 
     def _find(self, severity: Severity, code: str, message: str) -> None:
-        finding = Finding(severity, code, message, self.reading.ref, self.path)
-        if finding not in self.reading.findings:
-            self.reading.findings.append(finding)
+        self.reading.find(Finding(severity, code, message, self.reading.ref, self.path))
 
 
-def _children(value: Any, path: str) -> list[tuple[str, Any]]:
+def _children(value: Any) -> list[tuple[str | int, Any]]:
     match value:
         case Mapping():
-            return [(child(path, key), inner) for key, inner in value.items()]
+            return list(value.items())
         case list():
-            return [(child(path, index), inner) for index, inner in enumerate(value)]
+            return list(enumerate(value))
         case _:
             return []

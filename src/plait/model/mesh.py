@@ -101,6 +101,8 @@ class View:
     """(text of an authority, host, port): which routes a request's authority leads to."""
     routes: tuple[OutboundRoutes, ...]
     clusters: tuple[Cluster, ...]
+    missing: tuple[ClusterKey, ...] = ()
+    """What routes name and nothing defines: meant to be answered 503."""
     inbound: tuple[InboundPort, ...]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 CLUSTER_DOMAIN = "cluster.local"
+
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -99,3 +102,13 @@ def aliases(namespace: str, name: str, client_namespace: str) -> tuple[str, ...]
     """Every host name by which a client in `client_namespace` may call a Service, shortest first."""
     full = (f"{name}.{namespace}", f"{name}.{namespace}.svc", service_host(namespace, name))
     return (name, *full) if client_namespace == namespace else full
+
+
+def is_dns_label(text: str) -> bool:
+    """Whether this is an RFC 1123 label: the form of namespaces, services and subsets, 63 characters at most."""
+    return _LABEL.match(text) is not None
+
+
+def is_dns_subdomain(text: str) -> bool:
+    """Whether this is labels joined by dots, 253 characters at most: the form of most objects' names."""
+    return len(text) <= 253 and all(is_dns_label(label) for label in text.split("."))

@@ -1,1 +1,1 @@
-"""Kubernetes own kinds that describe a mesh: Namespace, ServiceAccount, Service."""
+"""Kubernetes' own kinds that describe a mesh: Namespace, ServiceAccount, Service."""

@@ -1,1 +1,13 @@
-"""A file a filter; each answers: on the listener? on the route? ORDER is the tuple of them all."""
+"""What happens to a request inside a proxy: a file a filter, in the order of ORDER.
+
+Each HttpFilter answers: on which side is it installed, and with what?  What do the inbound routes of a port say
+to it?  Filters that only some routes want are installed disabled and enabled by the routes that want them, so
+that listeners never change.  `stats` is no filter but an access log; it makes the metrics.
+"""
+
+from plait.envoy.filters import rbac, router
+from plait.envoy.filters.kind import HttpFilter
+
+ORDER: tuple[HttpFilter, ...] = (rbac.DENY, rbac.ALLOW, router.ROUTER)
+
+__all__ = ["ORDER", "HttpFilter"]

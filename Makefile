@@ -1,0 +1,43 @@
+# The words of this project; `make help` explains them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test prove check golden descriptors
+
+help: ## What can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@echo
+	@echo "  ARGS=... is handed to pytest: make test ARGS=tests/model; JOBS=4 tests in four processes."
+
+demo: $(VENV)/installed ## The bistro in a mesh, with a guided tour, until Ctrl-C; CHECK=1 walks the tour itself
+	@$(BIN)/python examples/tour/demo.py $(if $(CHECK),--check)
+
+test: $(VENV)/developing ## Every test but the long proofs
+	@$(BIN)/pytest -m "not prove" -n $(JOBS) --dist loadfile $(ARGS)
+
+prove: $(VENV)/developing ## The long proofs; writes their figures to docs/proofs.md
+	@$(BIN)/pytest -m prove -n 0 --junitxml=$(VENV)/proofs.xml $(ARGS); status=$$?; \
+	$(if $(ARGS),:,$(BIN)/python tools/proofs.py $(VENV)/proofs.xml docs/proofs.md) && exit $$status
+
+check: $(VENV)/developing ## Format, lint, types, and who may import whom
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+golden: $(VENV)/developing ## Write the golden files anew; read the difference before you commit it
+	@PLAIT_GOLDEN=write $(BIN)/pytest -m "not prove" tests/golden $(ARGS)
+
+descriptors: $(VENV)/developing ## Read Envoy's message classes anew out of the pinned Envoy
+	@$(BIN)/python tools/envoy_descriptors.py
+
+$(VENV)/installed: pyproject.toml tools/prepare
+	@tools/prepare $(VENV)
+	@touch $@
+
+$(VENV)/developing: pyproject.toml tools/prepare
+	@tools/prepare $(VENV) dev
+	@touch $(VENV)/installed $@

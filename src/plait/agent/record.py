@@ -1,0 +1,161 @@
+"""What is kept of a replica on disk: its record, and where its files are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from plait.agent.acts import Phase
+from plait.agent.shim.spec import ShimSpec
+from plait.codec import Codec, CodecError
+from plait.identity.files import private_directory, read_private, write_private
+from plait.model.catalog import Replica
+from plait.model.names import Identity, ReplicaKey
+
+MESH = "PLAIT_MESH"
+"""Environment variable of every process of a mesh: the absolute path of its state directory."""
+REPLICA = "PLAIT_REPLICA"
+"""And of every process of a replica: its short id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One replica as it was made: enough for another agent to take it up.  `replica.serving` means nothing here."""
+
+    replica: Replica
+    revision: str
+    trust_domain: str
+    restarts: int = 0
+    """Of replicas under this key that were lost, and that this one replaces."""
+    shim: ShimSpec
+
+    @property
+    def key(self) -> ReplicaKey:
+        return self.replica.key
+
+    @property
+    def identity(self) -> str:
+        """Its SPIFFE ID."""
+        return Identity(self.trust_domain, self.key.workload.namespace, self.replica.service_account).uri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShimStatus:
+    """What a shim tells (see `shim.shell`)."""
+
+    phase: Phase
+    message: str
+    restarts: int
+    envoy_restarts: int
+    exit_code: int | None
+    over: bool
+    shim_pid: int | None
+    app_pid: int | None
+    envoy_pid: int | None
+
+
+_ID = re.compile("[0-9a-f]{8}")
+RECORD = Codec[Record](Record, lenient=True)
+STATUS = Codec[ShimStatus](ShimStatus, lenient=True)
+
+
+def replica_id(key: ReplicaKey) -> str:
+    """Eight hex digits for a replica: Unix sockets have to have short paths."""
+    return hashlib.sha256(str(key).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFiles:
+    """Where one replica's files are, below a mesh's state directory."""
+
+    state: Path
+    id: str
+
+    @staticmethod
+    def of(state: Path, key: ReplicaKey) -> ReplicaFiles:
+        return ReplicaFiles(state, replica_id(key))
+
+    @staticmethod
+    def all(state: Path) -> tuple[ReplicaFiles, ...]:
+        """Those of every replica that there is a directory of."""
+        folder = state / "replicas"
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        return tuple(ReplicaFiles(state, name) for name in names if _ID.fullmatch(name))
+
+    @property
+    def directory(self) -> Path:
+        return self.state / "replicas" / self.id
+
+    @property
+    def record(self) -> Path:
+        return self.directory / "replica.json"
+
+    @property
+    def bootstrap(self) -> Path:
+        return self.directory / "bootstrap.json"
+
+    @property
+    def secrets(self) -> Path:
+        return self.directory / "secrets"
+
+    @property
+    def status(self) -> Path:
+        return self.directory / "status.json"
+
+    @property
+    def app_log(self) -> Path:
+        return self.directory / "app.log"
+
+    @property
+    def envoy_log(self) -> Path:
+        return self.directory / "envoy.log"
+
+    @property
+    def shim_log(self) -> Path:
+        """What the shim itself has to complain about; normally nothing."""
+        return self.directory / "shim.log"
+
+    @property
+    def socket(self) -> Path:
+        return self.state / "run" / f"{self.id}.shim"
+
+    @property
+    def admin(self) -> Path:
+        return self.state / "run" / f"{self.id}.admin"
+
+    def write(self, record: Record) -> None:
+        private_directory(self.directory)
+        write_private(self.record, RECORD.encode(record))
+
+    def read(self) -> Record | None:
+        """The record; None when there is none that can be read."""
+        try:
+            return RECORD.decode(read_private(self.record))
+        except (FileNotFoundError, CodecError):
+            return None
+
+    def last_status(self) -> ShimStatus | None:
+        """What the shim wrote down last; None when it never did."""
+        try:
+            return STATUS.decode(self.status.read_bytes())
+        except (FileNotFoundError, CodecError):
+            return None
+
+    def write_bootstrap(self, bootstrap: dict[str, object]) -> None:
+        write_private(self.bootstrap, json.dumps(bootstrap).encode())
+
+    def remove(self) -> None:
+        """Removes everything; what is not ours in there, and so its directory, stays."""
+        for path in (self.socket, self.admin):
+            path.unlink(missing_ok=True)
+        for folder in (self.secrets, self.directory):
+            if folder.is_symlink() or not folder.is_dir():
+                continue
+            for path in folder.iterdir():
+                if path.is_symlink() or not path.is_dir():
+                    path.unlink(missing_ok=True)
+            if not any(folder.iterdir()):
+                folder.rmdir()

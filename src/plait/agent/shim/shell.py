@@ -1,0 +1,348 @@
+"""The shell around a replica's life: signals, children, timers and sockets become events, actions become acts."""
+
+# pathlib would cost the shim memory.
+# ruff: noqa: PTH105, PTH118, PTH123
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from plait.agent import acts
+from plait.agent.life import Life, Terms
+from plait.agent.shim import listening, logs, processes
+from plait.agent.shim.admin import Admin
+from plait.agent.shim.control import Connection, Door
+from plait.agent.shim.exchange import Exchanges
+from plait.agent.shim.probing import Probing
+from plait.agent.shim.spawn import NOT_RUNNABLE, Program, SpawnError, adopt_orphans, spawn
+from plait.agent.shim.spec import ShimSpec, read
+
+LOCK = "shim.lock"
+"""Held by a living shim in its replica's directory, so that there is never a second one."""
+ALREADY_RUNNING = 75
+_LOG_INTERVAL = 5.0
+_STRAY_ROUNDS = 20
+_STRAY_PAUSE = 0.005
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one replica until it is over.  `arguments`: the path of its replica.json."""
+    (path,) = arguments
+    umask = os.umask(0o077)
+    spec = read(path)
+    lock = os.open(os.path.join(spec.directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return ALREADY_RUNNING
+    adopt_orphans()
+    Shim(spec, umask=umask).run()
+    return 0
+
+
+class Shim:
+    """One replica's shell.  Everything happens in `run`, one thing after the other."""
+
+    def __init__(self, spec: ShimSpec, *, umask: int) -> None:
+        self._spec = spec
+        self._umask = umask
+        self._selector = selectors.DefaultSelector()
+        self._exchanges = Exchanges(self._selector)
+        self._events: collections.deque[acts.Event] = collections.deque([acts.Tick()])
+        self._left = False
+        self._status: dict[str, Any] = {}
+        self._written: dict[str, Any] = {}
+        self._envoy: int | None = None
+        self._app: int | None = None
+        self._commands: dict[int, Connection] = {}
+        self._app_log = os.path.join(spec.directory, "app.log")
+        self._envoy_log = os.path.join(spec.directory, "envoy.log")
+        self._log_from = {self._app_log: 0, self._envoy_log: 0}
+        self._logs_at = 0.0
+        probe, app = spec.app.probe, spec.app
+        tell = self._events.append
+        self._admin = Admin(spec.envoy, self._exchanges, tell)
+        self._probing = probe and Probing(
+            app, probe, self._exchanges, tell, command=self._as_app(probe.command)
+        )
+        interval = probe.interval if probe else 1.0
+        self._life = Life(
+            Terms(restart=app.restart, grace=app.grace, probed=probe is not None, interval=interval)
+        )
+        self._bell = self._hang_bell()
+        self._door = Door(self._selector, spec.socket, self)
+
+    def run(self) -> None:
+        """Returns when the replica is over."""
+        self._settle()
+        while not self._left:
+            for key, mask in self._selector.select(self._patience()):
+                key.data(mask)
+            self._expire()
+            self._events.append(acts.Tick())
+            self._settle()
+        self._door.close()
+
+    # What control.Service asks for
+
+    def stop(self, drain_seconds: float) -> None:
+        self._events.append(acts.StopAsked(drain_seconds))
+
+    def kill(self) -> None:
+        self._events.append(acts.KillAsked())
+
+    def execute(self, argv: tuple[str, ...], files: list[int], connection: Connection) -> None:
+        try:
+            pid = spawn(self._as_app(argv), files)
+        except SpawnError as error:
+            connection.answer({"exit": error.code, "error": str(error)})
+        else:
+            self._commands[pid] = connection
+
+    def abandoned(self, connection: Connection) -> None:
+        for pid, whose in self._commands.items():
+            if whose is connection:
+                _signal_group(pid, kill=True)
+
+    # The loop
+
+    def _hang_bell(self) -> tuple[socket.socket, socket.socket]:
+        """Signals become bytes on a socket, which the selector sees."""
+        heard, rung = socket.socketpair()
+        heard.setblocking(False)
+        rung.setblocking(False)
+        signal.set_wakeup_fd(rung.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self._selector.register(heard, selectors.EVENT_READ, self._ring)
+        return heard, rung
+
+    def _ring(self, _: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if signal.SIGTERM in self._bell[0].recv(1 << 12):
+                self.stop(self._spec.app.grace)
+        self._reap()
+
+    def _patience(self) -> float:
+        """How long nothing has to be done unless something happens, in seconds."""
+        times = (
+            self._logs_at,
+            self._life.next_at,
+            self._exchanges.next_at,
+            self._probing.next_at if self._probing else None,
+        )
+        return max(0.0, min(moment for moment in times if moment is not None) - time.monotonic())
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        self._exchanges.expire(now)
+        if self._probing:
+            self._probing.expire(now)
+        if self._logs_at <= now:
+            self._logs_at = now + _LOG_INTERVAL
+            for path in self._log_from:
+                logs.bound(path)
+
+    def _settle(self) -> None:
+        """Hands every event to the life, does what it orders, and tells what came of it."""
+        while self._events:
+            event = self._events.popleft()
+            for action in self._life.receive(event, time.monotonic()):
+                self._act(action)
+        self._tell()
+
+    def _act(self, action: acts.Action) -> None:  # noqa: C901 - an arm an action
+        match action:
+            case acts.StartEnvoy():
+                self._start_envoy()
+            case acts.CheckEnvoy():
+                self._admin.check()
+            case acts.StartApp():
+                self._start_app()
+            case acts.Probe(inspect=inspect):
+                self._probe(inspect=inspect)
+            case acts.DrainEnvoy():
+                self._admin.drain()
+            case acts.CheckIdle():
+                self._admin.idle()
+            case acts.SignalApp(kill=kill):
+                _signal_group(self._app, kill=kill)
+            case acts.SignalEnvoy(kill=kill):
+                _signal_group(self._envoy, kill=kill)
+            case acts.KillStrays():
+                self._kill_strays()
+            case acts.KillAll():
+                self._kill_all()
+            case acts.Leave():
+                self._left = True
+
+    # Children
+
+    def _start_envoy(self) -> None:
+        envoy = self._spec.envoy
+        program = Program(command=envoy.command, env=envoy.env, directory=self._spec.directory)
+        try:
+            self._envoy = self._spawn(program, self._envoy_log)
+        except SpawnError as error:
+            self._events.append(acts.EnvoyExited(error.code, f"was not started: {error}"))
+
+    def _start_app(self) -> None:
+        try:
+            self._app = self._spawn(self._as_app(self._spec.app.command), self._app_log)
+        except SpawnError as error:
+            self._events.append(acts.AppUnstartable(str(error)))
+
+    def _spawn(self, program: Program, log: str) -> int:
+        nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            file = logs.open_log(log)
+        except OSError as error:
+            os.close(nowhere)
+            raise SpawnError(f"cannot write {log}: {error.strerror}", NOT_RUNNABLE) from error
+        try:
+            self._log_from[log] = os.fstat(file).st_size
+            return spawn(program, (nowhere, file, file))
+        finally:
+            os.close(file)
+            os.close(nowhere)
+
+    def _as_app(self, command: tuple[str, ...]) -> Program:
+        """A command in the application's place: its user, its directory, its environment."""
+        app = self._spec.app
+        return Program(
+            command=command, env=app.env, directory=app.directory, user=app.user, umask=self._umask
+        )
+
+    def _probe(self, *, inspect: bool) -> None:
+        if self._probing and self._app is not None:
+            self._probing.begin(self._app, inspect=inspect)
+
+    def _reap(self) -> bool:
+        """Takes note of every child that has exited, adopted ones among them; whether any is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            self._exited(pid, status)
+
+    def _exited(self, pid: int, status: int) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        code = 128 - code if code < 0 else code
+        if pid == self._envoy:
+            self._envoy = None
+            self._admin.cancel()
+            self._events.append(
+                acts.EnvoyExited(code, _ending(code, logs.last_line(self._tail(self._envoy_log))))
+            )
+        elif pid == self._app:
+            self._app = None
+            if self._probing:
+                self._probing.cancel()
+            self._events.append(acts.AppExited(code, self._app_ending(code)))
+        elif pid in self._commands:
+            self._commands.pop(pid).answer({"exit": code})
+        elif self._probing:
+            self._probing.reaped(pid, code)
+
+    def _tail(self, log: str) -> str:
+        return logs.tail(log, self._log_from[log])
+
+    def _app_ending(self, code: int) -> str:
+        """How the application ended, with its last words, and what to do about the most usual of them."""
+        said = self._tail(self._app_log)
+        ending = _ending(code, logs.last_line(said) if code else "")
+        app = self._spec.app
+        if code and app.exactly and app.ports and "address already in use" in said.lower():
+            ending += f" ({listening.must_listen(app.ports, app.ports[0])}, not on all addresses)"
+        return ending
+
+    def _kill_strays(self) -> None:
+        """Ends what the application left behind, so that its next start finds its ports free."""
+        for _ in range(_STRAY_ROUNDS):
+            known = {self._envoy, self._app, self._probing and self._probing.command, *self._commands}
+            strays = [pid for pid in processes.children(os.getpid()) if pid not in known]
+            if not strays:
+                return
+            for pid in strays:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(_STRAY_PAUSE)  # what is killed is gone in less, and its own children are ours next
+            self._reap()
+
+    def _kill_all(self) -> None:
+        """Ends every child; the children of those are ours, and ended, the next time around."""
+        for pid in (self._envoy, self._app):
+            _signal_group(pid, kill=True)
+        for pid in processes.children(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not self._reap():
+            self._events.append(acts.NoneLeft())
+
+    # What is told
+
+    def _tell(self) -> None:
+        status = self._life.status()
+        told = {
+            "phase": status.phase,
+            "message": status.message,
+            "restarts": status.restarts,
+            "envoy_restarts": status.envoy_restarts,
+            "exit_code": status.exit_code,
+            "over": status.over,
+            "shim_pid": os.getpid(),
+            "app_pid": self._app,
+            "envoy_pid": self._envoy,
+        }
+        if told != self._status:
+            self._status = told
+            self._door.tell(told)
+        if told != self._written and _write(os.path.join(self._spec.directory, "status.json"), told):
+            self._written = told
+
+
+def _write(path: str, status: dict[str, Any]) -> bool:
+    """Replaces the status on disk; False when it can't be done now: a full disk must not end the replica."""
+    try:
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            json.dump(status, file)
+            file.flush()
+            if status["phase"] == acts.Phase.ENDED:  # the one thing that must not be forgotten
+                os.fsync(file.fileno())
+        os.replace(path + ".new", path)
+    except OSError:
+        return False
+    return True
+
+
+def _ending(code: int, words: str) -> str:
+    if code > 128:
+        try:
+            how = f"was ended by signal {code - 128} ({signal.Signals(code - 128).name})"
+        except ValueError:
+            how = f"exited with code {code}"
+    else:
+        how = f"exited with code {code}"
+    return f"{how}: {words}" if words else how
+
+
+def _signal_group(pid: int | None, *, kill: bool) -> None:
+    """Signals a child and its process group, which each child of ours leads."""
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL if kill else signal.SIGTERM)

@@ -1,0 +1,204 @@
+"""The API's client: all that commands and the dashboard know of a running mesh comes through it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiohttp
+
+from plait.api.events import Event
+from plait.api.views import (
+    ExecEnd,
+    ExecStart,
+    Failure,
+    Findings,
+    FindingView,
+    LogLine,
+    Proxies,
+    ProxyStatus,
+    Status,
+    TokenRequest,
+    TokenView,
+)
+from plait.codec import Codec, CodecError
+
+T = TypeVar("T")
+
+_STATUS: Codec[Status] = Codec(Status, lenient=True)
+_PROXIES: Codec[Proxies] = Codec(Proxies, lenient=True)
+_FINDINGS: Codec[Findings] = Codec(Findings, lenient=True)
+_EVENT: Codec[Event] = Codec(Event, lenient=True)
+_TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
+_TOKEN: Codec[TokenView] = Codec(TokenView, lenient=True)
+_EXEC_START: Codec[ExecStart] = Codec(ExecStart)
+_EXEC_END: Codec[ExecEnd] = Codec(ExecEnd, lenient=True)
+_LOG_LINE: Codec[LogLine] = Codec(LogLine, lenient=True)
+_FAILURE: Codec[Failure] = Codec(Failure, lenient=True)
+
+_ANSWER_WITHIN = aiohttp.ClientTimeout(total=30)
+_STREAM = aiohttp.ClientTimeout(total=None, sock_connect=10)
+_BUFFER = 1 << 20
+
+
+class NoMesh(Exception):  # noqa: N818 - what it says of the state directory
+    """No control plane answers; the message says where it was looked for."""
+
+
+class ApiError(Exception):
+    """The control plane refuses; `code` is one of docs/cli-output.md."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Client:
+    """A connection to the control plane behind a socket; to be used in `async with`.
+
+    Every method raises NoMesh when none answers (or goes away meanwhile) and ApiError when it refuses.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            "http://plait",
+            connector=aiohttp.UnixConnector(str(self._socket)),
+            timeout=_ANSWER_WITHIN,
+            read_bufsize=_BUFFER,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def status(self) -> Status:
+        """The mesh as a whole, and every replica."""
+        return await self._ask(_STATUS, "GET", "/v1/status")
+
+    async def proxies(self) -> tuple[ProxyStatus, ...]:
+        """Every proxy, and how its configuration stands."""
+        return (await self._ask(_PROXIES, "GET", "/v1/proxies")).proxies
+
+    async def findings(self) -> tuple[FindingView, ...]:
+        """Everything that is wrong with what was written."""
+        return (await self._ask(_FINDINGS, "GET", "/v1/findings")).findings
+
+    async def create_token(self, agent: str, lifetime: float = 600.0) -> TokenView:
+        """A join token for an agent; `lifetime` in seconds."""
+        body = _TOKEN_REQUEST.encode(TokenRequest(agent=agent, lifetime=lifetime))
+        return await self._ask(_TOKEN, "POST", "/v1/tokens", data=body)
+
+    async def shutdown(self) -> None:
+        """Have every workload drained and stopped; answers at once."""
+        with self._reached():
+            async with self._session.post("/v1/shutdown") as response:
+                await _check(response)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Everything as it is, then a ConfigChanged, then whatever happens; ends with the control plane."""
+        with self._reached():
+            async with self._session.get("/v1/events", timeout=_STREAM) as response:
+                await _check(response)
+                async for line in response.content:
+                    if line.startswith(b"data: "):
+                        yield _EVENT.decode(line.removeprefix(b"data: "))
+
+    async def logs(
+        self, target: str, *, envoy: bool = False, tail: int | None = None, follow: bool = False
+    ) -> AsyncIterator[LogLine]:
+        """The lines of a replica's log (NAMESPACE/WORKLOAD/NUMBER), or of all of a workload (NAMESPACE/WORKLOAD)."""
+        query = {"target": target, "envoy": json.dumps(envoy), "follow": json.dumps(follow)}
+        if tail is not None:
+            query["tail"] = str(tail)
+        with self._reached():
+            async with self._session.get("/v1/logs", params=query, timeout=_STREAM) as response:
+                await _check(response)
+                async for line in response.content:
+                    yield _LOG_LINE.decode(line)
+
+    @asynccontextmanager
+    async def exec(self, target: str, command: Sequence[str]) -> AsyncIterator[RemoteCommand]:
+        """Run a command in the place of a replica, until it has ended or the context is left (which ends it)."""
+        with self._reached():
+            async with self._session.ws_connect("/v1/exec", max_msg_size=_BUFFER, timeout=_CLOSE) as socket:
+                await socket.send_str(
+                    _EXEC_START.encode(ExecStart(target=target, command=tuple(command))).decode()
+                )
+                yield RemoteCommand(socket)
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        assert self._http is not None, "a Client is used in `async with`"
+        return self._http
+
+    async def _ask(self, codec: Codec[T], method: str, path: str, **arguments: Any) -> T:
+        with self._reached():
+            async with self._session.request(method, path, **arguments) as response:
+                await _check(response)
+                return codec.decode(await response.read())
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say in one way what it means when nobody answers."""
+        directory = self._socket.parent.parent
+        try:
+            yield
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, PermissionError):
+                raise NoMesh(f"the mesh of {directory} belongs to another user") from error
+            raise NoMesh(
+                f"no mesh runs from {directory} (no control plane answers); start one with: plait up PATH"
+            ) from error
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            raise NoMesh(f"the control plane of {directory} has gone away or does not answer") from error
+        except CodecError as error:
+            raise ApiError(
+                502, "bad_answer", f"the control plane of {directory} answers in another form: {error}"
+            ) from error
+
+
+_CLOSE = aiohttp.ClientWSTimeout(ws_close=0.5)
+
+
+class RemoteCommand:
+    """A command that runs in the mesh; `code` and `error` hold once `output` has ended."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self.code = 255
+        self.error = "the connection was lost"
+
+    async def write(self, data: bytes) -> None:
+        """Give it something to read; b"" is the end of its input."""
+        await self._socket.send_bytes(data)
+
+    async def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        """What it writes (1: stdout, 2: stderr) until it is over; ApiError when it could not be started."""
+        async for message in self._socket:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                yield message.data[0], message.data[1:]
+            elif message.type is aiohttp.WSMsgType.TEXT:
+                self._ended(message.data.encode())
+                return
+
+    def _ended(self, data: bytes) -> None:
+        if "error" in (said := json.loads(data)) and isinstance(said["error"], dict):
+            problem = _FAILURE.decode(data).error
+            raise ApiError(400, problem.code, problem.message)
+        end = _EXEC_END.decode(data)
+        self.code, self.error = end.exit_code, end.error
+
+
+async def _check(response: aiohttp.ClientResponse) -> None:
+    """ApiError for an answer that is one."""
+    if response.status >= 400:
+        problem = _FAILURE.decode(await response.read()).error
+        raise ApiError(response.status, problem.code, problem.message)

@@ -1,0 +1,57 @@
+"""What the API asks of the control plane that it speaks for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from plait.api.events import Subscription
+from plait.api.views import FindingView, MeshStatus, ProxyStatus, TokenView, WorkloadStatus
+from plait.model.names import ReplicaKey
+
+
+class Unavailable(Exception):  # noqa: N818 - what it says of the thing asked for
+    """It can't be done at the moment (the agent is away); the message says why."""
+
+
+class Session(Protocol):
+    """A command or a log being read; `code` and `error` hold once `output` has ended."""
+
+    code: int
+    error: str
+
+    async def write(self, data: bytes) -> None:
+        """Give the command something to read; b"" is the end of its input."""
+
+    def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        """What it writes (1: stdout, 2: stderr) until it is over."""
+
+    async def close(self) -> None:
+        """Want no more of it; what still runs is ended."""
+
+
+class Plane(Protocol):
+    """The control plane.  What it answers is how things are now."""
+
+    def mesh(self) -> MeshStatus: ...
+
+    def workloads(self) -> tuple[WorkloadStatus, ...]: ...
+
+    def proxies(self) -> tuple[ProxyStatus, ...]: ...
+
+    def findings(self) -> tuple[FindingView, ...]: ...
+
+    def events(self) -> Subscription:
+        """What happens from now on; the caller closes it."""
+
+    def create_token(self, agent: str, lifetime: float) -> TokenView:
+        """A join token; ValueError when there can be none for such an agent or so long."""
+
+    def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> Session:
+        """Run a command in the place of a replica; Unavailable.  The caller closes the session."""
+
+    def logs(self, replica: ReplicaKey, *, envoy: bool, tail: int, follow: bool) -> Session:
+        """Read a replica's log: its last `tail` lines (-1: all of it), then what follows; Unavailable."""
+
+    def shutdown(self) -> None:
+        """Have every workload drained and stopped; returns at once."""

@@ -1,0 +1,345 @@
+"""The API itself: HTTP on a Unix socket that only the mesh's own user can open.
+
+Every answer is JSON with lists under a named key; every error is {"error": {"code", "message"}} with the
+status that fits.  What it says is the Plane's to know; here it is only asked and written down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from plait.api.events import ConfigChanged, Event, FindingAppeared, ReplicaChanged
+from plait.api.plane import Plane, Session, Unavailable
+from plait.api.targets import NotFound, NotReady, Target, replicas, running_replica
+from plait.api.views import (
+    ExecEnd,
+    ExecStart,
+    Failure,
+    Findings,
+    LogLine,
+    Problem,
+    Proxies,
+    Status,
+    TokenRequest,
+    TokenView,
+)
+from plait.codec import Codec, CodecError
+from plait.model.names import ReplicaKey
+
+_log = logging.getLogger(__name__)
+
+STATUS: Codec[Status] = Codec(Status)
+PROXIES: Codec[Proxies] = Codec(Proxies)
+FINDINGS: Codec[Findings] = Codec(Findings)
+EVENT: Codec[Event] = Codec(Event)
+TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
+TOKEN: Codec[TokenView] = Codec(TokenView)
+EXEC_START: Codec[ExecStart] = Codec(ExecStart)
+EXEC_END: Codec[ExecEnd] = Codec(ExecEnd)
+LOG_LINE: Codec[LogLine] = Codec(LogLine)
+FAILURE: Codec[Failure] = Codec(Failure)
+
+_LONGEST_LINE = 16_384
+_LARGEST_BODY = 65_536
+
+
+def application(plane: Plane) -> web.Application:
+    """The API as an aiohttp application."""
+    routes = _Routes(plane)
+    app = web.Application(middlewares=[_errors], client_max_size=_LARGEST_BODY)
+    app.add_routes(
+        [
+            web.get("/v1/status", routes.status),
+            web.get("/v1/proxies", routes.proxies),
+            web.get("/v1/findings", routes.findings),
+            web.get("/v1/events", routes.events),
+            web.get("/v1/logs", routes.logs),
+            web.get("/v1/exec", routes.exec),
+            web.post("/v1/tokens", routes.tokens),
+            web.post("/v1/shutdown", routes.shutdown),
+        ]
+    )
+    return app
+
+
+@asynccontextmanager
+async def serving(plane: Plane, path: Path) -> AsyncIterator[None]:
+    """Serve the API on a Unix socket of 0600 in place of one left over; OSError when it can't be had."""
+    listener, inode = _bind(path)
+    # A client that goes away cancels what was done for it: a log that is followed, a command.
+    runner = web.AppRunner(
+        application(plane), access_log=None, handler_cancellation=True, shutdown_timeout=0.2
+    )
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        yield
+    finally:
+        await runner.cleanup()
+        listener.close()
+        _unlink(path, inode)
+
+
+def _bind(path: Path) -> tuple[socket.socket, int]:
+    """A socket that nobody can connect to before only its user can; and its inode."""
+    if path.is_socket():
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        return listener, path.stat().st_ino
+    except BaseException:
+        listener.close()
+        raise
+
+
+def _unlink(path: Path, inode: int) -> None:
+    """Remove our socket, and not one that somebody else has put in its place."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_ino == inode:
+            path.unlink()
+
+
+class _Routes:
+    """What each path answers."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+
+    async def status(self, _request: web.Request) -> web.Response:
+        return _answer(STATUS, Status(mesh=self._plane.mesh(), workloads=self._plane.workloads()))
+
+    async def proxies(self, _request: web.Request) -> web.Response:
+        return _answer(PROXIES, Proxies(proxies=self._plane.proxies()))
+
+    async def findings(self, _request: web.Request) -> web.Response:
+        return _answer(FINDINGS, Findings(findings=self._plane.findings()))
+
+    async def tokens(self, request: web.Request) -> web.Response:
+        asked = TOKEN_REQUEST.decode(await request.read())
+        return _answer(TOKEN, self._plane.create_token(asked.agent, asked.lifetime), status=201)
+
+    async def shutdown(self, _request: web.Request) -> web.Response:
+        self._plane.shutdown()
+        return web.json_response({}, status=202)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """First everything as it is, ending with a ConfigChanged, then whatever happens."""
+        subscription = self._plane.events()
+        try:
+            async with _streaming(request, "text/event-stream") as response:
+                now: list[Event] = [ReplicaChanged(workload) for workload in self._plane.workloads()]
+                now += [FindingAppeared(finding) for finding in self._plane.findings()]
+                now.append(ConfigChanged(self._plane.mesh().generation))
+                await response.write(b"".join(map(_server_sent, now)))
+                async for event in subscription:
+                    await response.write(_server_sent(event))
+        finally:
+            subscription.close()
+        return response
+
+    async def logs(self, request: web.Request) -> web.StreamResponse:
+        """The lines of one replica, or of each of a workload: one after the other, or as they come when followed."""
+        target = Target.parse(request.query.get("target", ""))
+        envoy, follow = _flag(request, "envoy"), _flag(request, "follow")
+        tail = _number(request, "tail", default=-1)
+        found = replicas(target, self._plane.workloads())
+
+        def log(replica: ReplicaKey) -> Session:
+            return self._plane.logs(replica, envoy=envoy, tail=tail, follow=follow)
+
+        opened = {found[0]: log(found[0])}  # before the answer begins, so that it can still be an error
+        copies: list[asyncio.Task[None]] = []
+        try:
+            async with _streaming(request, "application/x-ndjson") as response:
+                for replica in found:
+                    copy = _copy_log(replica, lambda key: opened.pop(key, None) or log(key), response)
+                    copies.append(asyncio.create_task(copy))
+                    if not follow:
+                        await copies[-1]
+                await asyncio.gather(*copies)
+        finally:
+            for task in copies:
+                task.cancel()
+            await asyncio.gather(*copies, return_exceptions=True)
+            for session in opened.values():
+                await session.close()
+        return response
+
+    async def exec(self, request: web.Request) -> web.StreamResponse:
+        """A command over a WebSocket: ExecStart, then bytes both ways, then ExecEnd (or a Failure)."""
+        channel = web.WebSocketResponse()
+        await channel.prepare(request)
+        with _begun(request):
+            try:
+                start = EXEC_START.decode((await channel.receive_str(timeout=10)).encode())
+                if not start.command:
+                    raise ValueError("no command was given")
+                replica = running_replica(Target.parse(start.target), self._plane.workloads())
+                session = self._plane.exec(replica, start.command)
+            except (*_REFUSALS, TypeError, TimeoutError) as error:
+                _, failure = _refusal(error)
+                await channel.send_str(FAILURE.encode(failure).decode())
+            else:
+                await _converse(channel, session)
+            await channel.close()
+        return channel
+
+
+_REFUSALS = (CodecError, ValueError, NotFound, NotReady, Unavailable)
+
+
+def _refusal(error: Exception) -> tuple[int, Failure]:
+    match error:
+        case NotFound():
+            status, code = 404, "not_found"
+        case NotReady():
+            status, code = 409, "not_ready"
+        case Unavailable():
+            status, code = 503, "unavailable"
+        case _:
+            status, code = 400, "bad_request"
+    return status, Failure(error=Problem(code=code, message=str(error)))
+
+
+@web.middleware
+async def _errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Every failure as JSON; those of our own making are logged and say nothing about themselves."""
+    try:
+        return await handler(request)
+    except _REFUSALS as error:
+        status, failure = _refusal(error)
+    except web.HTTPException as error:
+        status, failure = error.status, Failure(error=Problem(code="bad_request", message=error.reason))
+        if status == 404:
+            failure = Failure(error=Problem(code="not_found", message=f"there is no {request.path} here"))
+    except Exception as error:
+        if isinstance(error, ConnectionResetError):
+            raise  # nobody is left to be answered
+        _log.exception("%s %s failed", request.method, request.path)
+        status = 500
+        failure = Failure(
+            error=Problem(code="internal", message="an error of Plait's own; see the control plane's log")
+        )
+    return _answer(FAILURE, failure, status=status)
+
+
+async def _copy_log(
+    replica: ReplicaKey, opened: Callable[[ReplicaKey], Session], response: web.StreamResponse
+) -> None:
+    """Write a log line by line; what is no UTF-8 is replaced, and a line too long is broken."""
+    name, rest = str(replica), b""
+    try:
+        session = opened(replica)
+    except Unavailable as error:
+        await _write_error(name, str(error), response)
+        return
+    try:
+        async for _, data in session.output():
+            lines, rest = _lines(rest + data)
+            await _write_lines(name, lines, response)
+        await _write_lines(name, [rest] if rest else [], response)
+        if session.error:
+            await _write_error(name, session.error, response)
+    finally:
+        await session.close()
+
+
+def _lines(data: bytes) -> tuple[list[bytes], bytes]:
+    """The whole lines in some bytes, and what is left."""
+    *lines, rest = data.split(b"\n")
+    while len(rest) > _LONGEST_LINE:
+        lines.append(rest[:_LONGEST_LINE])
+        rest = rest[_LONGEST_LINE:]
+    return lines, rest
+
+
+async def _write_lines(name: str, lines: Sequence[bytes], response: web.StreamResponse) -> None:
+    encoded = (LOG_LINE.encode(LogLine(replica=name, line=line.decode(errors="replace"))) for line in lines)
+    if lines:
+        await response.write(b"".join(line + b"\n" for line in encoded))
+
+
+async def _write_error(name: str, error: str, response: web.StreamResponse) -> None:
+    await response.write(LOG_LINE.encode(LogLine(replica=name, error=error)) + b"\n")
+
+
+async def _converse(channel: web.WebSocketResponse, session: Session) -> None:
+    """Bytes both ways until the command or the client has ended; neither outlives the other."""
+
+    async def typed() -> None:
+        async for message in channel:
+            if message.type is WSMsgType.BINARY:
+                await session.write(message.data)
+        await session.close()
+
+    typing = asyncio.create_task(typed())
+    try:
+        with suppress(ConnectionResetError):
+            async for stream, data in session.output():
+                await channel.send_bytes(bytes([stream]) + data)
+            end = ExecEnd(exit_code=session.code, error=session.error)
+            await channel.send_str(EXEC_END.encode(end).decode())
+    finally:
+        typing.cancel()
+        await asyncio.gather(typing, return_exceptions=True)
+        await session.close()
+
+
+@asynccontextmanager
+async def _streaming(request: web.Request, content_type: str) -> AsyncIterator[web.StreamResponse]:
+    """An answer in the making."""
+    response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+    await response.prepare(request)
+    with _begun(request):
+        yield response
+
+
+@contextmanager
+def _begun(request: web.Request) -> Iterator[None]:
+    """What fails once an answer has begun can only cut it off: another answer would come too late."""
+    try:
+        yield
+    except ConnectionResetError:
+        raise
+    except Exception as error:
+        _log.exception("%s %s failed half-way", request.method, request.path)
+        raise ConnectionResetError("the answer can't be finished") from error
+
+
+def _server_sent(event: Event) -> bytes:
+    return b"event: " + type(event).__name__.encode() + b"\ndata: " + EVENT.encode(event) + b"\n\n"
+
+
+def _answer(codec: Codec[Any], value: Any, *, status: int = 200) -> web.Response:
+    return web.Response(body=codec.encode(value) + b"\n", status=status, content_type="application/json")
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    match request.query.get(name, "false"):
+        case "true":
+            return True
+        case "false":
+            return False
+        case other:
+            raise ValueError(f"{name} must be true or false, not {other!r}")
+
+
+def _number(request: web.Request, name: str, *, default: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValueError(f"{name} must be a number, not {text!r}")
+    return int(text)

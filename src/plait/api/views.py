@@ -1,0 +1,196 @@
+"""What the API answers, as values.  Their fields are the fields of the JSON, documented in docs/cli-output.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ReplicaState(StrEnum):
+    """Where a replica stands in its life; what each means is told in docs/cli-output.md."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadStatus:
+    """One replica of a workload.  Times are ISO 8601 in UTC."""
+
+    namespace: str
+    name: str
+    replica: int
+    state: ReplicaState
+    restarts: int = 0
+    address: str = ""
+    identity: str = ""
+    certificate_expires: str | None = None
+    exit_code: int | None = None
+    message: str = ""
+
+    @property
+    def node(self) -> str:
+        """The replica's own name, which is its proxy's node id too: NAMESPACE/WORKLOAD/NUMBER."""
+        return f"{self.namespace}/{self.name}/{self.replica}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nack:
+    """What a proxy refuses as it is now, and why."""
+
+    reason: str
+    resources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyTypeStatus:
+    """How one type of resource (`Cluster`, `Listener`, ...) stands with one proxy.
+
+    Counted are resources: `wanted` by the proxy now, `acknowledged` of these in their newest version, and
+    `sent` since it connected.  `latency_ms` is that of the last acknowledgement.
+    """
+
+    type: str
+    wanted: int
+    acknowledged: int
+    sent: int
+    latency_ms: float | None = None
+    nack: Nack | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyStatus:
+    """One proxy: since when it is connected (ISO 8601; null: it is not), and how its configuration stands."""
+
+    namespace: str
+    name: str
+    replica: int
+    connected: str | None
+    synced: bool
+    types: tuple[ProxyTypeStatus, ...] = ()
+
+    @property
+    def node(self) -> str:
+        return f"{self.namespace}/{self.name}/{self.replica}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingView:
+    """One remark about what was written; `object` is its kind, namespace and name, `line` 0 the file as a whole."""
+
+    severity: str
+    code: str
+    message: str
+    object: str = ""
+    field: str = ""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """FILE:LINE, as an editor takes it."""
+        return f"{self.file}:{self.line}" if self.file and self.line else self.file
+
+    @property
+    def text(self) -> str:
+        """Everything but the severity, in one line."""
+        subject = " ".join(part for part in (self.object, self.field) if part)
+        return ": ".join(part for part in (self.place, subject, f"{self.message} [{self.code}]") if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshStatus:
+    """The mesh as a whole.  `wanted` replicas by its documents; `ready` ones serve, or are jobs that are over."""
+
+    version: str
+    trust_domain: str
+    started: str
+    agents: tuple[str, ...]
+    wanted: int
+    ready: int
+    generation: int
+    errors: int
+    warnings: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The answer of GET /v1/status."""
+
+    mesh: MeshStatus
+    workloads: tuple[WorkloadStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxies:
+    """The answer of GET /v1/proxies."""
+
+    proxies: tuple[ProxyStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The answer of GET /v1/findings."""
+
+    findings: tuple[FindingView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """The body of POST /v1/tokens; `lifetime` in seconds."""
+
+    agent: str
+    lifetime: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenView:
+    """The answer of POST /v1/tokens: the only time that the token is seen."""
+
+    token: str = field(repr=False)
+    id: str
+    agent: str
+    expires: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecStart:
+    """The first message of a client on /v1/exec: which replica of what (NAMESPACE/WORKLOAD[/NUMBER]), and what to run."""
+
+    target: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecEnd:
+    """The last message of the server on /v1/exec."""
+
+    exit_code: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A line of GET /v1/logs, or, with `error`, the end of a replica's log before its time."""
+
+    replica: str
+    line: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a request could not be answered."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The body of every answer that is an error."""
+
+    error: Problem

@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class OutputFormat(StrEnum):
+    """For people, or for programs."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def default_state_dir() -> Path:
+    """Where a mesh keeps its state when nothing else is said: below XDG_STATE_HOME."""
+    # The specification has relative paths ignored.
+    home = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (home if home.is_absolute() else Path.home() / ".local" / "state") / "plait"
+
+
+StateDir = Annotated[
+    Path,
+    typer.Option(
+        "--state-dir",
+        envvar="PLAIT_STATE_DIR",
+        default_factory=default_state_dir,
+        show_default="$XDG_STATE_HOME/plait",
+        help="Where the mesh keeps its state; one directory, one mesh.",
+        metavar="DIR",
+        file_okay=False,
+    ),
+]
+
+Output = Annotated[
+    OutputFormat, typer.Option("--output", "-o", help="For people (text) or for programs (json).")
+]
+
+TargetName = Annotated[
+    str, typer.Argument(help="A workload, or one replica of it.", metavar="NAMESPACE/WORKLOAD[/REPLICA]")
+]

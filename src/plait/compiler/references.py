@@ -1,0 +1,252 @@
+"""Whether everything that is named exists.  Each thing that does not is a Finding; nothing here changes a Mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from plait.compiler.hosts import ByHost, covers, destination_port, hint, is_wildcard, service_of_host
+from plait.compiler.selection import applies, behind, by_namespace, scope
+from plait.model.catalog import Member, Protocol, Service, ServicePort, Workload, selects
+from plait.model.finding import Finding, Severity
+from plait.model.mesh import Mesh
+from plait.model.names import Identity, Origin
+from plait.model.policy import AuthorizationPolicy, PeerAuthentication, PolicyRule
+from plait.model.routing import Backend, DestinationSettings, HostRoutes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What policies may name."""
+
+    namespaces: frozenset[str]
+    accounts: frozenset[tuple[str, str]]
+    """(namespace, service account)"""
+
+
+def check(mesh: Mesh, known: Known) -> Iterator[Finding]:
+    """Every name in the Mesh that leads nowhere."""
+    members = by_namespace(mesh.members)
+    workloads: dict[str, list[Workload]] = {}
+    for workload in mesh.workloads.values():
+        workloads.setdefault(workload.namespace, []).append(workload)
+    for service in mesh.services.values():
+        nearby = service.namespace
+        yield from _service(service, members.get(nearby, ()), workloads.get(nearby, ()))
+    destinations = ByHost.of(mesh.destinations)
+    for routes in dict.fromkeys(mesh.routes.values()):
+        yield from _routes(mesh, destinations, routes)
+    for settings in mesh.destinations.values():
+        yield from _destination(mesh, settings)
+    for policy in mesh.policies:
+        yield from _policy(mesh, known, policy)
+    yield from _peer_authentications(mesh)
+
+
+def _error(code: str, message: str, origin: Origin) -> Finding:
+    return Finding(Severity.ERROR, code, message, origin.ref, origin.field)
+
+
+def _warning(code: str, message: str, origin: Origin) -> Finding:
+    return Finding(Severity.WARNING, code, message, origin.ref, origin.field)
+
+
+def _service(service: Service, members: Iterable[Member], workloads: Iterable[Workload]) -> Iterator[Finding]:
+    """A service, and who lives in its namespace."""
+    if not behind(service, members):
+        message = "no workload has the labels that this service selects"
+        if not service.selector:
+            message = "without a selector this service has no workloads"
+        yield _warning("service.no-workloads", message, service.origin)
+    selected = [workload for workload in workloads if selects(service.selector, workload.labels)]
+    for port in service.ports:
+        if port.protocol is not Protocol.UDP:  # its dialect has said that UDP is not carried
+            yield from _service_port(service, port, selected)
+
+
+def _service_port(service: Service, port: ServicePort, workloads: Iterable[Workload]) -> Iterator[Finding]:
+    without = []
+    for workload in workloads:
+        target = next((one for one in workload.process.ports if port.target in (one.number, one.name)), None)
+        if target is None:
+            without.append(workload)
+        elif target.protocol.is_http != port.protocol.is_http:
+            message = (
+                f"port {port.number} is {port.protocol} here and {target.protocol} in {workload.key}: "
+                "declare one protocol on both"
+            )
+            yield _warning("service.protocol-conflict", message, service.origin)
+    if without:
+        keys = ", ".join(str(workload.key) for workload in without)
+        message = f"port {port.number} leads to port {port.target}, which {keys} does not declare"
+        yield _warning("service.unknown-target-port", message, service.origin)
+    if not port.protocol.is_http:
+        message = (
+            f"port {port.number} is {port.protocol}: in explicit mode only HTTP is called through the mesh; "
+            "name it http, http2 or grpc if it is one"
+        )
+        yield Finding(Severity.INFO, "port.tcp-explicit", message, service.origin.ref, service.origin.field)
+
+
+def _routes(mesh: Mesh, destinations: ByHost[DestinationSettings], routes: HostRoutes) -> Iterator[Finding]:
+    owned = [host for host in routes.hosts if mesh.routes.get(host) is routes]
+    for host in owned:
+        yield from _routed_host(mesh, routes, host)
+    called = sorted({port for host in owned for port in called_ports(mesh, host, routes)})
+    for backend in (backend for rule in routes.rules for backend in rule.backends):
+        yield from _backend(mesh, destinations, backend, called)
+
+
+def _routed_host(mesh: Mesh, routes: HostRoutes, host: str) -> Iterator[Finding]:
+    if is_wildcard(host):
+        if not any(covers(host, service) for service in mesh.services):
+            message = f"no service has a host like {host}"
+            yield _warning("route.wildcard-without-service", message, routes.origin)
+    elif host not in mesh.services:
+        meant = hint(host, mesh.services)
+        if meant or service_of_host(host):
+            message = f"there is no service {host}; requests to this very name are routed all the same{meant}"
+            yield _warning("route.host-without-service", message, routes.origin)
+
+
+def called_ports(mesh: Mesh, host: str, routes: HostRoutes) -> tuple[int, ...]:
+    """The ports at which a host may be called: a service's HTTP ports; for other names 80 and its backends' own."""
+    if is_wildcard(host):
+        matching = [
+            one for name, one in mesh.services.items() if covers(host, name) and name not in mesh.routes
+        ]
+        return tuple(sorted({port.number for one in matching for port in one.ports if port.protocol.is_http}))
+    service = mesh.services.get(host)
+    if service is not None:
+        return tuple(sorted(port.number for port in service.ports if port.protocol.is_http))
+    backends = (backend.host for rule in routes.rules for backend in rule.backends)
+    services = [mesh.services[name] for name in backends if name in mesh.services]
+    return tuple(
+        sorted({80} | {port.number for one in services for port in one.ports if port.protocol.is_http})
+    )
+
+
+def _backend(
+    mesh: Mesh, destinations: ByHost[DestinationSettings], backend: Backend, called: Iterable[int]
+) -> Iterator[Finding]:
+    service = mesh.services.get(backend.host)
+    if service is None:
+        message = f"there is no service {backend.host}{hint(backend.host, mesh.services)}"
+        yield _error("route.unknown-host", message, backend.origin)
+        return
+    if backend.subset and backend.subset not in _subset_names(destinations.get(backend.host)):
+        message = f"no destination rule defines subset {backend.subset} of {backend.host}"
+        yield _error("route.missing-subset", message, backend.origin)
+    ports = ", ".join(str(port.number) for port in service.ports)
+    for port in dict.fromkeys(destination_port(service, backend, caller) for caller in called):
+        found = service.port(port)
+        if found is None and not backend.port:
+            message = f"{backend.host} has several ports ({ports}): name the one that requests for port {port} go to"
+            yield _error("route.ambiguous-port", message, backend.origin)
+        elif found is None:
+            message = f"{backend.host} has no port {port}; it has {ports}"
+            yield _error("route.unknown-port", message, backend.origin)
+        elif not found.protocol.is_http:
+            message = f"port {port} of {backend.host} is {found.protocol}, not HTTP"
+            yield _error("route.port-not-http", message, backend.origin)
+
+
+def _subset_names(settings: DestinationSettings | None) -> frozenset[str]:
+    return frozenset(subset.name for subset in settings.subsets) if settings else frozenset()
+
+
+def _destination(mesh: Mesh, settings: DestinationSettings) -> Iterator[Finding]:
+    service = mesh.services.get(settings.host)
+    if service is None:
+        known = is_wildcard(settings.host) and any(covers(settings.host, host) for host in mesh.services)
+        if not known:
+            message = f"there is no service {settings.host}{hint(settings.host, mesh.services)}"
+            yield _warning("destination.unknown-host", message, settings.origin)
+        return
+    if not behind(service, mesh.members):
+        return
+    for subset in settings.subsets:
+        if not behind(service, mesh.members, subset.labels):
+            message = f"no workload of {settings.host} has the labels of subset {subset.name}"
+            yield _warning("destination.empty-subset", message, subset.origin)
+
+
+def _policy(mesh: Mesh, known: Known, policy: AuthorizationPolicy) -> Iterator[Finding]:
+    root = mesh.settings.root_namespace
+    if policy.selector and not any(
+        applies(policy.namespace, policy.selector, root, member) for member in mesh.members
+    ):
+        message = "no workload has the labels that this policy selects"
+        yield _warning("policy.no-workloads", message, policy.origin)
+    for rule in policy.rules:
+        yield from _sources(mesh, known, rule)
+        yield from _policy_ports(mesh, policy, rule)
+
+
+def _sources(mesh: Mesh, known: Known, rule: PolicyRule) -> Iterator[Finding]:
+    for source in rule.sources:
+        for principal in (*source.principals, *source.not_principals):
+            problem = None if "*" in principal else _principal_problem(mesh, known, principal)
+            if problem:
+                yield _warning("policy.unknown-principal", f"{principal}: {problem}", rule.origin)
+        for namespace in (*source.namespaces, *source.not_namespaces):
+            if "*" not in namespace and namespace not in known.namespaces:
+                message = f"there is no namespace {namespace}"
+                yield _warning("policy.unknown-namespace", message, rule.origin)
+
+
+def _principal_problem(mesh: Mesh, known: Known, principal: str) -> str | None:
+    identity = Identity.parse(f"spiffe://{principal}")
+    if identity is None:
+        return "not of the form TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT"
+    if identity.trust_domain != mesh.settings.trust_domain:
+        return f"the trust domain of this mesh is {mesh.settings.trust_domain}"
+    if (identity.namespace, identity.service_account) not in known.accounts:
+        return f"there is no service account {identity.service_account} in namespace {identity.namespace}"
+    return None
+
+
+def _policy_ports(mesh: Mesh, policy: AuthorizationPolicy, rule: PolicyRule) -> Iterator[Finding]:
+    named = {port for operation in rule.operations for port in (*operation.ports, *operation.not_ports)}
+    if not named:
+        return
+    declared = _declared_ports(mesh, policy.namespace, policy)
+    for port in sorted(named - declared):
+        message = f"no workload under this policy declares port {port}; ports are those of workloads, not of services"
+        yield _warning("policy.unknown-port", message, rule.origin)
+
+
+def _declared_ports(mesh: Mesh, namespace: str, what: AuthorizationPolicy | PeerAuthentication) -> set[int]:
+    root = mesh.settings.root_namespace
+    return {
+        port.number
+        for workload in mesh.workloads.values()
+        if applies(namespace, what.selector, root, workload.member)
+        for port in workload.process.ports
+    }
+
+
+def _peer_authentications(mesh: Mesh) -> Iterator[Finding]:
+    root = mesh.settings.root_namespace
+    scopes: dict[object, PeerAuthentication] = {}
+    for one in mesh.peer_authentications:
+        over = [
+            member for member in sorted(mesh.members) if applies(one.namespace, one.selector, root, member)
+        ]
+        if one.selector and not over:
+            message = "no workload has the labels that this policy selects"
+            yield _warning("policy.no-workloads", message, one.origin)
+        if one.selector and over:
+            declared = _declared_ports(mesh, one.namespace, one)
+            for port in sorted(port for port, _ in one.ports if port not in declared):
+                message = f"no workload under this policy declares port {port}"
+                yield _warning("policy.unknown-port", message, one.origin)
+        taken = over if one.selector else [(scope(one, root), one.namespace)]
+        for place in taken:
+            first = scopes.setdefault(place, one)
+            if first is not one:
+                message = (
+                    f"{first.origin.ref} already says the mode for the same workloads and stays in force"
+                )
+                yield _error("mtls.said-twice", message, one.origin)
+                break

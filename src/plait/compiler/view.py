@@ -1,0 +1,90 @@
+"""The View: what one proxy may see of the Mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plait.compiler.outbound import outbound
+from plait.compiler.selection import mtls_mode, peer_authentications_over, policies_over
+from plait.model.catalog import Binding, Protocol, Replica, Service, ServicePort, selects
+from plait.model.mesh import InboundPort, Mesh, ServiceName, View
+from plait.model.names import Origin
+from plait.model.policy import AuthorizationPolicy, PeerAuthentication
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Over:
+    """What holds for every port of one replica."""
+
+    policies: tuple[AuthorizationPolicy, ...]
+    peer_authentications: tuple[PeerAuthentication, ...]
+    origins: tuple[Origin, ...]
+
+
+def view(mesh: Mesh, replica: Replica) -> View:
+    """Everything that the proxy of a replica is told, but for endpoints."""
+    shared = outbound(mesh)
+    namespace = replica.key.workload.namespace
+    services = tuple(
+        service for service in shared.services.get(namespace, ()) if selects(service.selector, replica.labels)
+    )
+    over = _over(mesh, replica)
+    return View(
+        node=replica.key,
+        settings=mesh.settings,
+        labels=replica.labels,
+        service_account=replica.service_account,
+        sidecar=replica.sidecar,
+        authorities=shared.authorities.get(namespace, ()),
+        routes=shared.routes,
+        clusters=shared.clusters,
+        missing=shared.missing,
+        inbound=tuple(
+            _inbound(replica, binding, services, over)
+            for binding in sorted(replica.bindings, key=lambda binding: binding.number)
+            if binding.protocol is not Protocol.UDP
+        ),
+    )
+
+
+def _over(mesh: Mesh, replica: Replica) -> _Over:
+    workload = mesh.workloads.get(replica.key.workload)
+    peer_authentications = peer_authentications_over(mesh, replica.member)
+    own = () if workload is None else (workload.origin,)
+    return _Over(
+        policies=policies_over(mesh, replica.member),
+        peer_authentications=peer_authentications,
+        origins=(*own, *(one.origin for one in peer_authentications)),
+    )
+
+
+def _inbound(replica: Replica, binding: Binding, services: tuple[Service, ...], over: _Over) -> InboundPort:
+    leading = [
+        (service, port)
+        for service in services
+        for port in service.ports
+        if replica.binding(port.target) == binding
+    ]
+    behind = dict.fromkeys(service for service, _ in leading)
+    return InboundPort(
+        number=binding.number,
+        protocol=_protocol(binding, [port for _, port in leading]),
+        address=binding.address,
+        port=binding.port,
+        app_address=binding.app_address,
+        app_port=binding.app_port,
+        mtls=mtls_mode(over.peer_authentications, binding.number),
+        services=tuple(
+            ServiceName(host=service.host, namespace=service.namespace, name=service.name)
+            for service in behind
+        ),
+        policies=over.policies,
+        origins=(*over.origins, *(service.origin for service in behind)),
+    )
+
+
+def _protocol(binding: Binding, ports: list[ServicePort]) -> Protocol:
+    """What the workload says it speaks there; where that is not HTTP, what a service in front says."""
+    if binding.protocol.is_http:
+        return binding.protocol
+    return next((port.protocol for port in ports if port.protocol.is_http), binding.protocol)

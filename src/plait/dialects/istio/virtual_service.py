@@ -1,0 +1,207 @@
+"""VirtualService: how requests to some hosts are routed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from plait.dialects.checks import dns_label, port_number, seconds
+from plait.dialects.istio.gateways import reaches_mesh
+from plait.dialects.istio.matches import matches
+from plait.dialects.istio.shared import VERSIONS, host
+from plait.dialects.kind import Kind, Subject
+from plait.model.document import Cursor
+from plait.model.reading import Fact
+from plait.model.routing import Backend, HostRoutes, Retries, RouteRule
+
+MOST_WEIGHT = 2**31 - 1
+MOST_ATTEMPTS = 100
+
+RETRY_CONDITIONS = frozenset(
+    {
+        # https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on
+        "5xx",
+        "gateway-error",
+        "reset",
+        "reset-before-request",
+        "connect-failure",
+        "envoy-ratelimited",
+        "retriable-4xx",
+        "refused-stream",
+        "retriable-status-codes",
+        "retriable-headers",
+        "http3-post-connect-failure",
+        # ... and of x-envoy-retry-grpc-on
+        "cancelled",
+        "deadline-exceeded",
+        "internal",
+        "resource-exhausted",
+        "unavailable",
+    }
+)
+
+
+def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
+    spec = root.at("spec")
+    here = reaches_mesh(spec.at("gateways"))
+    hosts = tuple(_hosts(spec.at("hosts"), subject))
+    http = spec.at("http")
+    items = list(http.each())
+    rules = tuple(rule for item in items if (rule := _rule(item, subject)) is not None)
+    if not items and not http.error_count() and not (spec.has("tcp") or spec.has("tls")):
+        http.error("field.required", "a VirtualService has at least one route")
+    _warn_about_unreachable(rules, {subject.origin(item): item for item in items})
+    if not here or not hosts or not rules:
+        return ()
+    return (HostRoutes(hosts=hosts, rules=rules, origin=subject.origin(root)),)
+
+
+def _hosts(cursor: Cursor, subject: Subject) -> Iterator[str]:
+    seen: set[str] = set()
+    for item in cursor.each():
+        name = host(item, subject.namespace)
+        if name == "*":
+            item.error("host.invalid", "the host * is too wide for sidecars: name the hosts")
+        elif name in seen:
+            item.error("host.duplicate", f"{name} is named twice")
+        elif name:
+            seen.add(name)
+            yield name
+    if not cursor.value and not cursor.error_count():
+        message = "hosts are missing (what other VirtualServices delegate to is not honoured yet)"
+        cursor.error("field.required", message)
+
+
+def _rule(item: Cursor, subject: Subject) -> RouteRule | None:
+    if not isinstance(item.value, Mapping):
+        item.error("field.type", "expected an object: a route")
+        return None
+    name = item.at("name").text()
+    alternatives = matches(item.at("match"), subject)
+    backends = _backends(item, subject)
+    timeout = seconds(item.at("timeout"))
+    retries = _retries(item.at("retries"))
+    if alternatives is None and item.at("match").error_count():
+        item.error("route.left-out", "this rule is left out: none of its matches can be read")
+    if alternatives is None or not backends:
+        return None
+    return RouteRule(
+        name=name,
+        matches=alternatives,
+        backends=backends,
+        timeout=timeout,
+        retries=retries,
+        origin=subject.origin(item),
+    )
+
+
+def _backends(item: Cursor, subject: Subject) -> tuple[Backend, ...]:
+    """Where a rule sends to; () when it can't send anywhere, and an error that says so."""
+    cursor = item.at("route")
+    destinations = list(cursor.each())
+    several = len(destinations) > 1
+    backends = tuple(
+        backend
+        for destination in destinations
+        if (backend := _backend(destination, subject, several=several)) is not None
+    )
+    if not destinations and not cursor.error_count():
+        message = "this rule is left out: it has no route to a destination, and nothing else is honoured yet"
+        cursor.error("route.no-destination", message)
+    elif destinations and not backends:
+        cursor.error("route.left-out", "this rule is left out: none of its destinations can be read")
+    elif backends and not sum(backend.weight for backend in backends):
+        cursor.error("route.weights", "this rule is left out: its weights add up to 0")
+        return ()
+    return backends
+
+
+def _backend(item: Cursor, subject: Subject, *, several: bool) -> Backend | None:
+    destination = item.at("destination")
+    name = host(destination.at("host"), subject.namespace)
+    if name.startswith("*"):
+        destination.at("host").error("host.invalid", "a destination is one host, not many")
+    subset = destination.at("subset")
+    subset_name = dns_label(subset, "name of a subset") if subset.value else subset.text()
+    port = destination.at("port")
+    number = port_number(port.at("number")) if port.present else 0
+    weight = item.at("weight").integer(0, least=0, most=MOST_WEIGHT)
+    if item.error_count():
+        return None
+    return Backend(
+        host=name,
+        subset=subset_name,
+        port=number,
+        weight=weight if several else 100,  # a single destination gets everything, whatever its weight
+        origin=subject.origin(item),
+    )
+
+
+def _retries(cursor: Cursor) -> Retries | None:
+    """The retries that are asked for, None (the default) when they can't be read."""
+    if not cursor.present:
+        return None
+    attempts = cursor.at("attempts").integer(0, least=0, most=MOST_ATTEMPTS)
+    per_try = seconds(cursor.at("perTryTimeout"))
+    on = tuple(_conditions(cursor.at("retryOn")))
+    if cursor.error_count():
+        return None
+    if not attempts and (on or per_try is not None):
+        cursor.error(
+            "retries.disabled", "attempts are missing or 0: nothing is retried, so nothing else can be said"
+        )
+        return None
+    return Retries(attempts=attempts, per_try_timeout=per_try, on=on)
+
+
+def _conditions(cursor: Cursor) -> Iterator[str]:
+    for text in cursor.text().split(","):
+        condition = text.strip()
+        status = condition.isdecimal() and len(condition) == 3 and 100 <= int(condition) < 600
+        if condition in RETRY_CONDITIONS or status:
+            yield condition
+        elif condition or cursor.value:
+            cursor.error("retries.condition", f"{condition[:80]!r} is nothing that Envoy retries on")
+
+
+def _warn_about_unreachable(rules: tuple[RouteRule, ...], items: Mapping[object, Cursor]) -> None:
+    for rule, following in pairwise(rules):
+        if not rule.matches:
+            message = "never reached: the rule before it takes every request"
+            items[following.origin].warn("route.unreachable", message)
+            return
+
+
+VIRTUAL_SERVICE = Kind(
+    group="networking.istio.io",
+    name="VirtualService",
+    versions=VERSIONS,
+    read=read,
+    unsupported=(
+        "spec.exportTo",
+        "spec.tcp",
+        "spec.tls",
+        "spec.http[].corsPolicy",
+        "spec.http[].delegate",
+        "spec.http[].directResponse",
+        "spec.http[].fault",
+        "spec.http[].headers",
+        "spec.http[].mirror",
+        "spec.http[].mirrorPercent",
+        "spec.http[].mirrorPercentage",
+        "spec.http[].mirror_percent",
+        "spec.http[].mirrors",
+        "spec.http[].redirect",
+        "spec.http[].rewrite",
+        "spec.http[].match[].authority",
+        "spec.http[].match[].port",
+        "spec.http[].match[].scheme",
+        "spec.http[].match[].sourceLabels",
+        "spec.http[].match[].sourceNamespace",
+        "spec.http[].match[].statPrefix",
+        "spec.http[].retries.backoff",
+        "spec.http[].retries.retryIgnorePreviousHosts",
+        "spec.http[].retries.retryRemoteLocalities",
+        "spec.http[].route[].headers",
+    ),
+)

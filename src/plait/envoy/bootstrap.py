@@ -1,0 +1,220 @@
+"""The file that an Envoy starts with: who it is, where the control plane is, and its own two ports.
+
+Made of plain values, without message classes: agents import this and stay small.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from plait.envoy import names, scrape, tls
+from plait.model.catalog import SidecarAddresses
+from plait.model.names import ReplicaKey
+
+_T = "type.googleapis.com/envoy."
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_MAX_CONNECTIONS = 50_000
+_PAGE_BYTES = 32 * 1024 * 1024
+
+_FLUSH = "1s"
+"""Histograms are merged then; the metrics port shows them as they were at the last time."""
+
+_KEPT_PREFIXES = (
+    f"{names.METRICS_PREFIX}.",
+    "cluster_manager.",
+    "control_plane.",
+    "listener_manager.",
+    "server.",
+)
+_KEPT_SUFFIXES = (
+    ".upstream_cx_active",
+    ".upstream_cx_total",
+    ".upstream_cx_connect_fail",
+    ".upstream_rq_active",
+    ".upstream_rq_total",
+    ".upstream_rq_retry",
+    ".upstream_rq_retry_success",
+    ".upstream_rq_pending_overflow",
+    ".membership_total",
+    ".downstream_cx_active",
+    ".downstream_cx_total",
+    ".downstream_rq_active",
+    ".downstream_rq_total",
+    ".ssl.handshake",
+    ".ssl.connection_error",
+    ".ssl.fail_verify_error",
+    ".ssl.fail_verify_no_cert",
+    ".ssl.fail_verify_san",
+    ".ssl.session_reused",
+    ".rbac.allowed",
+    ".rbac.denied",
+    ".update_rejected",
+    ".key_rotation_failed",
+)
+"""Of Envoy's own statistics; each kept for every cluster is memory in every proxy."""
+
+_CLUSTER_NAME = r"^cluster\.((.+?)\.)(?:upstream_|membership_|ssl\.|update_)"
+
+
+def bootstrap(
+    *, node: ReplicaKey, trust_domain: str, sidecar: SidecarAddresses, admin_socket: str, control_plane: str
+) -> dict[str, Any]:
+    """The bootstrap of one sidecar, as Envoy's JSON.
+
+    `admin_socket` is a path; `control_plane` is the path of a Unix socket (it begins with `/`) or `HOST:PORT`.
+    Envoy must be started in the folder that holds `secrets/`.
+    """
+    return {
+        "node": {"id": str(node), "cluster": names.node_cluster(node)},
+        "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": True,
+                "grpc_services": [{"envoy_grpc": _stream()}],
+            },
+            "cds_config": _ads(),
+            "lds_config": _ads(),
+        },
+        "static_resources": {
+            "listeners": [
+                _listener(names.HEALTH_LISTENER, sidecar.address, sidecar.health, [_health_route()]),
+                _listener(
+                    names.METRICS_LISTENER, sidecar.address, sidecar.metrics, [_metrics_route()], lua=True
+                ),
+            ],
+            "clusters": [_control_plane(control_plane, trust_domain), _admin(admin_socket)],
+        },
+        "stats_flush_interval": _FLUSH,
+        "stats_config": {
+            "stats_matcher": {
+                "inclusion_list": {
+                    "patterns": [
+                        *({"prefix": prefix} for prefix in _KEPT_PREFIXES),
+                        *({"suffix": suffix} for suffix in _KEPT_SUFFIXES),
+                    ]
+                }
+            },
+            # Names of clusters end in hosts, which have dots; Envoy's own rule would stop at the first.
+            "stats_tags": [{"tag_name": "envoy.cluster_name", "regex": _CLUSTER_NAME}],
+            "allow_default_tag_overrides": True,
+        },
+        "overload_manager": {
+            "resource_monitors": [
+                _extension(
+                    "envoy.resource_monitors.global_downstream_max_connections",
+                    "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                    max_active_downstream_connections=_MAX_CONNECTIONS,
+                )
+            ]
+        },
+    }
+
+
+def _ads() -> dict[str, Any]:
+    return {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+
+
+def _stream() -> dict[str, Any]:
+    return {
+        "cluster_name": names.XDS_CLUSTER,
+        "retry_policy": {"retry_back_off": {"base_interval": "0.2s", "max_interval": "2s"}},
+        "skip_envoy_headers": True,
+    }
+
+
+def _control_plane(address: str, trust_domain: str) -> dict[str, Any]:
+    context = tls.client([names.control_plane_uri(trust_domain)], names.CONTROL_PLANE_NAME, ("h2",))
+    keepalive = {"interval": "30s", "timeout": "10s"}
+    return {
+        "name": names.XDS_CLUSTER,
+        **_place(names.XDS_CLUSTER, address),
+        "connect_timeout": "5s",
+        "transport_socket": {
+            "name": tls.SOCKET,
+            "typed_config": {"@type": "type.googleapis.com/" + tls.UPSTREAM, **context},
+        },
+        "typed_extension_protocol_options": {
+            _HTTP_OPTIONS: {
+                "@type": "type.googleapis.com/" + _HTTP_OPTIONS,
+                "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
+            }
+        },
+    }
+
+
+def _admin(socket: str) -> dict[str, Any]:
+    return {
+        "name": names.ADMIN_CLUSTER,
+        **_place(names.ADMIN_CLUSTER, socket),
+        "connect_timeout": "1s",
+        "per_connection_buffer_limit_bytes": _PAGE_BYTES,
+    }
+
+
+def _place(cluster: str, address: str) -> dict[str, Any]:
+    """The kind of a cluster with one endpoint, and that endpoint."""
+    kind = "STATIC"
+    place: dict[str, Any] = {"pipe": {"path": address}}
+    if not address.startswith("/"):
+        host, _, port = address.rpartition(":")
+        place = {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
+        kind = "STATIC" if _is_ip(host.strip("[]")) else "STRICT_DNS"
+    return {
+        "type": kind,
+        "load_assignment": {
+            "cluster_name": cluster,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": place}}]}],
+        },
+    }
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _health_route() -> dict[str, Any]:
+    return {
+        "match": {"path": "/healthz/ready"},
+        "route": {"cluster": names.ADMIN_CLUSTER, "prefix_rewrite": "/ready"},
+    }
+
+
+def _metrics_route() -> dict[str, Any]:
+    return {"match": {"path": "/stats/prometheus"}, "route": {"cluster": names.ADMIN_CLUSTER}}
+
+
+def _listener(
+    name: str, address: str, port: int, routes: list[dict[str, Any]], *, lua: bool = False
+) -> dict[str, Any]:
+    """One of the two ports that everybody may ask; each leads to one page of the admin interface."""
+    filters = [_extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")]
+    if lua:
+        source = {"inline_string": scrape.LUA}
+        filters.insert(
+            0, _extension("scrape", "extensions.filters.http.lua.v3.Lua", default_source_code=source)
+        )
+    manager = _extension(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=name,
+        http_filters=filters,
+        route_config={"virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
+    )
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": address, "port_value": port}},
+        "enable_reuse_port": False,
+        "per_connection_buffer_limit_bytes": _PAGE_BYTES,
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _extension(name: str, type_name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "typed_config": {"@type": _T + type_name, **fields}}

@@ -1,0 +1,28 @@
+"""What a filter must answer to have a place in ORDER."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from plait.model.mesh import InboundPort
+
+
+def _nothing(_port: InboundPort) -> Any | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpFilter:
+    """One HTTP filter of our proxies."""
+
+    name: str
+    on_listener: Callable[[], Any]
+    """Its configuration in the listener, the same for every proxy."""
+    outbound: bool
+    inbound: bool
+    waits: bool
+    """Installed disabled; enabled by the routes that have something to say to it."""
+    on_inbound: Callable[[InboundPort], Any | None] = _nothing
+    """Its configuration on the inbound routes of a port, or None: nothing to say."""

@@ -1,0 +1,96 @@
+"""Every name that Envoy sees: clusters, routes, listeners, filters, metadata, and the files of secrets."""
+
+from __future__ import annotations
+
+from plait.model.mesh import ClusterKey
+from plait.model.names import ReplicaKey
+from plait.model.policy import AuthorizationPolicy, PolicyRule
+
+OUTBOUND_LISTENER = "outbound"
+INBOUND_LISTENER = "inbound"
+HEALTH_LISTENER = "health"
+METRICS_LISTENER = "metrics"
+
+XDS_CLUSTER = "xds"
+ADMIN_CLUSTER = "admin"
+
+CONTROL_PLANE_NAME = "control-plane.plait"
+"""The server name that the control plane's certificate carries beside its SPIFFE ID."""
+
+METADATA = "plait"
+"""The namespace of our metadata on clusters, endpoints and routes."""
+TRANSPORT_MATCH = "envoy.transport_socket_match"
+"""The metadata of an endpoint that Envoy chooses the transport by."""
+
+RBAC_DENY = "rbac-deny"
+RBAC_ALLOW = "rbac-allow"
+
+IDENTITY_SECRET = "identity"  # noqa: S105  # the name of a secret, not a secret
+ROOTS_SECRET = "roots"  # noqa: S105  # the name of a secret, not a secret
+SECRETS_FOLDER = "secrets"
+"""Relative to the folder that Envoy is started in, so that resources are the same for every proxy."""
+
+NOT_SENT_HEADER = "x-plait-not-sent"
+"""On a sidecar's own answer when it could not reach its application: the request was never sent, so that
+another replica may be asked whatever the method was."""
+
+METRICS_PREFIX = "istio"
+
+_CONTROL_PLANE_PATH = "plait/control-plane"
+_NOBODY_PATH = "plait/nobody"
+
+
+def cluster(key: ClusterKey) -> str:
+    """`outbound|8080|v1|reservations.bistro.svc.cluster.local`."""
+    return f"outbound|{key.port}|{key.subset}|{key.host}"
+
+
+def cluster_sni(key: ClusterKey) -> str:
+    """The cluster's name in letters that a server name may have."""
+    return f"outbound_.{key.port}_.{key.subset}_.{key.host}"
+
+
+def cluster_key(name: str) -> ClusterKey | None:
+    """The key of an outbound cluster by its name; None for any other cluster."""
+    match name.split("|"):
+        case ["outbound", port, subset, host] if port.isdecimal():
+            return ClusterKey(host, int(port), subset)
+        case _:
+            return None
+
+
+def routes(host: str, port: int) -> str:
+    """`outbound|8080|reservations.bistro.svc.cluster.local`."""
+    return f"outbound|{port}|{host}"
+
+
+def inbound(number: int) -> str:
+    """The cluster and the routes of a port of the workload itself: `inbound|8080||`."""
+    return f"inbound|{number}||"
+
+
+def secret_file(secret: str) -> str:
+    return f"{SECRETS_FOLDER}/{secret}.json"
+
+
+def policy_rule(policy: AuthorizationPolicy, rule: PolicyRule) -> str:
+    """What a denial is told by: `ns[bistro]-policy[allow-frontend]-rule[0]`."""
+    return f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{rule.index}]"
+
+
+def node_cluster(node: ReplicaKey) -> str:
+    return f"{node.workload.name}.{node.workload.namespace}"
+
+
+def control_plane_uri(trust_domain: str) -> str:
+    return f"spiffe://{trust_domain}/{_CONTROL_PLANE_PATH}"
+
+
+def nobody_uri(trust_domain: str) -> str:
+    """An identity that nobody is ever given."""
+    return f"spiffe://{trust_domain}/{_NOBODY_PATH}"
+
+
+def workload_uri_prefix(trust_domain: str) -> str:
+    """How the identity of every workload begins, and that of no agent or control plane."""
+    return f"spiffe://{trust_domain}/ns/"

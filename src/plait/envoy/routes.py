@@ -1,0 +1,223 @@
+"""Routes: by which authority a request finds its routes, and what those do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from plait.envoy import api, build, names
+from plait.envoy.clusters import metric_protocol
+from plait.envoy.filters import ORDER
+from plait.model.mesh import ClusterKey, InboundPort, OutboundRoutes, ServiceName
+from plait.model.names import aliases
+from plait.model.routing import Backend, MatchKind, RequestMatch, Retries, RouteRule, StringMatch
+
+_ROUTES = "envoy.config.route.v3.RouteConfiguration"
+_NO_TIMEOUT = build.seconds(0)
+
+_IDEMPOTENT = "GET|HEAD|PUT|DELETE|OPTIONS|TRACE"
+_NEVER_SENT = ("connect-failure", "refused-stream", "reset-before-request", "retriable-headers")
+_REPEATABLE = (*_NEVER_SENT, "reset", "retriable-status-codes")
+_DEFAULT_RETRIES = 2
+
+_USER_DEFAULT = ("connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes")
+"""Istio's conditions for a user who asks for retries and names none; with them status 503."""
+
+
+def scope(authority: str, host: str, port: int) -> Any:
+    """Leads requests for an authority to the routes of a host and port."""
+    return api.message("envoy.config.route.v3.ScopedRouteConfiguration")(
+        name=authority,
+        route_configuration_name=names.routes(host, port),
+        key={"fragments": [{"string_key": authority}]},
+    )
+
+
+def outbound(routes: OutboundRoutes) -> Any:
+    """The routes to one host and port, in the order of the rules; what matches none is answered 404."""
+    return api.message(_ROUTES)(
+        name=names.routes(routes.host, routes.port),
+        response_headers_to_remove=[names.NOT_SENT_HEADER],
+        virtual_hosts=[
+            {
+                "name": f"{routes.host}:{routes.port}",
+                "domains": ["*"],
+                "routes": [route for rule in routes.rules for route in _routes(rule)],
+            }
+        ],
+    )
+
+
+def inbound(port: InboundPort) -> Any:
+    """What comes in for one port of the workload: who may, and as which service it was called."""
+    per_filter = {}
+    for http_filter in ORDER:
+        said = http_filter.on_inbound(port)
+        if said is not None:
+            per_filter[http_filter.name] = api.pack(said)
+    hosts = [_inbound_host(port, service, _domains(service)) for service in port.services]
+    first = port.services[0] if port.services else None
+    return api.message(_ROUTES)(
+        name=names.inbound(port.number),
+        ignore_port_in_host_matching=True,
+        virtual_hosts=[*hosts, _inbound_host(port, first, ["*"])],
+        typed_per_filter_config=per_filter,
+    )
+
+
+def _domains(service: ServiceName) -> list[str]:
+    return list(aliases(service.namespace, service.name, service.namespace))
+
+
+def _inbound_host(port: InboundPort, service: ServiceName | None, domains: list[str]) -> dict[str, Any]:
+    labels = {"protocol": metric_protocol(port.protocol)}
+    if service is not None:
+        labels |= {
+            "service": service.host,
+            "service_name": service.name,
+            "service_namespace": service.namespace,
+        }
+    route = {
+        "match": {"prefix": "/"},
+        "metadata": {"filter_metadata": {names.METADATA: api.struct(labels)}},
+        "response_headers_to_remove": [names.NOT_SENT_HEADER],
+        "route": {
+            "cluster": names.inbound(port.number),
+            "timeout": _NO_TIMEOUT,
+            # An application may close an idle connection just as a request is about to use it.
+            "retry_policy": {"retry_on": "reset-before-request", "num_retries": {"value": 1}},
+        },
+    }
+    return {"name": domains[0], "domains": domains, "routes": [route]}
+
+
+def _routes(rule: RouteRule) -> Iterator[dict[str, Any]]:
+    for match in rule.matches or (None,):
+        if not sum(backend.weight for backend in rule.backends):
+            yield {"name": rule.name, "match": _match(match), "direct_response": {"status": 503}}
+        elif rule.retries is not None:
+            yield _route(rule, _match(match), _asked_retries(rule.retries))
+        else:
+            yield from _safe_routes(rule, match)
+
+
+def _safe_routes(rule: RouteRule, match: RequestMatch | None) -> Iterator[dict[str, Any]]:
+    """The default retries: what is idempotent may be repeated, the rest only when it was never sent.
+
+    Two routes, since Envoy's condition on the method would take the second kind its retries altogether.
+    """
+    method = match.method if match else None
+    known = method is not None and method.kind is MatchKind.EXACT
+    idempotent = method is not None and method.value in _IDEMPOTENT.split("|")
+    if not known or idempotent:
+        found = _match(match)
+        if not known:
+            found["headers"] = [
+                *found.get("headers", ()),
+                _header(":method", StringMatch(MatchKind.REGEX, _IDEMPOTENT)),
+            ]
+        yield _route(rule, found, _retry_policy(_REPEATABLE, _DEFAULT_RETRIES, statuses=(503,)))
+    if not known or not idempotent:
+        yield _route(rule, _match(match), _retry_policy(_NEVER_SENT, _DEFAULT_RETRIES))
+
+
+def _route(rule: RouteRule, match: dict[str, Any], retry_policy: dict[str, Any] | None) -> dict[str, Any]:
+    action: dict[str, Any] = {
+        "timeout": _NO_TIMEOUT if rule.timeout is None else build.seconds(rule.timeout),
+        "cluster_not_found_response_code": "SERVICE_UNAVAILABLE",
+    }
+    shares = [(_cluster(backend), backend.weight) for backend in rule.backends if backend.weight]
+    if len(shares) == 1:
+        action["cluster"] = shares[0][0]
+    else:
+        weights = [{"name": name, "weight": {"value": weight}} for name, weight in shares]
+        action["weighted_clusters"] = {"clusters": weights}
+    if retry_policy is not None:
+        action["retry_policy"] = retry_policy
+    return {"name": rule.name, "match": match, "route": action}
+
+
+def _cluster(backend: Backend) -> str:
+    return names.cluster(ClusterKey(backend.host, backend.port, backend.subset))
+
+
+def _match(match: RequestMatch | None) -> dict[str, Any]:
+    if match is None:
+        return {"prefix": "/"}
+    found: dict[str, Any] = _path(match.path)
+    if match.ignore_path_case:
+        found["case_sensitive"] = {"value": False}
+    headers = [_header(name, test) for name, test in match.headers]
+    headers += [_without_header(name, test) for name, test in match.without_headers]
+    if match.method is not None:
+        headers.append(_header(":method", match.method))
+    if headers:
+        found["headers"] = headers
+    if match.query:
+        found["query_parameters"] = [_query(name, test) for name, test in match.query]
+    return found
+
+
+def _path(test: StringMatch | None) -> dict[str, Any]:
+    if test is None:
+        return {"prefix": "/"}
+    match test.kind:
+        case MatchKind.EXACT:
+            return {"path": test.value}
+        case MatchKind.PREFIX:
+            return {"prefix": test.value}
+        case MatchKind.REGEX:
+            return {"safe_regex": {"regex": test.value}}
+        case MatchKind.PRESENT:
+            return {"prefix": "/"}
+
+
+def _header(name: str, test: StringMatch) -> dict[str, Any]:
+    if test.kind is MatchKind.PRESENT:
+        return {"name": name, "present_match": True}
+    return {"name": name, "string_match": build.string_match(test)}
+
+
+def _without_header(name: str, test: StringMatch) -> dict[str, Any]:
+    found = _header(name, test) | {"invert_match": True}
+    if test.kind is not MatchKind.PRESENT:
+        found["treat_missing_header_as_empty"] = True
+    return found
+
+
+def _query(name: str, test: StringMatch) -> dict[str, Any]:
+    if test.kind is MatchKind.PRESENT:
+        return {"name": name, "present_match": True}
+    return {"name": name, "string_match": build.string_match(test)}
+
+
+def _asked_retries(retries: Retries) -> dict[str, Any] | None:
+    """What the user asks for, for every method; none when the number of attempts is none."""
+    if not retries.attempts:
+        return None
+    conditions = [condition for condition in retries.on if not condition.isdecimal()]
+    statuses = [int(condition) for condition in retries.on if condition.isdecimal()]
+    if not retries.on:
+        conditions, statuses = list(_USER_DEFAULT), [503]
+    elif statuses and "retriable-status-codes" not in conditions:
+        conditions.append("retriable-status-codes")
+    policy = _retry_policy(conditions, retries.attempts, statuses=statuses)
+    if retries.per_try_timeout is not None:
+        policy["per_try_timeout"] = build.seconds(retries.per_try_timeout)
+    return policy
+
+
+def _retry_policy(conditions: Iterable[str], attempts: int, statuses: Iterable[int] = ()) -> dict[str, Any]:
+    return {
+        "retry_on": ",".join(conditions),
+        "num_retries": {"value": attempts},
+        "retriable_status_codes": list(statuses),
+        "retriable_headers": [{"name": names.NOT_SENT_HEADER, "present_match": True}],
+        "retry_host_predicate": [
+            build.extension(
+                "envoy.retry_host_predicates.previous_hosts",
+                "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+            )
+        ],
+        "host_selection_retry_max_attempts": 5,
+    }

@@ -1,0 +1,73 @@
+"""The environment of a replica's processes.
+
+An application inherits only what says how this machine works for this user (the names in INHERITED), not the rest
+of the shell that `plait up` was typed into: what a workload needs beyond that stands in its `env`, so that it runs
+the same for everybody, after every restart, and no token of the shell reaches a service.
+"""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Mapping
+
+from plait.agent.record import MESH, REPLICA
+from plait.local.addresses import Places
+from plait.model.catalog import Process
+
+INHERITED = (
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+)
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+Environment = tuple[tuple[str, str], ...]
+
+
+def marks(mesh: str, replica: str = "") -> dict[str, str]:
+    """By what the processes of a mesh (the path of its state directory), and of a replica, are found again."""
+    return {MESH: mesh, **({REPLICA: replica} if replica else {})}
+
+
+def bare(around: Mapping[str, str], own: Mapping[str, str]) -> Environment:
+    """The environment of Envoy and of the shim: what any program needs, and `own`."""
+    return tuple({"PATH": around.get("PATH", _PATH), **own}.items())
+
+
+def of_application(
+    process: Process, places: Places, around: Mapping[str, str], own: Mapping[str, str]
+) -> Environment:
+    """The environment of an application in explicit mode; `around` is the one to inherit from, `own` the marks.
+
+    What the workload's `env` says wins over what is inherited.  Where to listen and where the proxy is wins over
+    everything: a workload that says otherwise would be outside the mesh.
+    """
+    values = {name: around[name] for name in INHERITED if name in around}
+    values.setdefault("PATH", _PATH)
+    if process.user:
+        values |= _account(process.user)
+    values |= dict(process.env)
+    values["HOST"] = places.host
+    if places.bindings:
+        values["PORT"] = str(places.bindings[0].app_port)
+    proxy = f"http://{places.sidecar.address}:{places.sidecar.outbound}"
+    direct = ",".join(dict.fromkeys(("localhost", "127.0.0.1", places.host)))
+    for name, value in (("http_proxy", proxy), ("no_proxy", direct)):
+        values[name] = values[name.upper()] = value
+    return tuple({**values, **own}.items())
+
+
+def _account(user: str) -> dict[str, str]:
+    """What a login would set for another user; nothing for one that does not exist, which the shim reports."""
+    try:
+        account = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except KeyError:
+        return {}
+    return {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}

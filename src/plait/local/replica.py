@@ -1,0 +1,237 @@
+"""One replica of this machine, from its making to its end: what happens to it, and what is said of it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import replace
+from enum import Enum, auto
+
+from plait.agent import secrets, shims
+from plait.agent.acts import Phase
+from plait.agent.record import Record, ReplicaFiles, ShimStatus
+from plait.agent.secrets import Signer, UnsignedError
+from plait.agent.shims import Shim, ShimLostError
+from plait.link.messages import ReplicaReport, State
+from plait.local.blueprint import Site
+from plait.local.journal import Journal
+from plait.local.placement import Seen
+from plait.model.names import ReplicaKey
+
+_RETRY = (0.2, 5.0)
+"""First and longest pause before asking for a certificate again, in seconds."""
+_GONE_WITHIN = 10.0
+_PAUSE = 0.01
+_STATES = {
+    Phase.STARTING: State.STARTING,
+    Phase.READY: State.READY,
+    Phase.FAILED: State.FAILED,
+    Phase.ENDED: State.ENDED,
+    Phase.DRAINING: State.DRAINING,
+    Phase.STOPPED: State.DRAINING,
+}
+
+
+class Outcome(Enum):
+    """How a replica's shim left: its job has ended, it was stopped, or nobody knows."""
+
+    ENDED = auto()
+    STOPPED = auto()
+    LOST = auto()
+
+
+class LocalReplica:
+    """What this agent knows of one replica.  `changed` is called whenever `report` or `seen` may differ."""
+
+    def __init__(self, site: Site, record: Record, changed: Callable[[], None]) -> None:
+        self.record = record
+        self.files = ReplicaFiles.of(site.state, record.key)
+        self.draining_since: float | None = None
+        self.withdrawn = False
+        self.stopping = False
+        self.note = ""
+        """Why its roll waits."""
+        self.problem = ""
+        """Why it could not be made."""
+        self._site = site
+        self._changed = changed
+        self._message = ""
+        self._expires: float | None = None
+        self._status: ShimStatus | None = None
+        self._shim: Shim | None = None
+        self._statuses: AsyncIterator[ShimStatus] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def key(self) -> ReplicaKey:
+        return self.record.key
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has, or had, a shim."""
+        return self._status is not None or self._process is not None
+
+    @property
+    def attached(self) -> bool:
+        """Whether it was found with a living shim, which `live` has to follow."""
+        return self._statuses is not None
+
+    @property
+    def restarts(self) -> int:
+        return self.record.restarts + (self._status.restarts if self._status else 0)
+
+    @property
+    def state(self) -> State:
+        """Its own state, whatever was asked of it."""
+        if self.problem:
+            return State.FAILED
+        return _STATES[self._status.phase] if self._status else State.STARTING
+
+    def seen(self) -> Seen:
+        return Seen(
+            key=self.key,
+            revision=self.record.revision,
+            state=self.state,
+            draining_since=self.draining_since,
+            withdrawn=self.withdrawn,
+            stopping=self.stopping,
+        )
+
+    def report(self) -> ReplicaReport:
+        """What the control plane is told."""
+        staying = self.draining_since is None and not self.stopping
+        state = self.state if staying or self.state is State.ENDED else State.DRAINING
+        said = self.problem or (self._status.message if self._status else self._message)
+        return ReplicaReport(
+            replica=replace(self.record.replica, serving=state is State.READY),
+            revision=self.record.revision,
+            state=state,
+            identity=self.record.identity,
+            restarts=self.restarts,
+            exit_code=self._status.exit_code if self._status else None,
+            message="; ".join(part for part in (said, self.note) if part),
+            certificate_expires=None if state is State.ENDED else self._expires,
+        )
+
+    def drain(self, now: float) -> None:
+        """From now on it asks to be withdrawn."""
+        self.draining_since = now
+
+    def stop(self) -> None:
+        """Has its shim let requests finish, end the application, then Envoy; both may take up to its grace."""
+        self.stopping = True
+        if self._shim is not None:
+            self._shim.stop(self.record.shim.app.grace)
+
+    async def begin(self, signer: Signer, journal: Journal, pause: float, why: str) -> None:
+        """Makes key, certificate, bootstrap and shim.  First waits `pause` seconds, telling `why`."""
+        self._tell(why)
+        await asyncio.sleep(pause)
+        await self._provision(signer)
+        self.files.write_bootstrap(self._site.bootstrap_of(self.record, self.files))
+        journal.record("shim", replica=str(self.key), id=self.files.id)
+        self._process = shims.start(self.files, self._site.shim_environment(self.files))
+        journal.process(self._process.pid, f"shim of {self.key}")
+
+    async def adopt(self) -> bool:
+        """Takes up the shim that is there; False when there is none, or it is already on its way out."""
+        with suppress(ShimLostError):
+            while shims.alive(self.files):
+                await self._connect()
+                if self._status is not None:
+                    break
+        if self._status is None:
+            self._status = self.files.last_status()
+            return False
+        if self._status.phase is Phase.DRAINING:
+            self.stopping = True
+        self._expires = _expiry(self.files)
+        return True
+
+    async def live(self, signer: Signer) -> Outcome:
+        """Follows its shim until that leaves."""
+        renewing = asyncio.create_task(secrets.keep_renewed(self.files, self.key, signer, self._renewed))
+        try:
+            if self._statuses is None:
+                await self._connect()
+            if self._statuses is not None:
+                async for status in self._statuses:
+                    self._hear(status)
+        except ShimLostError:
+            pass  # what it wrote down last tells how it ended
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            if self._shim is not None:
+                self._shim.close()
+        await self._reap()
+        return self._outcome()
+
+    def let_go(self) -> None:
+        """The agent leaves, and its shim stays: as far as Python is concerned it is no child of ours any more."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.returncode = 0
+
+    async def _provision(self, signer: Signer) -> None:
+        """A certificate, however long it takes to get one."""
+        pause, longest = _RETRY
+        while True:
+            self._tell("waits for its certificate")
+            try:
+                _, self._expires = await secrets.provision(self.files, self.key, signer)
+            except UnsignedError as error:
+                self._tell(f"waits for its certificate: {error}")
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, longest)
+            else:
+                self._tell("is starting")
+                return
+
+    async def _connect(self) -> None:
+        """Connects to the shim and hears its first word.  ShimLostError."""
+        self._shim = await Shim.connect(self.files.socket, coming=self._shim_runs)
+        self._statuses = self._shim.statuses()
+        async for status in self._statuses:
+            self._hear(status)
+            break
+        if self.stopping:  # asked while nobody was there to hear it
+            self.stop()
+
+    def _shim_runs(self) -> bool:
+        return shims.alive(self.files) if self._process is None else self._process.poll() is None
+
+    def _hear(self, status: ShimStatus) -> None:
+        self._status = status
+        self._changed()
+
+    def _tell(self, message: str) -> None:
+        self._message = message
+        self._changed()
+
+    def _renewed(self, expires: float) -> None:
+        self._expires = expires
+        self._changed()
+
+    async def _reap(self) -> None:
+        """Waits for the end of a shim that has said all it had to say."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GONE_WITHIN):
+                while self._shim_runs():  # noqa: ASYNC110 - nothing tells the end of a process that is no child of ours
+                    await asyncio.sleep(_PAUSE)
+
+    def _outcome(self) -> Outcome:
+        last = self.files.last_status()
+        if last is not None:
+            self._status = last
+            if last.phase is Phase.ENDED:
+                return Outcome.ENDED
+            if last.phase is Phase.STOPPED and last.over:
+                return Outcome.STOPPED
+        return Outcome.LOST
+
+
+def _expiry(files: ReplicaFiles) -> float | None:
+    validity = secrets.current(files)
+    return validity[1] if validity else None

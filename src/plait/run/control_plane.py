@@ -1,0 +1,267 @@
+"""The control plane as a process: `python -m plait.run.control_plane`, started by `plait up`.
+
+It serves xDS and the link with mutual TLS on a Unix socket (and on TCP when told to), joins on another, and
+its HTTP API on a third; all in the state directory, for the user who runs the mesh alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc.aio
+
+from plait.api.events import Events, Subscription
+from plait.api.plane import Session, Unavailable
+from plait.api.server import serving
+from plait.api.views import FindingView, MeshStatus, ProxyStatus, TokenView, WorkloadStatus
+from plait.identity.authority import Authority
+from plait.identity.keys import Keypair, validity
+from plait.identity.renewal import renewal_delay
+from plait.identity.tokens import Tokens
+from plait.link.credentials import join_server_credentials, mtls_server_credentials
+from plait.link.messages import (
+    ExecRequest,
+    JoinRequest,
+    LogsRequest,
+    ReplicaReport,
+    Signed,
+    SignRequest,
+    State,
+)
+from plait.link.server import AgentAway, Link
+from plait.link.transport import SERVER_OPTIONS, listen
+from plait.model.finding import Severity
+from plait.model.names import Identity, ReplicaKey
+from plait.model.settings import MeshSettings
+from plait.run import views
+from plait.run.loop import Loop
+from plait.run.registry import Registry
+from plait.run.signing import Signing
+from plait.run.state_directory import StateDirectory
+from plait.sources.files.folder import Folder
+from plait.xds.server import Peer, Server
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ControlPlane:
+    """The control plane's parts, and what it answers to agents (`link.server.Hub`) and to the API (`api.Plane`)."""
+
+    loop: Loop
+    signing: Signing
+    started: float = field(default_factory=time.time)
+
+    def on_hello(self, agent: str, replicas: tuple[ReplicaReport, ...]) -> None:
+        """Everything that runs under an agent."""
+        self.loop.on_hello(agent, replicas)
+
+    def on_report(self, agent: str, report: ReplicaReport) -> None:
+        """One replica has changed."""
+        self.loop.on_report(agent, report)
+
+    def on_gone(self, agent: str, key: ReplicaKey) -> None:
+        """One replica is no more."""
+        self.loop.on_gone(agent, key)
+
+    def on_lost(self, agent: str) -> None:
+        """An agent is away; its replicas run on."""
+        self.loop.on_lost(agent)
+
+    async def sign(self, agent: str, request: SignRequest) -> Signed:
+        """A certificate for a replica of an agent, or for itself."""
+        return await self.signing.sign(agent, request)
+
+    async def join(self, request: JoinRequest) -> Signed:
+        """A certificate for an agent that has a token."""
+        return await self.signing.join(request)
+
+    def mesh(self) -> MeshStatus:
+        """The mesh as a whole."""
+        wanted = self.loop.wanted
+        reports = self.loop.registry.reports()
+        findings = self.loop.all_findings()
+        return MeshStatus(
+            version=version("plait"),
+            trust_domain=self.loop.settings.trust_domain,
+            started=views.iso(self.started),
+            agents=self.loop.link.connected(),
+            wanted=wanted,
+            ready=sum(report.state in (State.READY, State.ENDED) for report in reports),
+            generation=self.loop.generation,
+            errors=sum(found.severity is Severity.ERROR for found in findings),
+            warnings=sum(found.severity is Severity.WARNING for found in findings),
+        )
+
+    def workloads(self) -> tuple[WorkloadStatus, ...]:
+        """Every replica."""
+        return tuple(views.workload(report) for report in self.loop.registry.reports())
+
+    def proxies(self) -> tuple[ProxyStatus, ...]:
+        """Every proxy."""
+        return tuple(views.proxy(status) for status in self.loop.server.proxies())
+
+    def findings(self) -> tuple[FindingView, ...]:
+        """Everything wrong with what was written, with the lines as they are now."""
+        return tuple(views.finding(found) for found in self.loop.all_findings())
+
+    def events(self) -> Subscription:
+        """What happens from now on."""
+        return self.loop.events.subscribe()
+
+    def create_token(self, agent: str, lifetime: float) -> TokenView:
+        """A join token for an agent."""
+        created = self.signing.tokens.create(agent, now=time.time(), lifetime=lifetime)
+        return TokenView(
+            token=created.token, id=created.id, agent=created.agent, expires=views.iso(created.expires)
+        )
+
+    def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> Session:
+        """Run a command in the place of a replica."""
+        return self._open(replica, ExecRequest(replica=replica, command=command))
+
+    def logs(self, replica: ReplicaKey, *, envoy: bool, tail: int, follow: bool) -> Session:
+        """Read a replica's log."""
+        return self._open(replica, LogsRequest(replica=replica, envoy=envoy, tail=tail, follow=follow))
+
+    def shutdown(self) -> None:
+        """Have every workload drained and stopped."""
+        self.loop.stop_workloads()
+
+    def _open(self, replica: ReplicaKey, request: ExecRequest | LogsRequest) -> Session:
+        found = self.loop.registry.find(replica)
+        if found is None:
+            raise Unavailable(f"there is no replica {replica}")
+        try:
+            return self.loop.link.open_session(found[0], request)
+        except AgentAway as away:
+            raise Unavailable(str(away)) from away
+
+
+def authorize(registry: Registry, trust_domain: str, node: str, peer: Peer) -> str | None:
+    """Why a peer may not have the configuration of a node; None when it is that node.
+
+    The certificate has to be for the account of the very replica, and for its workload: two workloads of one
+    account do not see each other's.
+    """
+    key = ReplicaKey.parse(node)
+    if key is None:
+        return f"{node!r} is not the name of a replica"
+    found = registry.find(key)
+    if found is None:
+        return f"{node} is not known"
+    replica = found[1].replica
+    expected = Identity(trust_domain, key.workload.namespace, replica.service_account).uri
+    if peer.uris != (expected,) or peer.common_name != key.workload.name[:63]:
+        return f"the certificate is not that of {node}"
+    if validity(peer.certificate.decode())[1] <= time.time():
+        # A handshake refuses this; a resumed session is not looked at again by gRPC.
+        return f"the certificate of {node} has expired"
+    return None
+
+
+async def serve(state: StateDirectory, paths: Sequence[Path], trust_domain: str, address: str) -> None:
+    """Run until SIGTERM or SIGINT; `address` is HOST:PORT for xDS over TCP, "" for none."""
+    state.create()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    authority = Authority.open(state.authority, trust_domain=trust_domain, now=time.time())
+    own = _Own(authority)
+    registry = Registry.load(state.control_plane / "registry.json")
+    server = Server(
+        lambda node, peer: authorize(registry, trust_domain, node, peer),
+        notify=lambda _, answer: loop.answered(answer),
+    )
+    loop = Loop(
+        settings=MeshSettings(trust_domain=trust_domain),
+        registry=registry,
+        server=server,
+        events=Events(),
+        held_path=state.control_plane / "held.json",
+    )
+    plane = ControlPlane(loop, Signing(authority, Tokens(state.control_plane / "tokens.json"), registry))
+    loop.link = Link(plane, trust_domain=trust_domain)
+    folder = Folder(paths)
+    loop.start(await asyncio.to_thread(folder.load))
+    async with AsyncExitStack() as stack:
+        proxies = grpc.aio.server(options=SERVER_OPTIONS)
+        proxies.add_generic_rpc_handlers((server.generic_handler(), *loop.link.handlers()))
+        credentials = mtls_server_credentials(own.keypair)
+        listen(proxies, state.xds_socket, credentials)
+        if address:
+            proxies.add_secure_port(address, credentials)
+        joins = grpc.aio.server(options=SERVER_OPTIONS)
+        joins.add_generic_rpc_handlers(loop.link.join_handlers())
+        listen(joins, state.join_socket, join_server_credentials(own.keypair))
+        for one in (proxies, joins):
+            await one.start()
+            stack.push_async_callback(one.stop, None)
+        stack.push_async_callback(loop.link.close)
+        await stack.enter_async_context(serving(plane, state.api_socket))
+        log.info("serving %d documents from %s", len(loop.store.documents()), ", ".join(map(str, paths)))
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(loop.run()),
+                tasks.create_task(_watch(folder, loop)),
+                tasks.create_task(own.renew()),
+            ]
+            await stop.wait()
+            for task in running:
+                task.cancel()
+        loop.events.close()
+
+
+async def _watch(folder: Folder, loop: Loop) -> None:
+    async for change in folder.watch():
+        loop.changed(change)
+
+
+@dataclass(slots=True)
+class _Own:
+    """The control plane's own key and certificate: in memory alone, made anew at half its life."""
+
+    authority: Authority
+    _keypair: Keypair = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._keypair = self.authority.control_plane(now=time.time())
+
+    def keypair(self) -> Keypair:
+        return self._keypair
+
+    async def renew(self) -> None:
+        while True:
+            issued, expires = validity(self._keypair.chain)
+            jitter = random.random()  # noqa: S311 - spreads work, keeps no secret
+            await asyncio.sleep(renewal_delay(issued=issued, expires=expires, now=time.time(), jitter=jitter))
+            self._keypair = self.authority.control_plane(now=time.time())
+
+
+def main() -> None:
+    """Run as `plait up` calls it."""
+    parser = argparse.ArgumentParser(prog="plait.run.control_plane")
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--trust-domain", required=True)
+    parser.add_argument("--listen", default="", metavar="HOST:PORT")
+    parser.add_argument("paths", type=Path, nargs="+")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    asyncio.run(
+        serve(StateDirectory(arguments.state_dir), arguments.paths, arguments.trust_domain, arguments.listen)
+    )
+
+
+if __name__ == "__main__":
+    main()

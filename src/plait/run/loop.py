@@ -1,0 +1,247 @@
+"""The loop at the heart of the control plane: what changed settles, is compiled again, and goes to who needs it.
+
+Everything happens on one asyncio loop; nothing here waits except for the settle timer and for proxies to
+acknowledge a withdrawal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plait.api.events import ConfigChanged, Events, FindingAppeared, FindingVanished, ReplicaChanged
+from plait.api.events import ReplicaGone as ReplicaVanished
+from plait.api.views import FindingView
+from plait.compiler.endpoints import endpoints
+from plait.compiler.view import view
+from plait.envoy.render import Renderer
+from plait.link.messages import Assignments, ReplicaReport, State
+from plait.link.server import Link
+from plait.model.catalog import Member
+from plait.model.change import Change, Gone, Stated, Unreadable
+from plait.model.finding import Finding
+from plait.model.names import ReplicaKey
+from plait.model.settings import MeshSettings
+from plait.run import offline, views
+from plait.run.assignments import AGENT, assignments
+from plait.run.compilation import Compilation, Compiled
+from plait.run.held import Held
+from plait.run.registry import Registry
+from plait.sources.settle import Settle
+from plait.sources.store import Store
+from plait.xds.messages import Event as Answer
+from plait.xds.messages import Rejected
+from plait.xds.server import Server
+
+log = logging.getLogger(__name__)
+
+_WITHDRAWAL = 4.0
+"""Seconds that proxies are given to acknowledge that an endpoint is gone, before it drains all the same."""
+
+
+@dataclass(slots=True)
+class Loop:
+    """Holds what is known, and pushes what follows from it.
+
+    `link` is set once, right after both have been built: each needs the other.
+    """
+
+    settings: MeshSettings
+    registry: Registry
+    server: Server
+    events: Events
+    held_path: Path
+    link: Link = field(init=False)
+    generation: int = 0
+    stopping: bool = False
+    store: Store = field(default_factory=Store)
+    _compilation: Compilation = field(init=False)
+    _compiled: Compiled | None = None
+    _findings: tuple[Finding, ...] = ()
+    _told: dict[FindingView, None] = field(default_factory=dict)
+    _members: frozenset[Member] = frozenset()
+    _renderer: Renderer = field(default_factory=Renderer)
+    _settle: Settle = field(default_factory=Settle)
+    _stated: dict[str, Stated] = field(default_factory=dict)
+    _unreadable: set[str] = field(default_factory=set)
+    _documents_changed: bool = True
+    _assigned: Assignments | None = None
+    _withdrawing: dict[ReplicaKey, asyncio.Task[None]] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._compilation = Compilation(self.settings)
+
+    @property
+    def wanted(self) -> int:
+        """How many replicas there should be."""
+        return sum(workload.replicas for workload in self._assigned.workloads) if self._assigned else 0
+
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Everything wrong with the documents, what proxies refuse included; with places as they are now."""
+        found = self._findings + views.rejections(self.server.rejections())
+        return offline.locate(found, self.store)
+
+    def start(self, changes: list[Change]) -> None:
+        """Take in what the sources say at the start, and what was held before a restart; then build at once."""
+        held = Held.load(self.held_path)
+        self._compilation.good.update(held.objects)
+        for change in changes:
+            if isinstance(change, Unreadable) and change.unit in held.units:
+                self._take(held.units[change.unit])
+            self._take(change)
+        self._rebuild()
+
+    def changed(self, change: Change) -> None:
+        """A source has something new to say."""
+        if self._take(change):
+            self._documents_changed = True
+            self.touch()
+
+    def touch(self) -> None:
+        """Something that proxies are told has changed: rebuild once it is quiet."""
+        self._settle.touch(time.monotonic())
+        self._wake.set()
+
+    def stop_workloads(self) -> None:
+        """Ask every agent to drain and stop everything."""
+        self.stopping = True
+        self._assign(Assignments(trust_domain=self.settings.trust_domain, workloads=()))
+
+    async def run(self) -> None:
+        """Rebuild whenever something has changed and settled; until cancelled."""
+        while True:
+            due = self._settle.due(time.monotonic())
+            if due is None:
+                self._wake.clear()
+                await self._wake.wait()
+            elif due > 0:
+                await asyncio.sleep(due)
+            else:
+                self._settle.clear()
+                self._rebuild()
+
+    # What agents say (link.server.Hub) ------------------------------------------------------------------
+
+    def on_hello(self, agent: str, replicas: tuple[ReplicaReport, ...]) -> None:
+        """Everything of this agent, once it is (again) connected."""
+        before = self.registry.agents.get(agent, {})
+        for key in before.keys() & self._withdrawing.keys():
+            self._withdrawing.pop(key).cancel()  # the word may not have reached it: say it again
+        self.registry.hello(agent, replicas)
+        for key in before.keys() - self.registry.agents[agent].keys():
+            self._vanished(key)
+        for report in replicas:
+            if before.get(report.replica.key) != report:
+                self.events.publish(ReplicaChanged(views.workload(report)))
+        log.info("agent %s is connected, with %d replicas", agent, len(replicas))
+        self._remember()
+
+    def on_report(self, agent: str, report: ReplicaReport) -> None:
+        """One replica has changed."""
+        self.registry.report(agent, report)
+        self.events.publish(ReplicaChanged(views.workload(report)))
+        self._remember()
+
+    def on_gone(self, agent: str, key: ReplicaKey) -> None:
+        """One replica is no more."""
+        self.registry.gone(agent, key)
+        self._vanished(key)
+        self._remember()
+
+    def on_lost(self, agent: str) -> None:
+        """An agent is away: its replicas run on without it, so that nothing is taken from the proxies."""
+        log.warning("agent %s is not connected", agent)
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _remember(self) -> None:
+        self.registry.save()
+        self.touch()
+
+    def _vanished(self, key: ReplicaKey) -> None:
+        workload = key.workload
+        self.events.publish(
+            ReplicaVanished(namespace=workload.namespace, name=workload.name, replica=key.number)
+        )
+        self.server.forget(str(key))
+
+    def _take(self, change: Change) -> bool:
+        match change:
+            case Stated(unit):
+                self._stated[unit] = change
+                self._unreadable.discard(unit)
+            case Unreadable(unit):
+                self._unreadable.add(unit)
+            case Gone(unit):
+                self._stated.pop(unit, None)
+                self._unreadable.discard(unit)
+        return self.store.apply(change)
+
+    def _rebuild(self) -> None:
+        """From everything known to every proxy's snapshot."""
+        members = self.registry.members()
+        if self._documents_changed or members != self._members or self._compiled is None:
+            self._compile(members)
+        assert self._compiled is not None
+        mesh = self._compiled.mesh
+        by_cluster = endpoints(mesh, self.registry.replicas())
+        self.generation += 1
+        for replica in self.registry.replicas():
+            self.server.publish(str(replica.key), self._renderer.render(view(mesh, replica), by_cluster))
+        self._renderer.sweep()
+        self.events.publish(ConfigChanged(self.generation))
+        self._withdraw()
+
+    def _compile(self, members: frozenset[Member]) -> None:
+        documents_changed, self._documents_changed = self._documents_changed, False
+        self._members = members
+        self._compiled = self._compilation.compile(self.store.documents(), members)
+        if documents_changed:
+            units = {unit: self._stated[unit] for unit in self._unreadable if unit in self._stated}
+            Held(units, self._compiled.held).save(self.held_path)
+        self._findings = self.store.findings() + self._compiled.findings
+        self.tell_findings()
+        if not self.stopping:
+            self._assign(assignments(self._compiled.mesh, self.store.place))
+
+    def answered(self, answer: Answer) -> None:
+        """A proxy has accepted or refused something: findings may come or go with that."""
+        if isinstance(answer, Rejected) or any(found.code == views.REJECTED for found in self._told):
+            self.tell_findings()
+
+    def tell_findings(self) -> None:
+        """Tell whoever listens which findings are new and which are no more."""
+        now = dict.fromkeys(views.finding(found) for found in self.all_findings())
+        for found in now.keys() - self._told.keys():
+            self.events.publish(FindingAppeared(found))
+        for found in self._told.keys() - now.keys():
+            self.events.publish(FindingVanished(found))
+        self._told = now
+
+    def _assign(self, wanted: Assignments) -> None:
+        if wanted != self._assigned:
+            self._assigned = wanted
+            self.link.assign(AGENT, wanted)
+
+    def _withdraw(self) -> None:
+        """For each replica that wants to drain: once no proxy calls it any more, say so to its agent."""
+        draining = {
+            report.replica.key: agent
+            for agent, reports in self.registry.agents.items()
+            for report in reports.values()
+            if report.state is State.DRAINING
+        }
+        for key in self._withdrawing.keys() - draining.keys():
+            self._withdrawing.pop(key).cancel()
+        for key in draining.keys() - self._withdrawing.keys():
+            self._withdrawing[key] = asyncio.create_task(self._withdraw_one(draining[key], key))
+
+    async def _withdraw_one(self, agent: str, key: ReplicaKey) -> None:
+        laggards = await self.server.synced(_WITHDRAWAL)
+        if laggards:
+            log.warning("%s drains although %s did not acknowledge it", key, ", ".join(laggards))
+        self.link.withdrawn(agent, key)

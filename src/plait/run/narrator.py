@@ -1,0 +1,81 @@
+"""What `plait up` says while the mesh runs: a line for whatever changes, from the control plane's events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plait.api.client import Client, NoMesh
+from plait.api.events import (
+    ConfigChanged,
+    Event,
+    FindingAppeared,
+    FindingVanished,
+    ReplicaChanged,
+    ReplicaGone,
+)
+from plait.api.views import FindingView, ReplicaState, WorkloadStatus
+
+
+async def narrate(socket: Path, say: Callable[[str], None], began: float) -> None:
+    """Say what happens until cancelled; the control plane may come and go.  `began` is on the monotonic clock."""
+    narrator = _Narrator(say, began)
+    while True:
+        try:
+            async with Client(socket) as client:
+                await narrator.listen(client)
+        except NoMesh:
+            await asyncio.sleep(0.1)
+
+
+@dataclass(slots=True)
+class _Narrator:
+    say: Callable[[str], None]
+    began: float
+    ready: bool = False
+    states: dict[str, str] = field(default_factory=dict)
+    findings: dict[FindingView, None] = field(default_factory=dict)
+
+    async def listen(self, client: Client) -> None:
+        """Follow the events, which begin with everything as it is."""
+        async for event in client.events():
+            self.tell(event)
+            await self.tell_ready(client)
+
+    def tell(self, event: Event) -> None:
+        match event:
+            case ReplicaChanged(workload):
+                self.tell_state(workload)
+            case ReplicaGone(namespace, name, replica):
+                self.states.pop(f"{namespace}/{name}/{replica}", None)
+                self.say(f"{namespace}/{name}/{replica} is gone")
+            case FindingAppeared(finding) if finding not in self.findings:
+                self.findings[finding] = None
+                self.say(f"{finding.severity}: {finding.text}")
+            case FindingVanished(finding) if finding in self.findings:
+                del self.findings[finding]
+                self.say(f"no more: {finding.text}")
+            case FindingAppeared() | FindingVanished() | ConfigChanged():
+                pass
+
+    def tell_state(self, workload: WorkloadStatus) -> None:
+        """A line for each change of state; how far a start has come is for `plait status` to tell."""
+        told = workload.message and workload.state is not ReplicaState.STARTING
+        text = f"{workload.state}: {workload.message}" if told else str(workload.state)
+        if self.states.get(workload.node) != text:
+            self.states[workload.node] = text
+            self.say(f"{workload.node} {text}")
+
+    async def tell_ready(self, client: Client) -> None:
+        if self.ready:
+            return
+        mesh = (await client.status()).mesh
+        if mesh.ready >= mesh.wanted:
+            self.ready = True
+            took = time.monotonic() - self.began
+            self.say(
+                f"ready: {mesh.ready} of {mesh.wanted} replicas serve after {took:.1f} s; Ctrl-C stops everything"
+            )

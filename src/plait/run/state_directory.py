@@ -1,0 +1,134 @@
+"""The state directory: where everything of one mesh lies, and the lock that says who runs it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from plait.local.journal import Journal
+
+_LONGEST_SOCKET_PATH = 107
+"""What the kernel takes for the path of a Unix socket."""
+_LONGEST_SOCKET_NAME = len("run/12345678.admin") + 1
+
+
+class StateDirectoryError(Exception):
+    """The directory can't be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateDirectory:
+    """Paths below one root.  All of it is private to the user who runs the mesh, and gone after `plait down`."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def authority(self) -> Path:
+        return self.root / "ca"
+
+    @property
+    def control_plane(self) -> Path:
+        return self.root / "control-plane"
+
+    @property
+    def agent(self) -> Path:
+        return self.root / "agent"
+
+    @property
+    def api_socket(self) -> Path:
+        return self.root / "run" / "api.sock"
+
+    @property
+    def xds_socket(self) -> Path:
+        return self.root / "run" / "xds.sock"
+
+    @property
+    def join_socket(self) -> Path:
+        return self.root / "run" / "join.sock"
+
+    def create(self) -> None:
+        """Make the directory and its parts, 0700; refuse one that holds what is not ours or that others can write."""
+        longest = len(os.fsencode(self.root)) + _LONGEST_SOCKET_NAME
+        if longest > _LONGEST_SOCKET_PATH:
+            raise StateDirectoryError(
+                f"{self.root}: the path is {longest - _LONGEST_SOCKET_PATH} bytes too long for the sockets in it; "
+                "name a shorter one with --state-dir"
+            )
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            strangers = sorted(entry.name for entry in self.root.iterdir() if entry.name not in PARTS)
+        except OSError as error:
+            raise StateDirectoryError(f"{self.root}: {error.strerror}") from error
+        if strangers:
+            raise StateDirectoryError(
+                f"{self.root} holds something that is not Plait's ({strangers[0]}); "
+                "name an empty or a new directory with --state-dir"
+            )
+        if self.root.stat().st_uid != os.getuid():
+            raise StateDirectoryError(f"{self.root} belongs to another user")
+        self.root.chmod(0o700)
+        for part in (
+            self.authority,
+            self.control_plane,
+            self.agent,
+            self.root / "run",
+            self.root / "replicas",
+        ):
+            part.mkdir(mode=0o700, exist_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the directory and be the one who runs a mesh from it."""
+        self.create()
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            if not _lock(descriptor):
+                raise StateDirectoryError(
+                    f"a mesh runs from {self.root} already (process {_written(descriptor)}); "
+                    "stop it with `plait down`, or name another directory with --state-dir"
+                )
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+            Journal(self.root)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def owner(self) -> int | None:
+        """The process that holds the lock, or None when nobody does."""
+        try:
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            if _lock(descriptor):
+                return None
+            text = _written(descriptor)
+            return int(text) if text.isdecimal() else None
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock, unless somebody has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _written(descriptor: int) -> str:
+    return os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+
+
+PARTS = frozenset({"lock", "journal.jsonl", "ca", "run", "control-plane", "agent", "replicas"})
+"""Everything that Plait makes in a state directory."""

@@ -1,0 +1,105 @@
+"""How what the control plane knows looks from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from plait.api.views import (
+    FindingView,
+    Nack,
+    ProxyStatus,
+    ProxyTypeStatus,
+    ReplicaState,
+    WorkloadStatus,
+)
+from plait.link.messages import ReplicaReport
+from plait.model.finding import Finding, Severity
+from plait.model.names import ReplicaKey
+from plait.xds.messages import TypeStatus
+from plait.xds.server import ProxyRejection
+from plait.xds.server import ProxyStatus as XdsStatus
+
+REJECTED = "envoy.rejected"
+
+
+def iso(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def workload(report: ReplicaReport) -> WorkloadStatus:
+    """One replica, as its agent reported it."""
+    key = report.replica.key
+    return WorkloadStatus(
+        namespace=key.workload.namespace,
+        name=key.workload.name,
+        replica=key.number,
+        state=ReplicaState(report.state),
+        restarts=report.restarts,
+        address=report.replica.sidecar.address,
+        identity=report.identity,
+        certificate_expires=iso(report.certificate_expires) if report.certificate_expires else None,
+        exit_code=report.exit_code,
+        message=report.message,
+    )
+
+
+def finding(found: Finding) -> FindingView:
+    """One finding, with the place that it was given."""
+    return FindingView(
+        severity=found.severity,
+        code=found.code,
+        message=found.message,
+        object=str(found.ref) if found.ref else "",
+        field=found.field,
+        file=found.place.file if found.place else "",
+        line=found.place.line if found.place else 0,
+    )
+
+
+def proxy(status: XdsStatus) -> ProxyStatus:
+    """One proxy and how its configuration stands."""
+    key = ReplicaKey.parse(status.node)
+    assert key is not None  # only replicas' nodes are published
+    return ProxyStatus(
+        namespace=key.workload.namespace,
+        name=key.workload.name,
+        replica=key.number,
+        connected=None if status.connected is None else iso(status.connected),
+        synced=status.synced,
+        types=tuple(_type(one) for one in status.types),
+    )
+
+
+def _type(status: TypeStatus) -> ProxyTypeStatus:
+    refused = status.rejections
+    return ProxyTypeStatus(
+        type=status.type_url.rpartition(".")[2],
+        wanted=status.wanted,
+        acknowledged=status.acknowledged,
+        sent=status.sent,
+        latency_ms=None if status.latency is None else round(status.latency * 1000, 3),
+        nack=Nack(reason=refused[0].reason, resources=tuple(one.resource.name for one in refused))
+        if refused
+        else None,
+    )
+
+
+def rejections(found: Iterable[ProxyRejection]) -> tuple[Finding, ...]:
+    """A finding on each object behind a resource that some proxy refuses; one a resource and reason."""
+    by_resource: dict[tuple[str, str], tuple[ProxyRejection, list[str]]] = {}
+    for one in found:
+        key = (one.rejection.resource.name, one.rejection.reason)
+        by_resource.setdefault(key, (one, []))[1].append(one.node)
+    return tuple(
+        Finding(
+            Severity.ERROR,
+            REJECTED,
+            f"Envoy refuses {name} ({', '.join(nodes[:3])}{' and others' if len(nodes) > 3 else ''}): {reason}",
+            origin.ref if origin else None,
+            origin.field if origin else "",
+        )
+        for (name, reason), (one, nodes) in by_resource.items()
+        for origin in (one.rejection.resource.origins or (None,))[:1]
+    )

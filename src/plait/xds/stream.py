@@ -1,0 +1,243 @@
+"""One delta ADS stream as a state machine: no sockets, no clock, no protobuf.
+
+Theory of operation
+===================
+
+A Stream serves one proxy.  It is fed with what the proxy says (`receive`) and with what the proxy should
+have (`publish`); it is asked for what to send next (`pull`), one response at a time, whenever the transport
+can take one.  As nothing is composed before it can be sent, a slow proxy costs no memory: whatever was
+published meanwhile is one response to the newest.
+
+Each type that the proxy asked for has a Watch: the names asked for (or the wildcard), the versions the proxy
+has, those it refused.  At most one response of a type is unanswered at any time.
+
+**Rounds.**  Taking a proxy from one snapshot to the next is a round.  A round keeps its snapshot to the end,
+so that a stream of publishes can't starve its last steps; then the newest begins the next one.  Its steps,
+each begun when the one before has been answered:
+
+    make    new and changed clusters, then the endpoints that they and their users wait for
+    use     listeners, then scopes, then routes: whatever names the clusters made
+    break   what the snapshot has no more: listeners, scopes, routes, clusters, endpoints
+
+There is no variable that says where a round stands.  `pull` walks the steps from the start and stops at the
+first that has something to send or waits for an answer, so that whatever the proxy asks for late (the
+endpoints of a new cluster, the routes of a new listener) finds its place by itself.
+
+Nothing is broken before the proxy has asked for each type of use that its snapshot has, or has answered
+something: one that comes back tells its clusters first, then all the rest, before it answers anything, and a
+route that it still has may name a cluster that is gone.
+
+**Endpoints do not wait.**  They are sent from the newest snapshot, in the midst of a round too: Envoy holds
+back its answer to a cluster until that cluster is warm, hence has its endpoints, and an endpoint that is
+gone should be gone at once.  A round's use waits only for endpoints that were due when it began, and for
+those of the clusters that it made.  While a round lags behind, endpoints known only to its own, older,
+snapshot are served too.
+
+**A changed cluster gets its endpoints again**, even unchanged: Envoy warms the new one beside the old, and
+without that waits for its fetch timeout (15 s) before it takes them from its cache.  It doesn't ask: it is
+subscribed already.  Changed listeners and scopes need no such thing, as Envoy's route configurations are
+shared by name.
+
+**A rejection is an answer.**  It opens the steps behind it: the proxy stays on its last good version of what
+was refused, and all else goes on.  Nothing refused is sent again before it changes (or something of its type
+is removed, with which it may have clashed).  The others of the rejected response are sent again, since Envoy
+takes clusters and listeners one by one and does not note the version of those it took.  If the reason names
+none of the response, fewer are sent at a time until the one at fault stands alone.
+
+While a listener, a scope or a route is refused, no route, cluster or endpoints are taken away: the last good
+version may still name them.
+
+**A proxy that does not ask** for the endpoints of a cluster is not waited for: Envoy asks before it
+acknowledges the cluster, so that whoever has acknowledged it and not asked has no use for them.  A proxy that
+does not answer at all holds up itself alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, TYPES, Resource, Snapshot
+from plait.xds.messages import Event, Rejection, Request, Response, TypeStatus
+from plait.xds.watch import Watch
+
+_USE = (LISTENER, SCOPED_ROUTES, ROUTES)
+_BREAK = (*_USE, CLUSTER, ENDPOINTS)
+_USED = (ROUTES, CLUSTER, ENDPOINTS)
+_NOTHING: Mapping[str, Resource] = {}
+
+
+class Stream:
+    """The server's end of one delta ADS stream.  Times are seconds of any clock that only goes forward."""
+
+    def __init__(self, snapshot: Snapshot, generation: int) -> None:
+        self._watches: dict[str, Watch] = {}
+        self._serial = 0
+        self._newest = self._round = snapshot
+        self._newest_generation = self._round_generation = generation
+        self._endpoints = snapshot.get(ENDPOINTS, _NOTHING)
+        self._owed: dict[str, int] = {}
+        """Endpoints that this round's use waits for -> the first response (by serial) that can bring them."""
+        self._completed: int | None = None
+        self._answered = False
+
+    def publish(self, snapshot: Snapshot, generation: int) -> None:
+        """The proxy should have this from now on; generations only grow."""
+        self._newest, self._newest_generation = snapshot, generation
+        if self._completed == self._round_generation:
+            self._begin()
+        else:
+            mine, newest = self._round.get(ENDPOINTS, _NOTHING), snapshot.get(ENDPOINTS, _NOTHING)
+            self._endpoints = {**mine, **newest}
+
+    def receive(self, request: Request, now: float) -> Event | None:
+        """What the proxy says: an answer, a change of what it asks for, or both.
+
+        Changes count even when the nonce is of a response that was superseded; the answer then doesn't.
+        """
+        watch = self._watches.get(request.type_url)
+        if watch is None or request.subscribe:
+            self._completed = None  # the round has more to bring
+        if watch is None:
+            self._watches[request.type_url] = watch = Watch.opened_by(request)
+            if request.type_url == ENDPOINTS:
+                self._owe_endpoints(watch)
+            return None
+        outcome = watch.answered(request, now) if request.nonce else None
+        watch.subscribe(request.subscribe)
+        watch.unsubscribe(request.unsubscribe)
+        event = None
+        if outcome is not None:
+            self._answered = True
+            event, serial = outcome
+            if request.type_url == ENDPOINTS:
+                for name in event.names:
+                    if self._owed.get(name, serial + 1) <= serial:
+                        del self._owed[name]
+        if request.type_url == ENDPOINTS:
+            self._owed.update(dict.fromkeys(request.subscribe, self._serial + 1))
+        return event
+
+    def pull(self, now: float) -> Response | None:
+        """The next response, in an order that makes before it breaks; None until something is heard."""
+        while True:
+            for step in (self._make, self._use, self._break):
+                response, waits = step(now)
+                if response is not None or waits:
+                    return response
+            self._completed = self._round_generation
+            if self._newest_generation == self._round_generation:
+                return None
+            self._begin()
+
+    def synced(self, generation: int) -> bool:
+        """Whether the proxy has answered for everything of this generation, or of a newer one."""
+        if self._completed is None or self._completed < generation:
+            return False
+        # A proxy that comes back tells its clusters first: it is about to tell its endpoints as well.
+        clusters = self._watches.get(CLUSTER)
+        return (
+            ENDPOINTS in self._watches
+            or clusters is None
+            or not any(clusters.has(name) for name in self._endpoints)
+        )
+
+    def status(self) -> tuple[TypeStatus, ...]:
+        return tuple(
+            self._watches[type_url].status(self._newest.get(type_url, _NOTHING)) for type_url in self._order()
+        )
+
+    def rejections(self) -> tuple[Rejection, ...]:
+        """What the proxy refuses of the newest snapshot."""
+        return tuple(
+            rejection
+            for type_url in self._order()
+            for rejection in self._watches[type_url].rejections(self._newest.get(type_url, _NOTHING))
+        )
+
+    def _order(self) -> Iterator[str]:
+        """The types asked for; those we don't know come last, and are answered that there is nothing."""
+        yield from (type_url for type_url in TYPES if type_url in self._watches)
+        yield from (type_url for type_url in self._watches if type_url not in TYPES)
+
+    def _users(self) -> Iterator[str]:
+        """The types asked for that name others."""
+        yield from (type_url for type_url in _USE if type_url in self._watches)
+
+    def _begin(self) -> None:
+        """Begin a round to the newest snapshot."""
+        self._round, self._round_generation = self._newest, self._newest_generation
+        self._endpoints = self._round.get(ENDPOINTS, _NOTHING)
+        self._owed = {}
+        watch = self._watches.get(ENDPOINTS)
+        if watch is not None:
+            self._owe_endpoints(watch)
+
+    def _owe_endpoints(self, watch: Watch) -> None:
+        for resource in self._endpoints.values():
+            if watch.lacks(resource):
+                self._owed.setdefault(resource.name, self._serial + 1)
+
+    def _target(self, type_url: str) -> Mapping[str, Resource]:
+        return self._endpoints if type_url == ENDPOINTS else self._round.get(type_url, _NOTHING)
+
+    def _make(self, now: float) -> tuple[Response | None, bool]:
+        """The first step: what to send, and whether the steps behind it must wait."""
+        clusters, endpoints = self._watches.get(CLUSTER), self._watches.get(ENDPOINTS)
+        if clusters is not None:
+            response = self._respond(clusters, now)
+            if response is not None:
+                self._remind_endpoints(response)
+                return response, True
+        if endpoints is not None:
+            response = self._respond(endpoints, now)
+            if response is not None:
+                return response, True
+        waits = clusters is not None and clusters.unanswered
+        return None, waits or (endpoints is not None and self._owes(endpoints))
+
+    def _use(self, now: float) -> tuple[Response | None, bool]:
+        for type_url in self._order():
+            watch = self._watches[type_url]
+            if type_url in (CLUSTER, ENDPOINTS):
+                continue
+            response = self._respond(watch, now)
+            if response is not None or watch.unanswered:
+                return response, True
+        return None, False
+
+    def _break(self, now: float) -> tuple[Response | None, bool]:
+        asked = all(type_url in self._watches for type_url in _USE if self._round.get(type_url))
+        if not asked and not self._answered:
+            return None, False
+        clings = any(self._watches[type_url].rejections(self._target(type_url)) for type_url in self._users())
+        for type_url in _BREAK:
+            watch = self._watches.get(type_url)
+            if watch is None or (clings and type_url in _USED):
+                continue
+            stale = watch.stale(self._target(type_url))
+            if stale and not watch.unanswered:
+                self._serial += 1
+                return watch.remove(stale, self._serial, now), True
+            if watch.unanswered and (stale or type_url != ENDPOINTS):
+                return None, True
+        return None, False
+
+    def _respond(self, watch: Watch, now: float) -> Response | None:
+        response = watch.respond(self._target(watch.type_url), self._serial + 1, now)
+        if response is not None:
+            self._serial += 1
+        return response
+
+    def _remind_endpoints(self, clusters: Response) -> None:
+        """Send the endpoints of changed clusters again: Envoy warms the new ones with them."""
+        watch = self._watches.get(ENDPOINTS)
+        if watch is None:
+            return
+        for cluster in clusters.resources:
+            if cluster.name in self._endpoints and watch.wants(cluster.name):
+                watch.forget(cluster.name)
+                self._owed[cluster.name] = self._serial + 1
+
+    def _owes(self, endpoints: Watch) -> bool:
+        """Whether owed endpoints are still to come: neither here, nor withdrawn, refused or wanted no more."""
+        return any(name in self._endpoints and endpoints.lacks(self._endpoints[name]) for name in self._owed)

@@ -1,0 +1,187 @@
+"""A Plane whose state a test sets, served on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plait.api.events import Events, Subscription
+from plait.api.plane import Unavailable
+from plait.api.server import serving
+from plait.api.views import (
+    FindingView,
+    MeshStatus,
+    Nack,
+    ProxyStatus,
+    ProxyTypeStatus,
+    ReplicaState,
+    TokenView,
+    WorkloadStatus,
+)
+from plait.model.names import ReplicaKey
+
+
+def workload(
+    name: str = "frontend", replica: int = 0, state: ReplicaState = ReplicaState.READY
+) -> WorkloadStatus:
+    return WorkloadStatus(
+        namespace="bistro",
+        name=name,
+        replica=replica,
+        state=state,
+        restarts=replica,
+        address=f"127.77.0.{replica + 1}",
+        identity=f"spiffe://cluster.local/ns/bistro/sa/{name}",
+        certificate_expires="2931-02-03T04:05:06Z",
+    )
+
+
+FINDING = FindingView(
+    severity="error",
+    code="route.missing-subset",
+    message="no subset v3",
+    object="VirtualService bistro/reservations",
+    field="spec.http[0]",
+    file="/etc/bistro/routes.yaml",
+    line=12,
+)
+WARNING = FindingView(severity="warning", code="field.unsupported", message="not honoured yet", file="a.yaml")
+
+PROXY = ProxyStatus(
+    namespace="bistro",
+    name="frontend",
+    replica=0,
+    connected="2031-02-03T04:05:06Z",
+    synced=True,
+    types=(
+        ProxyTypeStatus(
+            type="Cluster",
+            wanted=3,
+            acknowledged=3,
+            sent=5,
+            latency_ms=4.25,
+        ),
+    ),
+)
+REFUSED = ProxyTypeStatus(
+    type="RouteConfiguration",
+    wanted=2,
+    acknowledged=1,
+    sent=2,
+    nack=Nack(reason="no such cluster", resources=("outbound|80|a",)),
+)
+
+
+class FakeSession:
+    """A session that runs a function of ours: (stdin, write) -> exit code."""
+
+    def __init__(self, act: Act) -> None:
+        self.code = 255
+        self.error = ""
+        self.closed = asyncio.Event()
+        self._act = act
+        self._typed: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def write(self, data: bytes) -> None:
+        self._typed.put_nowait(data)
+
+    async def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        async for item in self._act(self._typed, self):
+            yield item
+            if self.closed.is_set():
+                return
+
+    async def close(self) -> None:
+        self.closed.set()
+
+
+Act = Callable[[asyncio.Queue[bytes], FakeSession], AsyncIterator[tuple[int, bytes]]]
+
+
+@dataclass
+class FakePlane:
+    """Everything that the API can ask for, as a test wants it to be."""
+
+    replicas: tuple[WorkloadStatus, ...] = (workload(),)
+    found: tuple[FindingView, ...] = ()
+    proxied: tuple[ProxyStatus, ...] = (PROXY,)
+    agents: tuple[str, ...] = ("local",)
+    bus: Events = field(default_factory=Events)
+    act: Act | None = None
+    asked: list[Any] = field(default_factory=list)
+    sessions: list[FakeSession] = field(default_factory=list)
+    directory: Path = Path()
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "run" / "api.sock"
+
+    def mesh(self) -> MeshStatus:
+        return MeshStatus(
+            version="0.1.0",
+            trust_domain="cluster.local",
+            started="2031-02-03T04:05:06Z",
+            agents=self.agents,
+            wanted=len(self.replicas),
+            ready=sum(1 for item in self.replicas if item.state is ReplicaState.READY),
+            generation=7,
+            errors=sum(1 for item in self.found if item.severity == "error"),
+            warnings=sum(1 for item in self.found if item.severity == "warning"),
+        )
+
+    def workloads(self) -> tuple[WorkloadStatus, ...]:
+        return self.replicas
+
+    def proxies(self) -> tuple[ProxyStatus, ...]:
+        return self.proxied
+
+    def findings(self) -> tuple[FindingView, ...]:
+        return self.found
+
+    def events(self) -> Subscription:
+        return self.bus.subscribe()
+
+    def create_token(self, agent: str, lifetime: float) -> TokenView:
+        if agent == "BAD":
+            raise ValueError("no such name")
+        if agent == "bug":
+            raise RuntimeError("secret detail")
+        return TokenView(token="t0ken", id="1", agent=agent, expires=f"{lifetime}")
+
+    def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> FakeSession:
+        self.asked.append((replica, command))
+        return self._session()
+
+    def logs(self, replica: ReplicaKey, *, envoy: bool, tail: int, follow: bool) -> FakeSession:
+        self.asked.append((replica, envoy, tail, follow))
+        return self._session()
+
+    def shutdown(self) -> None:
+        self.asked.append("shutdown")
+
+    def _session(self) -> FakeSession:
+        if self.act is None:
+            raise Unavailable("the agent is away")
+        self.sessions.append(FakeSession(self.act))
+        return self.sessions[-1]
+
+
+@asynccontextmanager
+async def served(plane: FakePlane) -> AsyncIterator[FakePlane]:
+    with tempfile.TemporaryDirectory(prefix="plait-") as directory:
+        plane.directory = Path(directory)
+        (plane.directory / "run").mkdir(mode=0o700)
+        async with serving(plane, plane.socket):
+            yield plane
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that has no event of its own."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - a condition of any kind
+            await asyncio.sleep(0.01)

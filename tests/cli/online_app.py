@@ -1,0 +1,13 @@
+"""The commands that ask a running mesh, as a program of their own: `python -m tests.cli.online_app`."""
+
+import typer
+
+from plait.cli import exec as exec_command
+from plait.cli import logs, proxies, status
+
+app = typer.Typer()
+for command in (status, proxies, exec_command, logs):
+    command.register(app)
+
+if __name__ == "__main__":
+    app()

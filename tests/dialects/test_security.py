@@ -1,0 +1,446 @@
+"""Policies: what they say when they can be read, and that they close when they can't."""
+
+import copy
+import json
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+import yaml
+
+from plait.model.catalog import Labels, selects
+from plait.model.names import ObjectRef, Origin
+from plait.model.policy import (
+    Action,
+    AuthorizationPolicy,
+    MtlsMode,
+    Operation,
+    PeerAuthentication,
+    PolicyRule,
+    Source,
+)
+from plait.model.reading import Reading
+from tests.dialects.reading import codes, document, fact, reading
+
+
+def authorization(spec: str) -> Reading:
+    return reading(document("security.istio.io/v1", "AuthorizationPolicy", spec))
+
+
+def policy(spec: str) -> AuthorizationPolicy:
+    return fact(authorization(spec), AuthorizationPolicy)
+
+
+def peers(spec: str) -> Reading:
+    return reading(document("security.istio.io/v1", "PeerAuthentication", spec))
+
+
+def origin(field: str = "") -> Origin:
+    return Origin(ObjectRef("security.istio.io", "AuthorizationPolicy", "shop", "it"), field)
+
+
+def test_a_policy_is_read_whole() -> None:
+    read = authorization("""
+selector: {matchLabels: {app: payments}}
+action: DENY
+rules:
+- from:
+  - source: {principals: [td/ns/a/sa/b, "*"], notNamespaces: [ops]}
+  - source: {namespaces: ["dev-*"]}
+  to:
+  - operation: {methods: [GET], notPaths: [/admin*], ports: ["8080"]}
+- {}
+""")
+    assert read.findings == ()
+    assert fact(read, AuthorizationPolicy) == AuthorizationPolicy(
+        namespace="shop",
+        name="it",
+        action=Action.DENY,
+        selector=(("app", "payments"),),
+        rules=(
+            PolicyRule(
+                index=0,
+                sources=(
+                    Source(principals=("td/ns/a/sa/b", "*"), not_namespaces=("ops",)),
+                    Source(namespaces=("dev-*",)),
+                ),
+                operations=(Operation(methods=("GET",), not_paths=("/admin*",), ports=(8080,)),),
+                origin=origin("spec.rules[0]"),
+            ),
+            PolicyRule(index=1, origin=origin("spec.rules[1]")),
+        ),
+        origin=origin(),
+    )
+
+
+@pytest.mark.parametrize(
+    "spec", ["{}", "{action: ALLOW}", "{rules: []}", "{rules: null}", "{selector: null}"]
+)
+def test_an_empty_policy_allows_nothing(spec: str) -> None:
+    read = authorization(spec)
+    assert (fact(read, AuthorizationPolicy).action, fact(read, AuthorizationPolicy).rules) == (
+        Action.ALLOW,
+        (),
+    )
+    assert read.findings == ()
+
+
+def test_an_empty_rule_is_everything() -> None:
+    assert policy("{rules: [{}]}").rules == (PolicyRule(index=0, origin=origin("spec.rules[0]")),)
+
+
+def test_service_accounts_are_principals_of_any_trust_domain() -> None:
+    (rule,) = policy("{rules: [{from: [{source: {serviceAccounts: [web, ops/bot]}}]}]}").rules
+    assert rule.sources == (Source(principals=("*/ns/shop/sa/web", "*/ns/ops/sa/bot")),)
+    (rule,) = policy("{rules: [{from: [{source: {notServiceAccounts: [web]}}]}]}").rules
+    assert rule.sources == (Source(not_principals=("*/ns/shop/sa/web",)),)
+
+
+UNREADABLE = [
+    ("{from: [{source: {principals: [a], requestPrincipals: [b]}}]}", "field.unsupported"),
+    ("{from: [{source: {ipBlocks: [1.2.3.4]}}]}", "field.unsupported"),
+    ("{from: [{source: {principal: [a]}}]}", "field.unknown"),
+    ("{from: [{source: {}}]}", "policy.empty"),
+    ("{from: [{}]}", "field.type"),
+    ("{from: [null]}", "field.type"),
+    ("{from: []}", "policy.empty"),
+    ("{from: 5}", "field.type"),
+    ("{from: {source: {principals: [a]}}}", "field.type"),
+    ("{form: [{source: {principals: [a]}}]}", "field.unknown"),
+    ("{from: [{source: {principals: []}}]}", "policy.empty"),
+    ("{from: [{source: {principals: ['']}}]}", "policy.empty"),
+    ("{from: [{source: {principals: a}}]}", "field.type"),
+    ("{from: [{source: {principals: [5]}}]}", "field.type"),
+    ("{from: [{source: {principals: [spiffe://td/ns/a/sa/b]}}]}", "policy.principal"),
+    ("{from: [{source: {principals: [td/*/sa/b]}}]}", "policy.wildcard"),
+    ("{from: [{source: {namespaces: ['*a*']}}]}", "policy.wildcard"),
+    ("{from: [{source: {serviceAccounts: [A_b]}}]}", "policy.account"),
+    ("{from: [{source: {serviceAccounts: [web], namespaces: [a]}}]}", "policy.mixed"),
+    ("{to: [{operation: {hosts: [a]}}]}", "field.unsupported"),
+    ("{to: [{operation: {method: [GET]}}]}", "field.unknown"),
+    ("{to: [{operation: {ports: [8080]}}]}", "field.type"),
+    ("{to: [{operation: {ports: ['0']}}]}", "field.range"),
+    ("{to: [{operation: {paths: ['/a/{*}']}}]}", "policy.path-template"),
+    ("{to: [{operation: {paths: [/a*b]}}]}", "policy.wildcard"),
+    ("{to: [{operation: {}}]}", "policy.empty"),
+    ("{when: [{key: source.ip, values: [1.2.3.4]}]}", "field.unsupported"),
+    ("null", "field.type"),
+    ("5", "field.type"),
+]
+
+
+@pytest.mark.parametrize(("rule", "code"), UNREADABLE)
+def test_an_allow_rule_that_can_not_be_read_whole_allows_nothing(rule: str, code: str) -> None:
+    read = authorization(f"{{rules: [{rule}, {{from: [{{source: {{namespaces: [a]}}}}]}}]}}")
+    assert [kept.index for kept in fact(read, AuthorizationPolicy).rules] == [1]
+    assert code in [found for _, found in codes(read)]
+    assert ("spec.rules[0]", "policy.rule-closed") in codes(read)
+
+
+@pytest.mark.parametrize(("rule", "code"), UNREADABLE)
+def test_a_deny_rule_that_can_not_be_read_whole_denies_more(rule: str, code: str) -> None:
+    read = authorization(f"{{action: DENY, rules: [{rule}]}}")
+    (kept,) = fact(read, AuthorizationPolicy).rules
+    assert all(source != Source() for source in kept.sources)
+    assert all(operation != Operation() for operation in kept.operations)
+    assert code in [found for _, found in codes(read)]
+    assert ("spec.rules[0]", "policy.rule-closed") in codes(read)
+
+
+def test_of_a_deny_rule_what_can_be_read_still_narrows_it() -> None:
+    (rule,) = policy(
+        "{action: DENY, rules: [{from: [{source: {namespaces: [a], ipBlocks: [x]}}],"
+        " to: [{operation: {paths: [/a], ports: [8080]}}], when: [{key: x}]}]}"
+    ).rules
+    assert rule.sources == (Source(namespaces=("a",)),)
+    assert rule.operations == (Operation(paths=("/a",)),)
+
+
+def test_one_alternative_of_deny_that_can_not_be_read_is_anybody() -> None:
+    (rule,) = policy(
+        "{action: DENY, rules: [{from: [{source: {namespaces: [a]}}, {source: {ipBlocks: [x]}}]}]}"
+    ).rules
+    assert rule.sources == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "code"),
+    [
+        ("{action: ALOW, rules: [{}]}", "field.choice"),
+        ("{action: 5, rules: [{}]}", "field.type"),
+        ("{acton: DENY, rules: [{}]}", "field.unknown"),
+        ("{selecter: {matchLabels: {app: a}}, rules: [{}]}", "field.unknown"),
+        ("{selector: {matchLabel: {app: a}}, rules: [{}]}", "field.unknown"),
+        ("{selector: {matchLabels: {app: a, b: 5}}, rules: [{}]}", "field.type"),
+        ("{selector: {matchLabels: {app: 'a*'}}, rules: [{}]}", "label.invalid"),
+        ("{selector: app, rules: [{}]}", "field.type"),
+        ("{targetRefs: [{kind: Service, name: a}], rules: [{}]}", "policy.target"),
+        ("{targetRef: {kind: Gateway, name: a}, rules: [{}]}", "policy.target"),
+        ("{rules: {}}", "field.type"),
+        ("5", "field.type"),
+    ],
+)
+def test_an_allow_policy_that_can_not_be_read_whole_allows_nothing_in_its_namespace(
+    spec: str, code: str
+) -> None:
+    read = authorization(spec)
+    found = fact(read, AuthorizationPolicy)
+    assert (found.action, found.selector, found.rules) == (Action.ALLOW, (), ())
+    assert code in [one for _, one in codes(read)]
+
+
+def test_a_deny_policy_whose_selector_can_not_be_read_is_for_its_namespace() -> None:
+    found = policy("{action: DENY, selector: {matchLabels: {app: 5}}, rules: [{}]}")
+    assert (found.action, found.selector, len(found.rules)) == (Action.DENY, (), 1)
+
+
+@pytest.mark.parametrize(
+    "spec", ["{action: DENY, rule: [{}]}", "{action: DENY, rules: x}", "{action: DENY, rules: {a: b}}"]
+)
+def test_a_deny_policy_whose_rules_can_not_be_found_denies_everything(spec: str) -> None:
+    (rule,) = policy(spec).rules
+    assert (rule.sources, rule.operations) == ((), ())
+
+
+def test_a_deny_policy_without_rules_is_an_error() -> None:
+    read = authorization("{action: DENY}")
+    assert (fact(read, AuthorizationPolicy).rules, codes(read)) == ((), [("spec.rules", "policy.no-rules")])
+
+
+def test_custom_is_deny_of_what_it_names() -> None:
+    read = authorization(
+        "{action: CUSTOM, provider: {name: x}, rules: [{to: [{operation: {paths: [/admin*]}}]}]}"
+    )
+    found = fact(read, AuthorizationPolicy)
+    assert (found.action, found.rules[0].operations) == (Action.DENY, (Operation(paths=("/admin*",)),))
+    assert codes(read) == [("spec.action", "policy.custom")]
+
+
+def test_audit_and_dry_runs_have_no_effect_and_say_so() -> None:
+    read = authorization("{action: AUDIT, rules: [{}]}")
+    assert (read.facts, codes(read)) == ((), [("spec.action", "policy.audit")])
+    text = document("security.istio.io/v1", "AuthorizationPolicy", "{action: DENY, rules: [{}]}")
+    read = reading(
+        text.replace("namespace: shop", "namespace: shop, annotations: {istio.io/dry-run: 'true'}")
+    )
+    assert (read.facts, [code for _, code in codes(read)]) == ((), ["policy.dry-run"])
+    read = reading(
+        text.replace("namespace: shop", "namespace: shop, annotations: {istio.io/dry-run: 'false'}")
+    )
+    assert (len(read.facts), read.findings) == (1, ())
+
+
+def test_a_provider_without_custom_is_an_error() -> None:
+    assert codes(authorization("{provider: {name: x}}")) == [("spec.provider", "policy.provider")]
+
+
+def test_a_selector_without_labels_is_the_namespace_and_a_warning() -> None:
+    read = authorization("{selector: {matchLabels: {}}, rules: [{}]}")
+    assert fact(read, AuthorizationPolicy).selector == ()
+    assert codes(read) == [("spec.selector", "selector.empty")]
+
+
+def test_methods_and_paths_that_match_nothing_are_told() -> None:
+    read = authorization("{rules: [{to: [{operation: {methods: [get], paths: [admin]}}]}]}")
+    assert fact(read, AuthorizationPolicy).rules == ()
+    assert [code for _, code in codes(read)] == ["policy.method", "policy.path", "policy.rule-closed"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "selector", "mode", "ports"),
+    [
+        ("{}", (), None, ()),
+        ("{mtls: {}}", (), None, ()),
+        ("{mtls: {mode: UNSET}}", (), None, ()),
+        ("{mtls: {mode: PERMISSIVE}}", (), MtlsMode.PERMISSIVE, ()),
+        (
+            "{selector: {matchLabels: {app: a}}, portLevelMtls: {9090: {mode: DISABLE}, '80': {mode: UNSET}}}",
+            (("app", "a"),),
+            None,
+            ((9090, MtlsMode.DISABLE),),
+        ),
+    ],
+)
+def test_modes_of_mutual_tls(spec: str, selector: Labels, mode: MtlsMode | None, ports: Any) -> None:
+    read = peers(spec)
+    found = fact(read, PeerAuthentication)
+    assert (found.selector, found.mode, found.ports, read.findings) == (selector, mode, ports, ())
+
+
+@pytest.mark.parametrize(
+    ("spec", "selector", "code"),
+    [
+        ("{mtls: {mode: PERMISIVE}}", (), "field.choice"),
+        ("{mtls: {mod: PERMISSIVE}}", (), "field.unknown"),
+        ("{mtls: PERMISSIVE}", (), "field.type"),
+        ("{mtlss: {}, mtls: {mode: DISABLE}}", (), "field.unknown"),
+        ("{selecter: {}, mtls: {mode: DISABLE}}", (), "field.unknown"),
+        ("{selector: {matchLabels: {app: 5}}, mtls: {mode: DISABLE}}", (), "field.type"),
+        ("{mtls: {mode: DISABLE}, portLevelMtls: {80: {mode: DISABLE}}}", (), "mtls.port-without-selector"),
+        (
+            "{selector: {matchLabels: {app: a}}, mtls: {mode: DISABLE}, portLevelMtls: {web: {mode: DISABLE}}}",
+            (("app", "a"),),
+            "field.range",
+        ),
+        (
+            "{selector: {matchLabels: {app: a}}, mtls: {mode: DISABLE}, portLevelMtls: {80: {mode: NONE}}}",
+            (("app", "a"),),
+            "field.choice",
+        ),
+        ("x", (), "field.type"),
+    ],
+)
+def test_a_peer_authentication_that_can_not_be_read_whole_is_strict(
+    spec: str, selector: Labels, code: str
+) -> None:
+    read = peers(spec)
+    found = fact(read, PeerAuthentication)
+    assert (found.selector, found.mode, found.ports) == (selector, MtlsMode.STRICT, ())
+    assert {code, "policy.closed"} <= {one for _, one in codes(read)}
+
+
+# One broken field never opens anything: every field of these specs is broken in turn, in every way below, and
+# whatever is then said is compared with what was said before, request by request.
+
+SPECS = {
+    "allow": """
+selector: {matchLabels: {app: web}}
+action: ALLOW
+rules:
+- from: [{source: {principals: [td/ns/a/sa/x], notNamespaces: [b]}}, {source: {namespaces: [c]}}]
+  to: [{operation: {methods: [GET], notPaths: [/admin*], ports: ["80"]}}]
+- to: [{operation: {paths: [/open]}}]
+""",
+    "deny": """
+selector: {matchLabels: {app: web}}
+action: DENY
+rules:
+- from: [{source: {principals: [td/ns/a/sa/x], notNamespaces: [b]}}, {source: {namespaces: [c]}}]
+  to: [{operation: {methods: [GET], notPaths: [/admin*], ports: ["80"]}}]
+- to: [{operation: {paths: [/shut], notMethods: [POST]}}]
+""",
+    "custom": """
+action: CUSTOM
+provider: {name: x}
+rules: [{from: [{source: {serviceAccounts: [a/x]}}], to: [{operation: {notPorts: ["81"]}}]}]
+""",
+}
+WORKLOADS: tuple[Labels, ...] = ((("app", "web"),), (("app", "db"),))
+REQUESTS = tuple(
+    product(
+        ("td/ns/a/sa/x", "td/ns/b/sa/x", "td/ns/c/sa/y", ""),
+        ("GET", "POST"),
+        ("/admin/1", "/open", "/shut"),
+        (80, 81),
+    )
+)
+
+
+def like(pattern: str, value: str) -> bool:
+    if pattern.startswith("*"):
+        return bool(value) and value.endswith(pattern[1:])
+    return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern
+
+
+def holds(rule: PolicyRule, request: tuple[str, str, str, int]) -> bool:
+    principal, method, path, port = request
+    namespace = principal.split("/")[2] if principal else ""
+
+    def part(values: tuple[str, ...], not_values: tuple[str, ...], value: str) -> bool:
+        return (not values or any(like(one, value) for one in values)) and not any(
+            like(one, value) for one in not_values
+        )
+
+    def source(one: Source) -> bool:
+        return part(one.principals, one.not_principals, principal) and part(
+            one.namespaces, one.not_namespaces, namespace
+        )
+
+    def operation(one: Operation) -> bool:
+        ports = (not one.ports or port in one.ports) and port not in one.not_ports
+        return ports and part(one.methods, one.not_methods, method) and part(one.paths, one.not_paths, path)
+
+    return (not rule.sources or any(map(source, rule.sources))) and (
+        not rule.operations or any(map(operation, rule.operations))
+    )
+
+
+def passes(read: Reading, labels: Labels, request: tuple[str, str, str, int], *, deny_all: bool) -> bool:
+    """The verdict beside an empty policy of the namespace (deny_all), or beside none."""
+    found = [one for one in read.facts if isinstance(one, AuthorizationPolicy)]
+    over = [one for one in found if not one.selector or selects(one.selector, labels)]
+    if any(holds(rule, request) for one in over if one.action is Action.DENY for rule in one.rules):
+        return False
+    allows = [one for one in over if one.action is Action.ALLOW]
+    allowed = any(holds(rule, request) for one in allows for rule in one.rules)
+    return allowed or not (allows or deny_all)
+
+
+JUNK: tuple[Any, ...] = (5, 1.5, True, "junk", [], {}, ["", 5], {"junk": 1}, [[]], [None])
+
+
+def broken(spec: Any) -> Iterator[Any]:
+    """Copies of a spec, each with one key mistyped or added, or one value replaced by another type."""
+    for *before, key in paths(spec):
+        for junk in JUNK:
+            other, around = copied(spec, before)
+            around[key] = junk
+            yield other
+        if isinstance(key, str):
+            other, around = copied(spec, before)
+            around[f"{key}x"] = around.pop(key)
+            yield other
+            other, around = copied(spec, before)
+            around["unheard"] = 1
+            yield other
+
+
+def copied(spec: Any, path: list[Any]) -> tuple[Any, Any]:
+    """A copy of a spec, and what lies at the path in it."""
+    other = copy.deepcopy(spec)
+    around = other
+    for key in path:
+        around = around[key]
+    return other, around
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*path, key)
+        yield from paths(inner, (*path, key))
+
+
+SAYS_SOMETHING_ELSE = {"selector.empty", "policy.no-rules"}
+"""Of an empty selector and of an empty list of rules the API says what they mean."""
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_one_broken_field_never_lets_anybody_in(name: str) -> None:
+    spec = yaml.safe_load(SPECS[name])
+    before = authorization(json.dumps(spec))
+    checked = 0
+    for other in broken(spec):
+        read = authorization(json.dumps(other))
+        if {code for _, code in codes(read)} <= {code for _, code in codes(before)} | SAYS_SOMETHING_ELSE:
+            continue  # one valid value for another: no mistake that anybody could see
+        checked += 1
+        for labels, request, deny_all in product(WORKLOADS, REQUESTS, (True, False)):
+            if not passes(before, labels, request, deny_all=deny_all):
+                assert not passes(read, labels, request, deny_all=deny_all), (other, labels, request)
+    assert checked > 100
+
+
+def test_one_broken_field_never_lowers_mutual_tls() -> None:
+    for mode in MtlsMode:
+        spec = yaml.safe_load(
+            f"{{selector: {{matchLabels: {{app: web}}}}, mtls: {{mode: {mode}}}, portLevelMtls: {{'80': {{mode: {mode}}}}}}}"
+        )
+        for other in broken(spec):
+            read = peers(json.dumps(other))
+            found = fact(read, PeerAuthentication)
+            if {code for _, code in codes(read)} <= SAYS_SOMETHING_ELSE:
+                continue
+            assert (found.mode, found.ports) == (MtlsMode.STRICT, ()), other
+            assert found.selector in ((), (("app", "web"),))

@@ -1,0 +1,28 @@
+"""docs/cli-output.md shows what commands print: its JSON has the very fields of the answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from plait.api.views import Findings, LogLine, Proxies, Status
+from plait.codec import Codec
+from tests.docs.pages import ROOT, blocks
+
+
+def shown(first: str) -> Any:
+    """The example that begins with this key."""
+    examples = [json.loads(block) for block in blocks(ROOT / "docs" / "cli-output.md", "json")]
+    return next(example for example in examples if next(iter(example)) == first)
+
+
+def test_the_examples_have_every_field_and_no_other() -> None:
+    status = shown("mesh")
+    findings = {"findings": status.pop("findings")}
+    for codec, example in (
+        (Codec[Any](Status), status),
+        (Codec[Any](Findings), findings),
+        (Codec[Any](Proxies), shown("proxies")),
+        (Codec[Any](LogLine), shown("replica")),
+    ):
+        assert codec.to_json(codec.from_json(example)) == example

@@ -1,0 +1,200 @@
+"""The golden cases: small meshes, each with the proxy that is looked at and what is shown of its resources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plait.compiler.endpoints import endpoints
+from plait.compiler.merge import merge
+from plait.compiler.view import view
+from plait.envoy.render import Renderer
+from plait.model.catalog import Binding, Protocol, Replica, SidecarAddresses
+from plait.model.mesh import View
+from plait.model.names import ReplicaKey, WorkloadKey
+from plait.model.policy import Action, MtlsMode, Operation, Source
+from plait.model.reading import Fact
+from plait.model.routing import Retries
+from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, TYPES, Snapshot
+from tests.compiler.facts import (
+    PRESENT,
+    SETTINGS,
+    allows,
+    destination,
+    exact,
+    listens,
+    match,
+    peers,
+    policy,
+    port,
+    prefix,
+    principal,
+    regex,
+    replica,
+    routes,
+    rule,
+    service,
+    to,
+    workload,
+)
+
+FRONTEND = workload("frontend")
+V1 = workload("reservations-v1", app="reservations", version="v1")
+V2 = workload("reservations-v2", app="reservations", version="v2")
+BISTRO: tuple[Fact, ...] = (
+    FRONTEND, V1, V2, service("frontend"), service("reservations"), destination("reservations", "v1", "v2"),
+)  # fmt: skip
+REPLICAS = (
+    replica(FRONTEND, address="127.77.0.1", app_address="127.78.0.1"),
+    replica(V1, address="127.77.0.2", app_address="127.78.0.2"),
+    replica(V2, address="127.77.0.3", app_address="127.78.0.3"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What one proxy of a mesh is told; `types` and `names` (how they begin) choose what the golden file shows."""
+
+    facts: tuple[Fact, ...]
+    replicas: tuple[Replica, ...] = REPLICAS
+    proxy: int = 1
+    types: tuple[str, ...] = TYPES
+    names: tuple[str, ...] = ("",)
+
+    def view(self) -> View:
+        return view(merge(self.facts, SETTINGS)[0], self.replicas[self.proxy])
+
+    def snapshot(self) -> Snapshot:
+        mesh, _ = merge(self.facts, SETTINGS)
+        return Renderer().render(view(mesh, self.replicas[self.proxy]), endpoints(mesh, self.replicas))
+
+
+_MATCHES = [
+    match(exact("/exact")),
+    match(prefix("/prefix"), ignore_case=True),
+    match(regex("/[a-z]+"), method=exact("GET")),
+    match(method=exact("POST"), headers={"x-user": exact("a"), "x-any": PRESENT, "x-some": regex("a|b")}),
+    match(method=regex("GET|POST"), query={"beta": exact("1"), "any": PRESENT, "some": regex("[0-9]+")}),
+    match(without={"x-old": prefix("1"), "x-gone": PRESENT}),
+]
+
+_ROUTING = routes(
+    "reservations",
+    rules=[
+        rule(to("reservations", "v2"), matches=_MATCHES, name="matches", retries=Retries(attempts=0)),
+        rule(
+            to("reservations", "v1", weight=90),
+            to("reservations", "v2", weight=10),
+            matches=[match(prefix("/split"))],
+            timeout=1.5,
+        ),
+        rule(to("reservations", "v1"), to("nobody", weight=3), matches=[match(prefix("/missing"))]),
+        rule(to("reservations", weight=0), matches=[match(prefix("/nothing"))]),
+        rule(
+            to("reservations"),
+            retries=Retries(attempts=3, per_try_timeout=0.25, on=("reset", "503")),
+            matches=[match(prefix("/asked"))],
+        ),
+        rule(to("reservations"), retries=Retries(attempts=1), timeout=2.0),
+    ],
+)
+
+_POLICIES = (
+    policy(
+        "deny",
+        Action.DENY,
+        allows(Source(principals=("*",), not_namespaces=("bistro", "m*"))),
+        allows(
+            operations=[Operation(paths=("/admin/*", "*/secret", "/exact", "*"), not_methods=("GET",))],
+            index=1,
+        ),
+        allows(operations=[Operation(ports=(1234,))], index=2),
+    ),
+    policy("allow", Action.ALLOW, allows(principal("frontend")), app="reservations"),
+    policy(
+        "more",
+        Action.ALLOW,
+        allows(
+            Source(
+                principals=("cluster.local/ns/bistro/*", "*/sa/x"),
+                not_principals=("cluster.local/ns/b/sa/c",),
+            ),
+            Source(namespaces=("bistro",)),
+            operations=[Operation(methods=("GET", "P*")), Operation(not_paths=("/x",), not_ports=(1,))],
+        ),
+    ),
+)
+
+_MANY = workload(
+    "many",
+    listens(8080),
+    listens(8081),
+    listens(8082),
+    listens(9000, Protocol.TCP),
+    listens(9090, Protocol.GRPC),
+)
+_ALLOCATED = Replica(
+    key=ReplicaKey(WorkloadKey("bistro", "many"), 3),
+    labels=_MANY.labels,
+    service_account="many",
+    sidecar=SidecarAddresses(address="127.0.0.1", outbound=41001, inbound=41006, health=41021, metrics=41090),
+    bindings=tuple(
+        Binding(
+            name=one.name,
+            number=one.number,
+            protocol=one.protocol,
+            address="127.0.0.1",
+            port=42000 + index,
+            app_address="127.0.0.1",
+            app_port=43000 + index,
+        )
+        for index, one in enumerate(_MANY.process.ports)
+    ),
+    serving=True,
+)
+
+CASES = {
+    "plain": Case(facts=BISTRO),
+    "client-without-ports": Case(
+        facts=(*BISTRO, workload("job")),
+        replicas=(*REPLICAS, Replica(
+            key=ReplicaKey(WorkloadKey("bistro", "job"), 0),
+            labels=(("app", "job"),),
+            service_account="job",
+            sidecar=SidecarAddresses(address="127.77.0.4"),
+        )),
+        proxy=3,
+        types=(LISTENER,),
+    ),
+    "routing": Case(facts=(*BISTRO, _ROUTING), types=(ROUTES,), names=("outbound|8080|reservations",)),
+    "names": Case(
+        facts=(
+            *BISTRO,
+            service("shop", port(80), port(8080), namespace="market"),
+            routes("shop.example", "*.market.svc.cluster.local", rules=[rule(to("reservations"))]),
+        ),
+        types=(SCOPED_ROUTES, ROUTES),
+        names=("shop", "outbound|80|shop", "outbound|8080|shop"),
+    ),
+    "policies": Case(facts=(*BISTRO, *_POLICIES), types=(ROUTES,), names=("inbound",)),
+    "shut": Case(facts=(*BISTRO, policy("nobody")), types=(ROUTES,), names=("inbound",)),
+    "ports-and-modes": Case(
+        facts=(
+            *BISTRO,
+            _MANY,
+            service("many", port(80, target=8080), port(9090, Protocol.GRPC)),
+            peers(
+                "modes", None, (8081, MtlsMode.PERMISSIVE), (8082, MtlsMode.DISABLE), (9000, MtlsMode.PERMISSIVE),
+                app="many",
+            ),
+            policy("deny", Action.DENY, allows(principal("frontend"), operations=[Operation(methods=("GET",))])),
+            policy("allow", Action.ALLOW, allows(principal("frontend"), operations=[Operation(ports=(9000,))])),
+        ),
+        replicas=(*REPLICAS, _ALLOCATED),
+        proxy=3,
+        types=(CLUSTER, LISTENER, ROUTES),
+        names=("inbound",),
+    ),
+    "disabled": Case(
+        facts=(*BISTRO, peers("off", MtlsMode.DISABLE)), types=(ENDPOINTS,), names=("outbound|8080||",)
+    ),
+}  # fmt: skip

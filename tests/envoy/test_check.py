@@ -1,0 +1,59 @@
+"""check: a snapshot that names what it has not is refused."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from plait.envoy.check import check
+from plait.model.mesh import ClusterKey
+from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource
+from tests.compiler.facts import host
+from tests.envoy.cases import CASES
+
+PLAIN = dict(CASES["plain"].snapshot())
+RESERVATIONS = host("reservations")
+
+
+def without(type_url: str, *names: str) -> dict[str, Mapping[str, Resource]]:
+    return PLAIN | {type_url: {name: one for name, one in PLAIN[type_url].items() if name not in names}}
+
+
+def test_a_whole_snapshot_has_no_problem() -> None:
+    assert check(PLAIN) == ()
+
+
+def test_routes_to_clusters_that_are_not_there_are_problems_unless_meant() -> None:
+    cluster = f"outbound|8080||{RESERVATIONS}"
+    broken = without(CLUSTER, cluster) | {ENDPOINTS: without(ENDPOINTS, cluster)[ENDPOINTS]}
+    assert check(broken) == (f"outbound|8080|{RESERVATIONS}: routes to {cluster}, which is no cluster",)
+    assert check(broken, [ClusterKey(RESERVATIONS, 8080)]) == ()
+
+
+def test_weighted_routes_are_looked_at_too() -> None:
+    routing = CASES["routing"]
+    assert len(check(routing.snapshot())) == len(routing.view().missing) == 1
+
+
+def test_a_cluster_and_its_endpoints_come_together() -> None:
+    cluster = f"outbound|8080|v1|{RESERVATIONS}"
+    assert check(without(ENDPOINTS, cluster)) == (f"{cluster}: a cluster without endpoints resource",)
+    assert check(without(CLUSTER, cluster)) == (f"{cluster}: endpoints of no cluster",)
+
+
+def test_listeners_and_scopes_need_their_routes() -> None:
+    problems = check(without(ROUTES, "inbound|8080||", f"outbound|8080|{RESERVATIONS}"))
+    assert "inbound: wants routes inbound|8080||, which are not there" in problems
+    assert (
+        f"reservations:8080: leads to outbound|8080|{RESERVATIONS}, which is no route configuration"
+        in problems
+    )
+
+
+def test_a_tcp_port_needs_its_cluster() -> None:
+    snapshot = dict(CASES["ports-and-modes"].snapshot())
+    left = {name: one for name, one in snapshot[CLUSTER].items() if name != "inbound|9000||"}
+    assert check(snapshot | {CLUSTER: left}) == ("inbound: forwards to inbound|9000||, which is no cluster",)
+
+
+def test_a_resource_is_what_it_is_kept_as() -> None:
+    listener = PLAIN[LISTENER]["outbound"]
+    assert len(check(PLAIN | {LISTENER: {"outbound": replace(listener, name="other")}})) == 1

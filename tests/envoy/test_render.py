@@ -1,0 +1,174 @@
+"""Rendering: the same bytes every time, made once, and only what changed is new."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from plait.compiler.endpoints import endpoints
+from plait.compiler.merge import merge
+from plait.compiler.view import view
+from plait.envoy import api
+from plait.envoy.render import Renderer
+from plait.model.names import ObjectRef, Origin, ReplicaKey
+from plait.model.policy import Action, MtlsMode
+from plait.model.reading import Fact
+from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, Resource, Snapshot
+from tests.compiler.facts import (
+    SETTINGS,
+    allows,
+    peers,
+    policy,
+    principal,
+    routes,
+    rule,
+    service,
+    to,
+    workload,
+)
+from tests.envoy.cases import BISTRO, CASES, REPLICAS
+
+ALLOW = policy("allow", Action.ALLOW, allows(principal("frontend")), app="reservations")
+SPLIT = routes("reservations", rules=[rule(to("reservations", "v1"))])
+
+
+def render(renderer: Renderer, *facts: Fact) -> dict[ReplicaKey, Snapshot]:
+    mesh, _ = merge(facts, SETTINGS)
+    found = endpoints(mesh, REPLICAS)
+    snapshots = {one.key: renderer.render(view(mesh, one), found) for one in REPLICAS}
+    renderer.sweep()
+    return snapshots
+
+
+def changed(before: Snapshot, after: Snapshot) -> set[tuple[str, str]]:
+    return {
+        (type_url, name)
+        for type_url in before
+        for name in before[type_url].keys() | after[type_url].keys()
+        if before[type_url].get(name) != after[type_url].get(name)
+    }
+
+
+def digest(snapshot: Snapshot) -> str:
+    found = sha256()
+    for type_url, resources in snapshot.items():
+        for name, resource in resources.items():
+            found.update(f"{type_url} {name} {resource.version}\n".encode() + resource.framed)
+    return found.hexdigest()
+
+
+def all_digests() -> str:
+    return " ".join(digest(case.snapshot()) for case in CASES.values())
+
+
+def test_the_bytes_are_the_same_in_every_process() -> None:
+    program = "from tests.envoy.test_render import all_digests; print(all_digests())"
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        run = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        assert run.stdout.strip() == all_digests()
+
+
+def test_a_rebuild_that_changes_nothing_makes_nothing() -> None:
+    renderer = Renderer()
+    before, after = (render(renderer, *BISTRO, ALLOW, SPLIT) for _ in range(2))
+    for one in REPLICAS:
+        for type_url, resources in before[one.key].items():
+            for name, resource in resources.items():
+                assert after[one.key][type_url][name] is resource
+
+
+def test_what_is_no_longer_used_is_forgotten() -> None:
+    renderer = Renderer()
+    first = render(renderer, *BISTRO, SPLIT)[REPLICAS[0].key][ROUTES]
+    name = "outbound|8080|reservations.bistro.svc.cluster.local"
+    for _ in range(2):
+        render(renderer, *BISTRO)
+    again = render(renderer, *BISTRO, SPLIT)[REPLICAS[0].key][ROUTES]
+    assert again[name] == first[name]
+    assert again[name] is not first[name]
+
+
+def test_a_changed_route_is_one_resource_the_same_for_every_proxy() -> None:
+    renderer = Renderer()
+    before = render(renderer, *BISTRO, SPLIT)
+    after = render(renderer, *BISTRO, routes("reservations", rules=[rule(to("reservations", "v2"))]))
+    for one in REPLICAS:
+        assert changed(before[one.key], after[one.key]) == {
+            (ROUTES, "outbound|8080|reservations.bistro.svc.cluster.local")
+        }
+    resources = {
+        id(after[one.key][ROUTES]["outbound|8080|reservations.bistro.svc.cluster.local"]) for one in REPLICAS
+    }
+    assert len(resources) == 1
+
+
+def test_a_changed_policy_is_one_resource_of_the_workloads_under_it_and_never_a_listener() -> None:
+    renderer = Renderer()
+    before, after = render(renderer, *BISTRO), render(renderer, *BISTRO, ALLOW)
+    frontend, v1, v2 = (one.key for one in REPLICAS)
+    assert changed(before[frontend], after[frontend]) == set()
+    assert changed(before[v1], after[v1]) == changed(before[v2], after[v2]) == {(ROUTES, "inbound|8080||")}
+
+
+def test_disabling_mutual_tls_changes_endpoints_and_the_own_listener_and_no_cluster() -> None:
+    renderer = Renderer()
+    before = render(renderer, *BISTRO)
+    after = render(renderer, *BISTRO, peers("off", MtlsMode.DISABLE, app="frontend"))
+    frontend, v1, _ = (one.key for one in REPLICAS)
+    told = {(ENDPOINTS, "outbound|8080||frontend.bistro.svc.cluster.local")}
+    assert changed(before[v1], after[v1]) == told
+    assert changed(before[frontend], after[frontend]) == told | {(LISTENER, "inbound")}
+
+
+def test_where_something_was_written_is_not_part_of_what_is_sent() -> None:
+    renderer = Renderer()
+    before = render(renderer, *BISTRO, SPLIT)
+    moved = Origin(ObjectRef("networking.istio.io", "VirtualService", "bistro", "other"), "spec.http[7]")
+    after = render(renderer, *BISTRO, replace(SPLIT, origin=moved))
+    for one in REPLICAS:
+        assert changed(before[one.key], after[one.key]) == set()
+    name = "outbound|8080|reservations.bistro.svc.cluster.local"
+    assert moved in after[REPLICAS[0].key][ROUTES][name].origins
+
+
+def test_maps_that_proxies_share_are_made_once() -> None:
+    snapshots = list(render(Renderer(), *BISTRO).values())
+    for type_url in (ENDPOINTS, SCOPED_ROUTES):
+        assert snapshots[0][type_url] is snapshots[1][type_url]
+
+
+def test_every_cluster_has_endpoints_though_nobody_serves() -> None:
+    mesh, _ = merge((*BISTRO, service("idle"), workload("idle")), SETTINGS)
+    snapshot = Renderer().render(view(mesh, REPLICAS[0]), {})
+    outbound = {name for name in snapshot[CLUSTER] if name.startswith("outbound")}
+    assert outbound == set(snapshot[ENDPOINTS])
+    assert all(not body(one).endpoints for one in snapshot[ENDPOINTS].values())
+
+
+def test_a_cluster_without_identities_trusts_nobody() -> None:
+    mesh, _ = merge((service("empty"), workload("frontend")), SETTINGS)
+    cluster = Renderer().render(view(mesh, REPLICAS[0]), {})[CLUSTER][
+        "outbound|8080||empty.bistro.svc.cluster.local"
+    ]
+    assert b"spiffe://cluster.local/plait/nobody" in cluster.body
+
+
+@pytest.mark.parametrize("type_url", [CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES])
+def test_a_framed_resource_is_its_name_version_and_body(type_url: str) -> None:
+    for name, one in CASES["plain"].snapshot()[type_url].items():
+        framed = api.message("envoy.service.discovery.v3.Resource").FromString(one.framed)
+        assert (framed.name, framed.version) == (name, one.version)
+        assert (framed.resource.type_url, framed.resource.value) == (type_url, one.body)
+
+
+def body(resource: Resource) -> Any:
+    return api.parse(resource.type_url, resource.body)

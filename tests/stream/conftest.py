@@ -1,0 +1,68 @@
+import asyncio
+import gc
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from plait.xds.server import Server
+from tests.stream.pki import Authority
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A private folder with a short name, as the paths of sockets are limited to 107 bytes."""
+    path = Path(tempfile.mkdtemp(prefix="px"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority()
+
+
+async def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Return as soon as the condition holds; an error if it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(0.002)
+
+
+async def eventually_async(condition: Callable[[], Awaitable[object]], seconds: float = 10.0) -> None:
+    """Return as soon as the condition, that must itself be asked and waited for, holds."""
+    end = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def serving(
+    server: Server, authority: Authority, target: str, *, ask_for_client: bool = True
+) -> AsyncIterator[int]:
+    """The server behind a grpc.aio server of its own; yields the port (0 on a Unix socket: 1 says gRPC)."""
+    outer = grpc.aio.server()
+    outer.add_generic_rpc_handlers((server.generic_handler(),))
+    port = outer.add_secure_port(target, authority.server_credentials(ask_for_client=ask_for_client))
+    await outer.start()
+    try:
+        yield port
+    finally:
+        await server.close()
+        await outer.stop(0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_reported(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No task ends with an exception that nobody takes, no stream with one of ours."""
+    yield
+    gc.collect()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -1,0 +1,108 @@
+"""Resources of real Envoy messages, framed as the xDS server takes them."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from plait.envoy import api
+from plait.resource import Resource, Snapshot
+
+
+def framed(message: Any) -> Resource:
+    """A message as a Resource; its name is the field that Envoy knows it by."""
+    body = api.serialize(message)
+    type_url = api.TYPE_PREFIX + message.DESCRIPTOR.full_name
+    name = message.cluster_name if hasattr(message, "cluster_name") else message.name
+    version = hashlib.sha256(body).hexdigest()[:16]
+    frame = api.message("envoy.service.discovery.v3.Resource")(
+        name=name, version=version, resource={"type_url": type_url, "value": body}
+    )
+    return Resource(type_url, name, version, body, api.serialize(frame))
+
+
+def snapshot(*messages: Any) -> Snapshot:
+    result: dict[str, dict[str, Resource]] = {}
+    for message in messages:
+        one = framed(message)
+        result.setdefault(one.type_url, {})[one.name] = one
+    return result
+
+
+def changed(before: Snapshot, *messages: Any) -> Snapshot:
+    """The snapshot with these in place of (or beside) what it had, all else the same objects."""
+    result = {type_url: dict(resources) for type_url, resources in before.items()}
+    for type_url, resources in snapshot(*messages).items():
+        result.setdefault(type_url, {}).update(resources)
+    return result
+
+
+def cluster(name: str, *, connect_seconds: int = 1) -> Any:
+    return api.message("envoy.config.cluster.v3.Cluster")(
+        name=name,
+        type="EDS",
+        connect_timeout={"seconds": connect_seconds},
+        eds_cluster_config={"eds_config": _ADS},
+    )
+
+
+def endpoints(name: str, *ports: int) -> Any:
+    return api.message("envoy.config.endpoint.v3.ClusterLoadAssignment")(
+        cluster_name=name,
+        endpoints=[{"lb_endpoints": [{"endpoint": {"address": _address(port)}} for port in ports]}],
+    )
+
+
+def routes(name: str, to_cluster: str) -> Any:
+    return api.message("envoy.config.route.v3.RouteConfiguration")(
+        name=name,
+        virtual_hosts=[
+            {
+                "name": "all",
+                "domains": ["*"],
+                "routes": [{"match": {"prefix": "/"}, "route": {"cluster": to_cluster}}],
+            }
+        ],
+    )
+
+
+def scope(authority: str, route: str) -> Any:
+    return api.message("envoy.config.route.v3.ScopedRouteConfiguration")(
+        name=authority,
+        route_configuration_name=route,
+        key={"fragments": [{"string_key": authority}]},
+    )
+
+
+def listener(name: str, path: Path, *, stat_prefix: str = "test") -> Any:
+    """An HTTP listener on a Unix socket that chooses routes by the whole authority."""
+    manager = api.message(
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    )(
+        stat_prefix=stat_prefix,
+        scoped_routes={
+            "name": name,
+            "scope_key_builder": {
+                "fragments": [{"header_value_extractor": {"name": ":authority", "index": 0}}]
+            },
+            "rds_config_source": _ADS,
+            "scoped_rds": {"scoped_rds_config_source": _ADS},
+        },
+        http_filters=[
+            {
+                "name": "router",
+                "typed_config": api.pack(api.message("envoy.extensions.filters.http.router.v3.Router")()),
+            }
+        ],
+    )
+    return api.message("envoy.config.listener.v3.Listener")(
+        name=name,
+        address={"pipe": {"path": str(path)}},
+        filter_chains=[{"filters": [{"name": "http", "typed_config": api.pack(manager)}]}],
+    )
+
+
+_ADS = {"ads": {}, "resource_api_version": "V3"}
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
