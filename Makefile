@@ -29,7 +29,7 @@ check: $(VENV)/developing ## Format, lint, types, and who may import whom
 	@$(BIN)/lint-imports
 
 golden: $(VENV)/developing ## Write the golden files anew; read the difference before you commit it
-	@PLAIT_GOLDEN=write $(BIN)/pytest -m "not prove" tests/golden $(ARGS)
+	@PLAIT_GOLDEN=write $(BIN)/pytest -m "not prove" tests/envoy/test_golden.py tests/dialects/test_golden.py $(ARGS)
 
 descriptors: $(VENV)/developing ## Read Envoy's message classes anew out of the pinned Envoy
 	@$(BIN)/python tools/envoy_descriptors.py

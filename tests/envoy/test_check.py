@@ -24,7 +24,7 @@ def test_a_whole_snapshot_has_no_problem() -> None:
 def test_routes_to_clusters_that_are_not_there_are_problems_unless_meant() -> None:
     cluster = f"outbound|8080||{RESERVATIONS}"
     broken = without(CLUSTER, cluster) | {ENDPOINTS: without(ENDPOINTS, cluster)[ENDPOINTS]}
-    assert check(broken) == (f"outbound|8080|{RESERVATIONS}: routes to {cluster}, which is no cluster",)
+    assert check(broken) == (f"outbound|8080|{RESERVATIONS}: leads to {cluster}, which is no cluster",)
     assert check(broken, [ClusterKey(RESERVATIONS, 8080)]) == ()
 
 
@@ -41,7 +41,7 @@ def test_a_cluster_and_its_endpoints_come_together() -> None:
 
 def test_listeners_and_scopes_need_their_routes() -> None:
     problems = check(without(ROUTES, "inbound|8080||", f"outbound|8080|{RESERVATIONS}"))
-    assert "inbound: wants routes inbound|8080||, which are not there" in problems
+    assert "inbound: leads to inbound|8080||, which is no route configuration" in problems
     assert (
         f"reservations:8080: leads to outbound|8080|{RESERVATIONS}, which is no route configuration"
         in problems
@@ -51,7 +51,7 @@ def test_listeners_and_scopes_need_their_routes() -> None:
 def test_a_tcp_port_needs_its_cluster() -> None:
     snapshot = dict(CASES["ports-and-modes"].snapshot())
     left = {name: one for name, one in snapshot[CLUSTER].items() if name != "inbound|9000||"}
-    assert check(snapshot | {CLUSTER: left}) == ("inbound: forwards to inbound|9000||, which is no cluster",)
+    assert check(snapshot | {CLUSTER: left}) == ("inbound: leads to inbound|9000||, which is no cluster",)
 
 
 def test_a_resource_is_what_it_is_kept_as() -> None:

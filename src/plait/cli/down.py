@@ -14,7 +14,7 @@ from plait.local.sweep import sweep
 from plait.run.runner import drain, ending
 from plait.run.state_directory import StateDirectory
 
-_ORDERLY = 60.0
+_ORDERLY = 90.0
 """Seconds that a running `plait up` gets to stop everything in order."""
 
 

@@ -44,6 +44,7 @@ def view(mesh: Mesh, replica: Replica) -> View:
             for binding in sorted(replica.bindings, key=lambda binding: binding.number)
             if binding.protocol is not Protocol.UDP
         ),
+        origins=over.origins,
     )
 
 

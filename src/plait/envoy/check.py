@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from plait.envoy import api, names
 from plait.model.mesh import ClusterKey
-from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, Snapshot
+from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, Resource, Snapshot
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -39,17 +41,35 @@ def _endpoints(snapshot: Snapshot) -> Iterator[str]:
 
 def _references(snapshot: Snapshot, missing: frozenset[str]) -> Iterator[str]:
     clusters = snapshot.get(CLUSTER, {}).keys() | missing
-    routes = snapshot.get(ROUTES, {})
-    for resource in routes.values():
-        for cluster in _clusters_of_routes(api.parse(ROUTES, resource.body)):
-            if cluster not in clusters:
-                yield f"{resource.name}: routes to {cluster}, which is no cluster"
-    for resource in snapshot.get(SCOPED_ROUTES, {}).values():
-        wanted = api.parse(SCOPED_ROUTES, resource.body).route_configuration_name
-        if wanted not in routes:
-            yield f"{resource.name}: leads to {wanted}, which is no route configuration"
-    for resource in snapshot.get(LISTENER, {}).values():
-        yield from _of_listener(resource.name, api.parse(LISTENER, resource.body), routes, clusters)
+    routes = snapshot.get(ROUTES, {}).keys()
+    for type_url in (ROUTES, SCOPED_ROUTES, LISTENER):
+        for resource in snapshot.get(type_url, {}).values():
+            needs = _needs(resource)
+            yield from (f"{resource.name}: {fault}" for fault in needs.faults)
+            for name in needs.clusters - clusters:
+                yield f"{resource.name}: leads to {name}, which is no cluster"
+            for name in needs.routes - routes:
+                yield f"{resource.name}: leads to {name}, which is no route configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What a resource refers to, and what is wrong with it alone."""
+
+    clusters: frozenset[str] = frozenset()
+    routes: frozenset[str] = frozenset()
+    faults: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=1 << 16)
+def _needs(resource: Resource) -> _Needs:
+    """Read once for each content: most resources are the same from proxy to proxy and from build to build."""
+    message = api.parse(resource.type_url, resource.body)
+    if resource.type_url == ROUTES:
+        return _Needs(clusters=frozenset(_clusters_of_routes(message)))
+    if resource.type_url == SCOPED_ROUTES:
+        return _Needs(routes=frozenset((message.route_configuration_name,)))
+    return _of_listener(message)
 
 
 def _clusters_of_routes(configuration: Any) -> Iterator[str]:
@@ -60,21 +80,16 @@ def _clusters_of_routes(configuration: Any) -> Iterator[str]:
             yield from (share.name for share in route.route.weighted_clusters.clusters)
 
 
-def _of_listener(name: str, listener: Any, routes: Iterable[str], clusters: Iterable[str]) -> Iterator[str]:
-    twice = Counter(chain.name for chain in listener.filter_chains if chain.name)
-    yield from (
-        f"{name}: filter chain {chain} stands there twice" for chain, count in twice.items() if count > 1
-    )
-    for network_filter in (one for chain in listener.filter_chains for one in chain.filters):
-        config = network_filter.typed_config
+def _of_listener(listener: Any) -> _Needs:
+    routes, clusters = set(), set()
+    for config in (one.typed_config for chain in listener.filter_chains for one in chain.filters):
         match config.type_url.removeprefix(api.TYPE_PREFIX):
             case wanted if wanted == _HCM:
-                rds = api.parse(_HCM, config.value).rds.route_config_name
-                if rds and rds not in routes:
-                    yield f"{name}: wants routes {rds}, which are not there"
+                routes.add(api.parse(_HCM, config.value).rds.route_config_name)
             case wanted if wanted == _TCP_PROXY:
-                cluster = api.parse(_TCP_PROXY, config.value).cluster
-                if cluster not in clusters:
-                    yield f"{name}: forwards to {cluster}, which is no cluster"
+                clusters.add(api.parse(_TCP_PROXY, config.value).cluster)
             case _:
                 pass
+    twice = Counter(chain.name for chain in listener.filter_chains if chain.name)
+    faults = (f"filter chain {chain} stands there twice" for chain, count in twice.items() if count > 1)
+    return _Needs(frozenset(clusters), frozenset(routes - {""}), tuple(faults))

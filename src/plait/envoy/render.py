@@ -36,22 +36,22 @@ class Renderer:
             CLUSTER: {**shared_clusters, **_by_name(self._inbound_cluster(one) for one in view.inbound)},
             ENDPOINTS: self._share(
                 (view.clusters, found),
-                lambda: (self.render_endpoints(one.key, found.get(one.key, ())) for one in view.clusters),
+                lambda: (self.render_endpoints(one, found.get(one.key, ())) for one in view.clusters),
             ),
             LISTENER: _by_name(self._listeners(view)),
-            SCOPED_ROUTES: self._share(
-                (view.authorities,), lambda: (self._scope(*one) for one in view.authorities)
-            ),
+            SCOPED_ROUTES: self._share((view.authorities, view.routes), lambda: self._scopes(view)),
             ROUTES: {
                 **shared_routes,
                 **_by_name(self._inbound_routes(one) for one in view.inbound if one.protocol.is_http),
             },
         }
 
-    def render_endpoints(self, key: ClusterKey, found: tuple[Endpoint, ...]) -> Resource:
+    def render_endpoints(self, cluster: Cluster, found: tuple[Endpoint, ...]) -> Resource:
         """The endpoints of one cluster."""
-        name = names.cluster(key)
-        return self._make(ENDPOINTS, name, found, lambda: endpoints.assignment(key, found), ())
+        name, content = names.cluster(cluster.key), (found, cluster.origins)
+        return self._make(
+            ENDPOINTS, name, content, lambda: endpoints.assignment(cluster.key, found), cluster.origins
+        )
 
     def sweep(self) -> None:
         """Forget what nobody asked for since the last sweep."""
@@ -104,15 +104,23 @@ class Renderer:
         origins = (*port.origins, *(policy.origin for policy in port.policies))
         return self._make(ROUTES, name, port, lambda: routes.inbound(port), origins)
 
-    def _scope(self, authority: str, host: str, port: int) -> Resource:
+    def _scopes(self, view: View) -> Iterable[Resource]:
+        origins = {(one.host, one.port): one.origins for one in view.routes}
+        for authority, host, port in view.authorities:
+            yield self._scope(authority, host, port, origins[host, port])
+
+    def _scope(self, authority: str, host: str, port: int, origins: tuple[Origin, ...]) -> Resource:
+        content = (host, port, origins)
         return self._make(
-            SCOPED_ROUTES, authority, (host, port), lambda: routes.scope(authority, host, port), ()
+            SCOPED_ROUTES, authority, content, lambda: routes.scope(authority, host, port), origins
         )
 
     def _listeners(self, view: View) -> Iterable[Resource]:
         proxy = (view.node, view.settings, view.labels, view.service_account, view.sidecar)
         name = names.OUTBOUND_LISTENER
-        yield self._make(LISTENER, name, proxy, lambda: listeners.outbound(view), ())
+        yield self._make(
+            LISTENER, name, (proxy, view.origins), lambda: listeners.outbound(view), view.origins
+        )
         if view.inbound:
             name = names.INBOUND_LISTENER
             content = (proxy, view.inbound)

@@ -104,6 +104,8 @@ class View:
     missing: tuple[ClusterKey, ...] = ()
     """What routes name and nothing defines: meant to be answered 503."""
     inbound: tuple[InboundPort, ...]
+    origins: tuple[Origin, ...] = ()
+    """The workload's own document, as long as there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

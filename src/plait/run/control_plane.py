@@ -208,6 +208,7 @@ async def serve(state: StateDirectory, paths: Sequence[Path], trust_domain: str,
             await one.start()
             stack.push_async_callback(one.stop, None)
         stack.push_async_callback(loop.link.close)
+        stack.push_async_callback(server.close)
         await stack.enter_async_context(serving(plane, state.api_socket))
         log.info("serving %d documents from %s", len(loop.store.documents()), ", ".join(map(str, paths)))
         async with asyncio.TaskGroup() as tasks:

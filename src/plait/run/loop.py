@@ -17,6 +17,7 @@ from plait.api.events import ReplicaGone as ReplicaVanished
 from plait.api.views import FindingView
 from plait.compiler.endpoints import endpoints
 from plait.compiler.view import view
+from plait.envoy.check import check
 from plait.envoy.render import Renderer
 from plait.link.messages import Assignments, ReplicaReport, State
 from plait.link.server import Link
@@ -191,7 +192,12 @@ class Loop:
         by_cluster = endpoints(mesh, self.registry.replicas())
         self.generation += 1
         for replica in self.registry.replicas():
-            self.server.publish(str(replica.key), self._renderer.render(view(mesh, replica), by_cluster))
+            seen = view(mesh, replica)
+            snapshot = self._renderer.render(seen, by_cluster)
+            if problems := check(snapshot, seen.missing):  # ours to mend; the last good one stays
+                log.error("%s is not told what was made for it: %s", replica.key, "; ".join(problems))
+            else:
+                self.server.publish(str(replica.key), snapshot)
         self._renderer.sweep()
         self.events.publish(ConfigChanged(self.generation))
         self._withdraw()

@@ -34,7 +34,7 @@ CONTROL_PLANE, AGENT_PROCESS = "control plane", "agent"
 
 _START = 20.0
 """Seconds within which the control plane has to answer."""
-_DRAINED = 45.0
+_DRAINED = 65.0
 """Seconds within which every workload has to be gone after Ctrl-C, before the rest is killed."""
 _GRACE = 5.0
 """Seconds that the control plane and the agent have to end by themselves."""
