@@ -19,7 +19,7 @@ test: $(VENV)/developing ## Every test but the long proofs
 	@$(BIN)/pytest -m "not prove" -n $(JOBS) --dist loadfile $(ARGS)
 
 prove: $(VENV)/developing ## The long proofs; writes their figures to docs/proofs.md
-	@$(BIN)/pytest -m prove -n 0 --junitxml=$(VENV)/proofs.xml $(ARGS); status=$$?; \
+	@$(BIN)/pytest -m prove -n 0 -o junit_family=xunit1 --junitxml=$(VENV)/proofs.xml $(ARGS); status=$$?; \
 	$(if $(ARGS),:,$(BIN)/python tools/proofs.py $(VENV)/proofs.xml docs/proofs.md) && exit $$status
 
 check: $(VENV)/developing ## Format, lint, types, and who may import whom

@@ -7,8 +7,10 @@ import json
 import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -226,6 +228,26 @@ async def test_what_is_killed_comes_back(mesh: Mesh) -> None:
 
     await until(restarted, "the application to be restarted")
     await until(answers, "reviews to answer again")
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(600)
+async def test_a_killed_envoy_serves_again_within_two_seconds(
+    mesh: Mesh, record_property: Callable[[str, object], None]
+) -> None:
+    frontend = await mesh.sidecar("frontend")
+    times = []
+    for _ in range(5):
+        envoy, _ = children_of(mesh, "reviews")
+        async with loading(frontend, "http://reviews:8080/", rate=100) as load:
+            os.kill(envoy, signal.SIGKILL)
+            killed = time.monotonic()
+            await until(lambda load=load: load.failures, "a request to fail")  # type: ignore[misc]
+            load.statuses.clear()
+            await until(lambda load=load: load.statuses[200], "an answer")  # type: ignore[misc]
+            times.append(time.monotonic() - killed)
+    record_property("seconds until a killed Envoy serves again, median of five", round(median(times), 2))
+    assert median(times) < 2
 
 
 def children_of(mesh: Mesh, workload: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -50,16 +50,20 @@ async def test_weights_matches_policies_and_metrics_hold(mesh: Mesh) -> None:
 
 
 @pytest.mark.prove
-async def test_weights_hold_over_five_thousand_requests(mesh: Mesh) -> None:
-    await weights_hold(await mesh.sidecar("frontend"), 5000)
+async def test_weights_hold_over_five_thousand_requests(
+    mesh: Mesh, record_property: Callable[[str, object], None]
+) -> None:
+    answers = await weights_hold(await mesh.sidecar("frontend"), 5000)
+    record_property("answers by v1 and v2, at 90 to 10", f"{answers['v1']} and {answers['v2']}")
 
 
-async def weights_hold(frontend: str, requests: int) -> None:
+async def weights_hold(frontend: str, requests: int) -> Counter[str]:
     async with loading(frontend, RESERVATIONS, rate=250) as load:
         await until(lambda: load.total >= requests, f"{requests} answers", 120)
     assert not load.failures
     expected, spread = 0.1 * load.total, math.sqrt(load.total * 0.1 * 0.9)
     assert abs(load.answers["v2"] - expected) < 4.5 * spread, load.answers
+    return load.answers
 
 
 async def header_and_query_reach_v2(frontend: str) -> None:

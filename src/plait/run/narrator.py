@@ -75,6 +75,9 @@ class _Narrator:
         mesh = (await client.status()).mesh
         if mesh.ready >= mesh.wanted:
             self.ready = True
+            if not mesh.wanted:
+                self.say("ready: there is no workload yet; the folder is watched, and Ctrl-C stops everything")
+                return
             took = time.monotonic() - self.began
             self.say(
                 f"ready: {mesh.ready} of {mesh.wanted} replicas serve after {took:.1f} s; Ctrl-C stops everything"
