@@ -178,8 +178,8 @@ def test_listening_elsewhere_is_wrong_only_after_a_while_or_when_it_answers() ->
     assert everywhere.status().phase == "failed"
 
 
-def test_without_a_probe_what_runs_is_ready() -> None:
-    one, _ = play(Terms(probed=False), *STARTED)
+def test_without_a_probe_a_job_that_runs_is_ready() -> None:
+    one, _ = play(Terms(probed=False, restart=Restart.NEVER), *STARTED)
     assert (one.status().phase, one.next_at) == ("ready", None)
 
 
@@ -359,3 +359,47 @@ def happen(world: World, step: str) -> None:
     phase = world.one.status().phase
     serving = world.app and world.one.envoy is Envoy.READY and world.one.ready
     assert phase != "ready" or serving
+
+
+@pytest.mark.parametrize("drained_after", [0.5, 4.0, 100.0])
+def test_draining_and_stopping_together_end_within_the_grace(drained_after: float) -> None:
+    grace, now = 10.0, 0.0
+    one = Life(Terms(grace=grace))
+    for event in (*STARTED, READY, acts.StopAsked(grace)):
+        one.receive(event, now)
+    told_at = killed_at = None
+    while killed_at is None and (due := one.next_at) is not None:
+        now = max(now, due)
+        for action in one.receive(TICK, now):
+            match action:
+                case acts.CheckIdle():
+                    one.receive(acts.IdleChecked(0 if now >= drained_after else 1), now)
+                case acts.SignalApp(kill=False):
+                    told_at = now
+                case acts.SignalApp(kill=True):
+                    killed_at = now
+        if told_at is None and one.course is Course.STOP_APP:
+            told_at = now
+    assert told_at == pytest.approx(min(drained_after, grace * life.DRAIN_SHARE), abs=0.2)
+    assert killed_at == pytest.approx(grace)
+
+
+def test_a_long_pause_before_the_next_start_is_told() -> None:
+    crashes = [told for times in range(7) for told in (exited(), backoff(times + 1, life.APP_BACKOFF))]
+    one, _ = play(Terms(), *STARTED, *crashes, exited())
+    assert one.status().message == "exited with code 1; it is started again in 13 s"
+
+
+@pytest.mark.parametrize(
+    ("restart", "seconds", "phase"),
+    [
+        (Restart.ALWAYS, life.UNASKED_READY * 0.9, "starting"),
+        (Restart.ALWAYS, life.UNASKED_READY, "ready"),
+        (Restart.ON_FAILURE, 0.0, "ready"),
+    ],
+)
+def test_a_service_that_nobody_probes_is_ready_once_it_has_not_crashed_for_a_moment(
+    restart: Restart, seconds: float, phase: str
+) -> None:
+    one, _ = play(Terms(restart=restart, probed=False), *STARTED, seconds)
+    assert one.status().phase == phase

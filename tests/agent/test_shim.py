@@ -435,12 +435,12 @@ def test_nonsense_on_the_control_socket_harms_nothing(replica: Bench) -> None:
 
 def test_output_is_kept_in_order_and_the_log_is_bounded(tmp_path: Path) -> None:
     log = tmp_path / "app.log"
-    log.write_bytes(b"old" * 100)
+    log.write_bytes(b"old" * 100 + b"the end")
     with log.open("ab") as writer:
-        bound(str(log), 1000)
-        assert log.stat().st_size == 300
-        bound(str(log), 100)
-        assert (log.stat().st_size, (tmp_path / "app.log.1").stat().st_size) == (0, 300)
+        assert not bound(str(log), 1000)
+        assert log.stat().st_size == 307
+        assert bound(str(log), 10)
+        assert (log.stat().st_size, (tmp_path / "app.log.1").read_bytes()) == (0, b"oldthe end")
         writer.write(b"new")
     assert log.read_bytes() == b"new"
 

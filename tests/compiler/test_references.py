@@ -163,6 +163,12 @@ def test_namespaces_and_ports_of_policies_exist() -> None:
     assert not findings(*ONE, policy("p", Action.ALLOW, allows(principal("one"))))
 
 
+def test_a_mode_for_chosen_workloads_is_said_where_they_are() -> None:
+    """As with Istio: a selector in the root namespace chooses nobody, so that it opens nobody's ports either."""
+    away = peers("a", MtlsMode.DISABLE, app="one", namespace="istio-system")
+    assert findings(*ONE, away) == [("error", "mtls.selector-in-root", "spec")]
+
+
 def test_modes_of_mutual_tls_are_said_once_and_for_ports_that_exist() -> None:
     twice = (peers("a", MtlsMode.STRICT), peers("b", MtlsMode.PERMISSIVE))
     assert findings(*ONE, *twice) == [("error", "mtls.said-twice", "spec")]

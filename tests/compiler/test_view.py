@@ -185,6 +185,8 @@ ROOT = SETTINGS.root_namespace
         ((peers("ns", MtlsMode.STRICT, (8080, MtlsMode.DISABLE)),), MtlsMode.STRICT),
         ((peers("a", MtlsMode.PERMISSIVE), peers("b", MtlsMode.DISABLE)), MtlsMode.PERMISSIVE),
         ((peers("elsewhere", MtlsMode.DISABLE, namespace="market"),), MtlsMode.STRICT),
+        ((peers("mesh", MtlsMode.DISABLE, namespace="istio-system"),), MtlsMode.DISABLE),
+        ((peers("mesh", MtlsMode.DISABLE, namespace="istio-system", app="frontend"),), MtlsMode.STRICT),
     ],
 )
 def test_the_narrowest_scope_says_the_mode_of_mutual_tls(

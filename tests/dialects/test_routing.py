@@ -223,6 +223,10 @@ def test_hosts_are_required(hosts: str) -> None:
     [
         ("[{destination: {host: a}, weight: 0}, {destination: {host: b}, weight: 0}]", "route.weights"),
         ("[{destination: {host: a}}, {destination: {host: b}}]", "route.weights"),
+        (
+            "[{destination: {host: a}, weight: 2147483647}, {destination: {host: b}, weight: 2147483647}, {destination: {host: c}, weight: 2}]",
+            "route.weights",
+        ),
         ("[{destination: {}}]", "field.required"),
         ("[{destination: {host: '*.a.example'}}]", "host.invalid"),
         ("[{destination: {host: a, port: {number: 0}}}]", "field.range"),

@@ -187,11 +187,13 @@ def _is_ready(mesh: Mesh) -> bool:
 
 
 @asynccontextmanager
-async def bistro(tmp_path: Path, *, without: Sequence[str] = ("diner.yaml",)) -> AsyncIterator[Mesh]:
+async def bistro(
+    tmp_path: Path, *arguments: str, without: Sequence[str] = ("diner.yaml",)
+) -> AsyncIterator[Mesh]:
     """The bistro in a folder of its own, without its own load, with a policy that lets `frontend` be the client."""
     folder = tmp_path / "bistro"
     shutil.copytree(BISTRO, folder, ignore=shutil.ignore_patterns(*without, "__pycache__"))
-    async with running(folder) as mesh:
+    async with running(folder, *arguments) as mesh:
         yield mesh
 
 

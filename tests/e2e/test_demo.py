@@ -102,7 +102,7 @@ def test_the_example_of_the_readme_runs_as_written(environment: dict[str, str], 
         line for block in blocks(README, "sh") for line in block.splitlines() if "http://hello" in line
     )
     with running([str(PLAIT), "up", str(folder)], environment) as (process, lines):
-        until_told(process, lines, r"\bready\b")
+        until_told(process, lines, "^ready: ")
         asked = subprocess.run(
             ["/bin/sh", "-c", command],
             env={**environment, "PATH": f"{PLAIT.parent}:{os.environ['PATH']}"},

@@ -203,6 +203,11 @@ async def test_every_alias_reaches_the_service_and_the_application_learns_who_ca
         assert not [key for key in headers if key.startswith("x-envoy-")]
 
 
+async def test_a_name_may_end_in_a_dot(mesh: Mesh) -> None:
+    await mesh.say()
+    assert (await mesh.get("http://reservations.bistro.svc.cluster.local.:8080/"))[0] == 200
+
+
 async def test_a_callers_word_on_who_it_is_does_not_count(mesh: Mesh) -> None:
     await mesh.say()
     forged = "By=x;URI=spiffe://cluster.local/ns/bistro/sa/admin"
@@ -383,6 +388,25 @@ async def test_plain_text_comes_in_only_where_it_is_allowed(mesh: Mesh, tmp_path
     allowed = policy("allow", Action.ALLOW, allows(Source(principals=("*",))), app="reservations")
     await mesh.say(peers("peers", MtlsMode.PERMISSIVE, app="reservations"), allowed)
     await eventually(lambda: takes(plain=b"403 Forbidden", secret=b"200 OK"))
+
+
+async def test_where_mutual_tls_is_disabled_sidecars_call_in_the_clear(mesh: Mesh) -> None:
+    """Over connections made since: those from before may end in their own time."""
+    both = (
+        peers("peers", MtlsMode.DISABLE, app="reservations"),
+        routes("reservations", rules=[rule(to("reservations"))]),
+    )
+    await mesh.say(*both, workload("another", *PORTS, app="reservations", version="v2", account="another"))
+    failures = "cluster.outbound|8080||reservations.bistro.svc.cluster.local.ssl.connection_error"
+
+    async def called_in_the_clear() -> bool:
+        status, answer = await mesh.get(URL)
+        return status == 200 and "x-forwarded-client-cert" not in {name.lower() for name in answer["headers"]}
+
+    await eventually(called_in_the_clear)
+    before = await mesh.proxies["frontend"].stat(failures)
+    assert [await called_in_the_clear() for _ in range(5)] == [True] * 5
+    assert await mesh.proxies["frontend"].stat(failures) == before
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

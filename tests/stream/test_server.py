@@ -1,6 +1,7 @@
 """The service over real gRPC with mutual TLS: who gets in, what is sent to whom, and how streams end."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -110,6 +111,24 @@ async def test_a_proxy_that_shows_no_certificate_is_unauthenticated(
     ):
         assert await proxy.end() == (grpc.StatusCode.UNAUTHENTICATED, "show a certificate")
     assert proxy.received == []
+
+
+async def test_a_stream_ends_with_the_certificate_that_opened_it(folder: Path, authority: Authority) -> None:
+    """The connection would live on, and a resumed session is not looked at again."""
+    server = Server(anyone, expires=lambda _peer: time.time() + 0.2)
+    server.publish("ns/w/0", one())
+    target = f"unix:{folder}/xds.sock"
+    async with (
+        serving(server, authority, target),
+        channel(target, authority, authority.leaf("w", uris=(URI,))) as over,
+        Proxy("ns/w/0", over) as proxy,
+    ):
+        code, reason = await proxy.end()
+    assert (code, reason) == (
+        grpc.StatusCode.UNAUTHENTICATED,
+        "the certificate that opened this stream has expired",
+    )
+    assert proxy.has[CLUSTER].keys() == {"A"}
 
 
 async def test_a_certificate_of_another_authority_does_not_get_in(folder: Path, authority: Authority) -> None:

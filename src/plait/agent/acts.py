@@ -82,7 +82,7 @@ class IdleChecked:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """`drain` is how long requests may take to finish, in seconds."""
+    """`drain` is how long requests may take to finish, in seconds; never more than a part of the grace."""
 
     drain: float
 

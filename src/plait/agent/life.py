@@ -67,6 +67,10 @@ GROWTH = 1.5
 ENVOY_CHECK_INTERVAL = 0.5
 IDLE_CHECK_INTERVAL = 0.1
 SWEEP_INTERVAL = 0.05
+UNASKED_READY = 1.0
+"""A service whose readiness nobody asks for counts as ready once it has run this long: one that only crashes never
+is, and no roll takes it for a good one.  A job is ready as soon as it runs.
+"""
 LISTEN_GRACE = 2.0
 """How long an application may listen only on ports that it did not declare before that is called wrong."""
 APP_BACKOFF = (0.1, 30.0)
@@ -76,6 +80,10 @@ APP_SETTLED = 60.0
 ENVOY_BACKOFF = (0.1, 5.0)
 """As above, for Envoy, whose first restart comes at once."""
 ENVOY_SETTLED = 5.0
+DRAIN_SHARE = 0.75
+"""The part of the grace that requests under way may take to finish; the rest is left to the application's own end."""
+WORTH_TELLING = 5.0
+"""A wait at least this long before the next start is part of the message."""
 ENVOY_GRACE = 5.0
 """How long Envoy may take to exit once it was told to; nothing goes through it any more by then."""
 
@@ -146,6 +154,8 @@ class Life:
     _probe_wait: float = FIRST_DELAY
     _probe_at: float | None = None
     _deadline: float | None = None
+    _app_until: float | None = None
+    """When the application is killed at the latest: its grace counts from the first word of stopping."""
     _actions: list[Action] = field(default_factory=list)
 
     def receive(self, event: Event, now: float) -> list[Action]:
@@ -210,7 +220,10 @@ class Life:
             self._start_app(now)
         elif _due(self._probe_at, now):
             self._probe_at = None
-            self._actions.append(Probe(inspect=not self.ready))
+            if self.terms.probed:
+                self._actions.append(Probe(inspect=not self.ready))
+            else:
+                self.ready = True
 
     def _run_envoy_checked(self, event: EnvoyChecked, now: float) -> None:
         if self.envoy is not Envoy.STARTING:
@@ -239,8 +252,9 @@ class Life:
             return
         self.app, self._app_since, self._app_detail, self._elsewhere = App.RUNNING, now, "", ""
         self._failures, self._probe_wait = 0, FIRST_DELAY
-        self.ready = not self.terms.probed
-        self._probe_at = now + FIRST_DELAY if self.terms.probed else None
+        self.ready = not self.terms.probed and self.terms.restart is not Restart.ALWAYS
+        first = FIRST_DELAY if self.terms.probed else UNASKED_READY
+        self._probe_at = None if self.ready else now + first
         self._actions.append(StartApp())
 
     def _run_app_unstartable(self, event: AppUnstartable, now: float) -> None:
@@ -265,7 +279,10 @@ class Life:
         self._app_exits = 1 if now - self._app_since >= APP_SETTLED else self._app_exits + 1
         self._app_gone()
         self.app, self._app_detail = App.WAITING, detail
-        self._app_at = now + backoff(self._app_exits, APP_BACKOFF)
+        pause = backoff(self._app_exits, APP_BACKOFF)
+        self._app_at = now + pause
+        if pause >= WORTH_TELLING:
+            self._app_detail += f"; it is started again in {pause:.0f} s"
 
     def _app_gone(self) -> None:
         self.ready, self._elsewhere, self._probe_at, self._app_at = False, "", None, None
@@ -289,9 +306,11 @@ class Life:
 
     def _run_stop(self, event: StopAsked, now: float) -> None:
         self._envoy_at = self._check_at = self._app_at = self._probe_at = None
-        if self.envoy is Envoy.READY and self.app is App.RUNNING and event.drain > 0:
+        self._app_until = now + self.terms.grace
+        drain = min(event.drain, self.terms.grace * DRAIN_SHARE)
+        if self.envoy is Envoy.READY and self.app is App.RUNNING and drain > 0:
             self.course = Course.DRAIN
-            self._deadline = now + event.drain
+            self._deadline = now + drain
             self._check_at = now + IDLE_CHECK_INTERVAL
             self._actions.append(DrainEnvoy())
         else:
@@ -321,7 +340,7 @@ class Life:
     def _stop_app(self, now: float) -> None:
         if self.app is App.RUNNING:
             self.course, self._check_at = Course.STOP_APP, None
-            self._deadline = now + self.terms.grace
+            self._deadline = self._app_until
             self._actions.append(SignalApp(kill=False))
         else:
             self._stop_envoy(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -40,8 +41,10 @@ def root(
 def main() -> None:
     """Run the command line, loading only the command that is asked for: some stand on much."""
     asked = sys.argv[1:2]
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is made while modules load: Ctrl-C just ends it
     for name in asked if asked and asked[0] in COMMANDS else COMMANDS:
         import_module(f"plait.cli.{name}").register(app)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     app()
 
 

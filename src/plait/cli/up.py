@@ -39,9 +39,8 @@ def up(
         if unreadable:
             typer.echo("plait up: nothing is started before every file can be read", err=True)
             raise typer.Exit(1)
-        with state.locked():
-            runner = Runner(state=state, paths=paths, trust_domain=trust_domain, listen=listen, say=_say)
-            raise typer.Exit(asyncio.run(runner.run()))
+        runner = Runner(state=state, paths=paths, trust_domain=trust_domain, listen=listen, say=_say)
+        raise typer.Exit(asyncio.run(runner.run()))
     except (OSError, StateDirectoryError) as error:
         typer.echo(f"plait up: {error}", err=True)
         raise typer.Exit(2) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from plait.compiler.hosts import ByHost, covers, destination_port, hint, is_wildcard, service_of_host
-from plait.compiler.selection import applies, behind, by_namespace, scope
+from plait.compiler.selection import applies, behind, by_namespace, is_void, scope
 from plait.model.catalog import Member, Protocol, Service, ServicePort, Workload, selects
 from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
@@ -230,6 +230,12 @@ def _peer_authentications(mesh: Mesh) -> Iterator[Finding]:
     root = mesh.settings.root_namespace
     scopes: dict[object, PeerAuthentication] = {}
     for one in mesh.peer_authentications:
+        if is_void(one, root):
+            message = (
+                f"it has no effect: in {root} a selector is not looked at, say it where the workloads are"
+            )
+            yield _error("mtls.selector-in-root", message, one.origin)
+            continue
         over = [
             member for member in sorted(mesh.members) if applies(one.namespace, one.selector, root, member)
         ]

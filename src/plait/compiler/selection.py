@@ -53,9 +53,14 @@ def peer_authentications_over(mesh: Mesh, member: Member) -> tuple[PeerAuthentic
     root = mesh.settings.root_namespace
     found: dict[int, PeerAuthentication] = {}
     for one in mesh.peer_authentications:
-        if applies(one.namespace, one.selector, root, member):
+        if not is_void(one, root) and applies(one.namespace, one.selector, root, member):
             found.setdefault(scope(one, root), one)
     return tuple(found[level] for level in sorted(found))
+
+
+def is_void(one: PeerAuthentication, root_namespace: str) -> bool:
+    """Whether it reaches nobody: one of the root namespace is for the whole mesh, and chooses no workloads (Istio)."""
+    return bool(one.selector) and one.namespace == root_namespace
 
 
 def scope(one: PeerAuthentication, root_namespace: str) -> int:

@@ -56,9 +56,10 @@ def parse(type_url: str, body: bytes) -> Any:
     return message(type_url.removeprefix(TYPE_PREFIX)).FromString(body)
 
 
-def struct(values: Mapping[str, str]) -> dict[str, Any]:
-    """A google.protobuf.Struct of strings, as a field of another message takes it."""
-    return {"fields": {key: {"string_value": value} for key, value in sorted(values.items())}}
+def struct(values: Mapping[str, str]) -> Any:
+    """A google.protobuf.Struct of strings; a message, since what a dict means in its place depends on the field."""
+    fields = {key: {"string_value": value} for key, value in sorted(values.items())}
+    return message("google.protobuf.Struct")(fields=fields)
 
 
 def to_dict(what: Any) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def outbound(view: View) -> Any:
         filters=[http_filter for http_filter in ORDER if http_filter.outbound],
         access_log=[stats.at_source(view)],
         common_http_protocol_options={"idle_timeout": build.seconds(_APPLICATION_IDLE_SECONDS)},
+        strip_trailing_host_dot=True,  # the same name, said to be whole
         scoped_routes={
             "name": names.OUTBOUND_LISTENER,
             "scope_key_builder": {

@@ -12,8 +12,9 @@ from plait.identity.names import agent_of
 
 
 def mtls_server_credentials(current: Callable[[], Keypair]) -> Any:
-    """Server credentials that ask for a client certificate under our roots.
+    """Server credentials, for one port, that ask for a client certificate under our roots.
 
+    gRPC asks for each port on its own what is new, and one that shares its credentials with another hears nothing.
     `current` is asked at each handshake, from a thread of gRPC's: when the certificate is renewed it need
     only return the new one.
     """
@@ -21,7 +22,7 @@ def mtls_server_credentials(current: Callable[[], Keypair]) -> Any:
 
 
 def join_server_credentials(current: Callable[[], Keypair]) -> Any:
-    """Server credentials for those that have no certificate yet: TLS that proves the server alone."""
+    """Server credentials, for one port, for those that have no certificate yet: TLS that proves the server alone."""
     return _server_credentials(current, client_certificates=False)
 
 

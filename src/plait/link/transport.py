@@ -62,6 +62,15 @@ def listen(server: Any, path: Path, credentials: Any) -> None:
     path.chmod(0o600)
 
 
+def listen_tcp(server: Any, address: str, credentials: Any) -> int:
+    """Have a grpc.aio server listen at HOST:PORT; the port that it got.  OSError when it can't."""
+    try:
+        port: int = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise OSError(f"can't listen at {address}: {error}") from error
+    return port
+
+
 class Pipe(Generic[T]):
     """A short queue between two tasks, so that the slower one sets the pace.  Either of them may close it."""
 

@@ -16,6 +16,7 @@ from typing import Any
 from plait.agent.shim.processes import started_at
 
 NAME = "journal.jsonl"
+LOCK = "lock"
 PARTS = ("agent", "ca", "control-plane", "replicas", "run")
 """The directories that a state directory has from its first moment on."""
 _MESH, _PROCESS = "mesh", "process"
@@ -58,10 +59,16 @@ class Journal:
 
 
 def is_mesh(directory: Path) -> bool:
-    """Whether a directory is one that a mesh keeps its state in: it has a journal, or all of the parts."""
+    """Whether a directory is one that a mesh keeps its state in: it has a journal, or all of the parts.
+
+    Nothing but a lock is what is left of one whose end was cut short.
+    """
     entries = _entries(directory)
     if entries:
         return entries[0].get("act") == _MESH
+    if [entry.name for entry in directory.iterdir()] == [LOCK]:
+        lock = directory / LOCK
+        return lock.is_file() and not lock.is_symlink() and not lock.read_bytes()[:32].strip(b"0123456789\n")
     return all((directory / part).is_dir() and not (directory / part).is_symlink() for part in PARTS)
 
 
@@ -95,7 +102,7 @@ def _entries(directory: Path) -> list[dict[str, Any]]:
     """All that was written; what a crash cut short is left out."""
     try:
         text = (directory / NAME).read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return []
     entries = []
     for line in text.splitlines():

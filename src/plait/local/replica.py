@@ -120,7 +120,7 @@ class LocalReplica:
         self.draining_since = now
 
     def stop(self) -> None:
-        """Has its shim let requests finish, end the application, then Envoy; both may take up to its grace."""
+        """Has its shim let requests finish, end the application, both within its grace, and then Envoy."""
         self.stopping = True
         if self._shim is not None:
             self._shim.stop(self.record.shim.app.grace)

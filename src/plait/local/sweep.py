@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -22,18 +22,19 @@ from plait.local import journal
 
 _HEX = "[0-9a-f]" * 8
 MADE = (
-    "lock",
     "ca/*",
     "run/*",
     "control-plane/*",
     "agent/*",
     f"replicas/{_HEX}/*",
     f"replicas/{_HEX}/secrets/*",
-    journal.NAME,  # last, so that a sweep that was cut short can be taken up again
+    journal.NAME,  # so late, so that a sweep that was cut short can be taken up again
+    "lock",  # whoever sweeps holds it, and keeps others out until the end
 )
 """Every file that Plait makes in a state directory."""
 _WITHIN = 10.0
 _PAUSE = 0.02
+_SHIM_ANSWERS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,8 @@ def sweep(directory: Path) -> Swept:
     removed = sum(_remove(directory, pattern.split("/")) for pattern in MADE)
     left = tuple(sorted(_content(directory)))
     if not left:
-        directory.rmdir()
+        with suppress(OSError):  # somebody else may begin a mesh in there at this moment
+            directory.rmdir()
     return Swept(killed=killed, removed=removed, left=left)
 
 
@@ -95,24 +97,35 @@ def _end_processes(directory: Path) -> tuple[int, tuple[int, ...]]:
 
 def _tell_shims(directory: Path) -> None:
     """Has every shim end its replica: the one way that also works where processes can't be looked at."""
-    for path in sorted(directory.glob("run/*.shim")):
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as shim:
-            shim.settimeout(1.0)
-            shim.connect(str(path))
-            shim.sendall(b'{"command":"kill"}\n')
-            while shim.recv(1 << 12):  # until it leaves
-                pass
+    with ExitStack() as open_ones:
+        told = []
+        for path in sorted(directory.glob("run/*.shim")):
+            shim = open_ones.enter_context(socket.socket(socket.AF_UNIX))
+            shim.settimeout(_SHIM_ANSWERS)
+            with suppress(OSError):
+                shim.connect(str(path))
+                shim.sendall(b'{"command":"kill"}\n')
+                told.append(shim)
+        for shim in told:
+            with suppress(OSError):
+                while shim.recv(1 << 12):  # until it leaves
+                    pass
 
 
 def _remove(directory: Path, pattern: list[str]) -> int:
     """Removes the files of one pattern, then the directories that this has emptied; never through a link."""
     first, *rest = pattern
     removed = 0
-    for path in [entry for entry in directory.iterdir() if fnmatch(entry.name, first)]:
+    try:
+        found = [entry for entry in directory.iterdir() if fnmatch(entry.name, first)]
+    except OSError:  # gone, or not ours to look into
+        return 0
+    for path in found:
         if not rest:
             if path.is_symlink() or not path.is_dir():
-                path.unlink()
-                removed += 1
+                with suppress(OSError):  # what can't be removed is told as left
+                    path.unlink()
+                    removed += 1
         elif path.is_dir() and not path.is_symlink():
             removed += _remove(path, rest)
             with suppress(OSError):  # a later pattern, or somebody else, has more in there

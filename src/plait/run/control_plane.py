@@ -24,7 +24,9 @@ from plait.api.events import Events, Subscription
 from plait.api.plane import Session, Unavailable
 from plait.api.server import serving
 from plait.api.views import FindingView, MeshStatus, ProxyStatus, TokenView, WorkloadStatus
+from plait.codec import CodecError
 from plait.identity.authority import Authority
+from plait.identity.files import Insecure
 from plait.identity.keys import Keypair, validity
 from plait.identity.renewal import renewal_delay
 from plait.identity.tokens import Tokens
@@ -39,7 +41,7 @@ from plait.link.messages import (
     State,
 )
 from plait.link.server import AgentAway, Link
-from plait.link.transport import SERVER_OPTIONS, listen
+from plait.link.transport import SERVER_OPTIONS, listen, listen_tcp
 from plait.model.finding import Severity
 from plait.model.names import Identity, ReplicaKey
 from plait.model.settings import MeshSettings
@@ -170,6 +172,16 @@ def authorize(registry: Registry, trust_domain: str, node: str, peer: Peer) -> s
     return None
 
 
+def join_tokens(path: Path) -> Tokens:
+    """The join tokens kept in a file; none when it is damaged: they can be made anew, a mesh can't wait for that."""
+    try:
+        return Tokens(path)
+    except (Insecure, CodecError) as error:
+        log.warning("every join token is forgotten: %s: %s", path, error)
+        path.unlink()
+        return Tokens(path)
+
+
 async def serve(state: StateDirectory, paths: Sequence[Path], trust_domain: str, address: str) -> None:
     """Run until SIGTERM or SIGINT; `address` is HOST:PORT for xDS over TCP, "" for none."""
     state.create()
@@ -181,6 +193,7 @@ async def serve(state: StateDirectory, paths: Sequence[Path], trust_domain: str,
     registry = Registry.load(state.control_plane / "registry.json")
     server = Server(
         lambda node, peer: authorize(registry, trust_domain, node, peer),
+        expires=lambda peer: validity(peer.certificate.decode())[1],
         notify=lambda _, answer: loop.answered(answer),
     )
     loop = Loop(
@@ -190,17 +203,16 @@ async def serve(state: StateDirectory, paths: Sequence[Path], trust_domain: str,
         events=Events(),
         held_path=state.control_plane / "held.json",
     )
-    plane = ControlPlane(loop, Signing(authority, Tokens(state.control_plane / "tokens.json"), registry))
+    plane = ControlPlane(loop, Signing(authority, join_tokens(state.control_plane / "tokens.json"), registry))
     loop.link = Link(plane, trust_domain=trust_domain)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
     async with AsyncExitStack() as stack:
         proxies = grpc.aio.server(options=SERVER_OPTIONS)
         proxies.add_generic_rpc_handlers((server.generic_handler(), *loop.link.handlers()))
-        credentials = mtls_server_credentials(own.keypair)
-        listen(proxies, state.xds_socket, credentials)
+        listen(proxies, state.xds_socket, mtls_server_credentials(own.keypair))
         if address:
-            proxies.add_secure_port(address, credentials)
+            listen_tcp(proxies, address, mtls_server_credentials(own.keypair))
         joins = grpc.aio.server(options=SERVER_OPTIONS)
         joins.add_generic_rpc_handlers(loop.link.join_handlers())
         listen(joins, state.join_socket, join_server_credentials(own.keypair))

@@ -19,6 +19,8 @@ from plait.api.events import (
 )
 from plait.api.views import FindingView, ReplicaState, WorkloadStatus
 
+_SERVES = (ReplicaState.READY, ReplicaState.ENDED)
+
 
 async def narrate(socket: Path, say: Callable[[str], None], began: float) -> None:
     """Say what happens until cancelled; the control plane may come and go.  `began` is on the monotonic clock."""
@@ -73,10 +75,17 @@ class _Narrator:
         if self.ready:
             return
         mesh = (await client.status()).mesh
-        if mesh.ready >= mesh.wanted:
+        if self.states and not mesh.wanted:  # everything is told to stop before it was ready
+            return
+        heard = sum(
+            text.startswith(_SERVES) for text in self.states.values()
+        )  # or their lines would come after
+        if min(mesh.ready, heard) >= mesh.wanted:
             self.ready = True
             if not mesh.wanted:
-                self.say("ready: there is no workload yet; the folder is watched, and Ctrl-C stops everything")
+                self.say(
+                    "ready: there is no workload yet; the folder is watched, and Ctrl-C stops everything"
+                )
                 return
             took = time.monotonic() - self.began
             self.say(

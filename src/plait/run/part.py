@@ -47,6 +47,11 @@ class Part:
             os.close(descriptor)
         self.journal.process(self.process.pid, self.name)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it ran and does not any more."""
+        return self.process is not None and self.process.returncode is not None
+
     async def keep(self) -> None:
         """Start it again whenever it ends, with growing pauses when it ends quickly; until `stop`."""
         failures = 0
@@ -58,8 +63,21 @@ class Part:
             failures = 0 if time.monotonic() - began > _STEADY else min(failures + 1, len(_PAUSES) - 1)
             self.say(f"the {self.name} has ended ({_ending(code)}) and is started again; its log: {self.log}")
             await asyncio.sleep(_PAUSES[failures])
-            if not self._stopping:
+            await self._start_again()
+
+    async def _start_again(self) -> None:
+        """Start it, however long that can't be done: with the disk full, or too many processes."""
+        said = ""
+        while not self._stopping:
+            try:
                 await self.start()
+            except OSError as error:
+                if said != str(error):
+                    said = str(error)
+                    self.say(f"the {self.name} can't be started: {said}")
+                await asyncio.sleep(_PAUSES[-1])
+            else:
+                return
 
     async def stop(self, patience: float) -> None:
         """End it: TERM, and KILL after `patience` seconds."""
@@ -73,12 +91,14 @@ class Part:
             self.process.kill()
             await self.process.wait()
 
-    def last_words(self, lines: int = 15) -> str:
-        """The end of its log."""
+    def last_words(self, lines: int = 5) -> str:
+        """The end of its log; of a traceback only what it is about."""
         try:
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+            log = self.log.read_text(errors="replace").splitlines()
         except OSError:
             return ""
+        said = [line for line in log if line.strip() and not line.startswith((" ", "Traceback"))]
+        return "\n".join(said[-lines:])
 
 
 def _ending(code: int) -> str:

@@ -16,8 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plait.api.client import Client, NoMesh
-from plait.identity.files import write_private
+from plait.agent.record import ReplicaFiles
+from plait.api.client import ApiError, Client, NoMesh
+from plait.identity.files import Insecure, write_private
 from plait.local import journal
 from plait.local.sweep import Swept, sweep
 from plait.run.assignments import AGENT
@@ -32,12 +33,17 @@ EXPLICIT = (
 
 CONTROL_PLANE, AGENT_PROCESS = "control plane", "agent"
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _START = 20.0
 """Seconds within which the control plane has to answer."""
-_DRAINED = 65.0
-"""Seconds within which every workload has to be gone after Ctrl-C, before the rest is killed."""
 _GRACE = 5.0
 """Seconds that the control plane and the agent have to end by themselves."""
+_AROUND_GRACE = 15.0
+"""Seconds that the end of a workload may take beyond its grace: to be withdrawn before, to end its Envoy after."""
+_HOPELESS = 5.0
+"""Seconds without a control plane and an agent after which nobody waits for workloads to be stopped in order."""
+_LOOK_EVERY = 0.5
+_PAUSE = 0.02
 
 
 class StartError(Exception):
@@ -57,39 +63,65 @@ class Runner:
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> int:
-        """Run until a signal says stop, and leave nothing behind; the exit code."""
+        """Run until a signal says stop, and leave nothing behind; the exit code.  StateDirectoryError, OSError.
+
+        From its first moment to the end of the process no signal ends it in the middle of anything.
+        """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
+        try:
+            with self.state.locked():
+                return await self._run()
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)  # nothing is left to stop
+
+    async def _run(self) -> int:
         began = time.monotonic()
         control_plane, agent = self._control_plane(), self._agent()
         keeping: list[asyncio.Task[None]] = []
+        code = 0
         end_stale(self.state.root)
         try:
             await control_plane.start()
-            await self._answering(control_plane)
-            keeping.append(asyncio.create_task(control_plane.keep()))
-            await self._give_token()
-            await agent.start()
-            keeping.append(asyncio.create_task(agent.keep()))
-            self.say(EXPLICIT)
-            keeping.append(asyncio.create_task(narrate(self.state.api_socket, self.say, began)))
-            await self._stop.wait()
-            self.say(
-                "stopping: every workload is drained, then stopped; Ctrl-C again kills what is left at once"
-            )
-            await self._drain()
-        except StartError as error:
-            self.say(str(error))
-            return 1
+            if await self._admitted(control_plane):
+                keeping.append(asyncio.create_task(control_plane.keep()))
+                await agent.start()
+                keeping.append(asyncio.create_task(agent.keep()))
+                self.say(EXPLICIT)
+                keeping.append(asyncio.create_task(narrate(self.state.api_socket, self.say, began)))
+                code = await self._stopped()
+        except (StartError, OSError) as error:
+            self.say(f"plait up: {error}")
+            code = 1
         finally:
             for task in keeping:
                 task.cancel()
-            await agent.stop(_GRACE)
-            await control_plane.stop(_GRACE)
-            swept = sweep(self.state.root)
-            self.say(ending(swept, self.state.root))
-        return 0 if swept.clean else 1
+            await asyncio.gather(agent.stop(_GRACE), control_plane.stop(_GRACE))
+            clean = self._swept()
+        return code if clean else 1
+
+    async def _stopped(self) -> int:
+        """Returns once everything has been stopped in order: because it was asked for, or has to be; the exit code."""
+        while not self._stop.is_set():
+            if not self.state.mine():
+                self.say(f"{self.state.root} was removed while the mesh ran: everything is ended at once")
+                return 1
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _LOOK_EVERY)
+        self.say("stopping: every workload is drained, then stopped; Ctrl-C again kills what is left at once")
+        await self._drain()
+        return 0
+
+    def _swept(self) -> bool:
+        """Ends and removes what is left, and tells so; whether nothing is."""
+        if self.state.owner() not in (None, os.getpid()):
+            return False  # somebody has removed the directory, and somebody else has a mesh there now
+        swept = sweep(self.state.root)
+        self.say(ending(swept, self.state.root))
+        return swept.clean
 
     def _on_signal(self) -> None:
         (self._hurry if self._stop.is_set() else self._stop).set()
@@ -123,37 +155,32 @@ class Runner:
         environment = {**os.environ, "PLAIT_MESH": str(self.state.root), "GRPC_VERBOSITY": "ERROR"}
         return Part(name, command, environment, log, self.say, journal.Journal(self.state.root))
 
-    async def _answering(self, control_plane: Part) -> None:
-        """Wait for the first answer of the control plane."""
+    async def _admitted(self, control_plane: Part) -> bool:
+        """Wait for the control plane's first answer, the agent's token; False when told to stop before.  StartError."""
         deadline = time.monotonic() + _START
-        while time.monotonic() < deadline and not self._stop.is_set():
+        while not self._stop.is_set():
             try:
                 async with Client(self.state.api_socket) as client:
-                    await client.status()
+                    created = await client.create_token(AGENT)
             except NoMesh:
-                if control_plane.process is not None and control_plane.process.returncode is not None:
-                    break
-                await asyncio.sleep(0.02)
+                if control_plane.ended or time.monotonic() > deadline:
+                    raise StartError(
+                        f"the control plane did not start; its log ends with:\n{control_plane.last_words()}"
+                    ) from None
+                await asyncio.sleep(_PAUSE)
             else:
-                return
-        if not self._stop.is_set():
-            raise StartError(
-                f"the control plane did not start; its log ends with:\n{control_plane.last_words()}"
-            )
-
-    async def _give_token(self) -> None:
-        """The agent's first proof, in a file that only it reads."""
-        async with Client(self.state.api_socket) as client:
-            created = await client.create_token(AGENT)
-        write_private(self.state.agent / "token", created.token.encode())
+                write_private(self.state.agent / "token", created.token.encode())  # a file that only it reads
+                return True
+        return False
 
     async def _drain(self) -> None:
         """Have everything stopped in order, as long as there is patience for it."""
         hurry = asyncio.create_task(self._hurry.wait())
-        drained = asyncio.create_task(drain(self.state, _DRAINED))
+        drained = asyncio.create_task(drain(self.state))
         await asyncio.wait({hurry, drained}, return_when=asyncio.FIRST_COMPLETED)
         for task in (hurry, drained):
             task.cancel()
+        await asyncio.gather(hurry, drained, return_exceptions=True)
 
 
 def ending(swept: Swept, root: Path) -> str:
@@ -161,7 +188,9 @@ def ending(swept: Swept, root: Path) -> str:
     if swept.surviving:
         return f"these processes could not be ended: {', '.join(map(str, swept.surviving))}"
     if swept.left:
-        return f"stopped; left alone in {root}, since they are not Plait's: {', '.join(swept.left)}"
+        return (
+            f"stopped; left in {root}, since it is not Plait's or can't be removed: {', '.join(swept.left)}"
+        )
     return "stopped; nothing is left"
 
 
@@ -173,18 +202,36 @@ def end_stale(root: Path) -> None:
                 os.kill(process.pid, signal.SIGKILL)
 
 
-async def drain(state: StateDirectory, patience: float) -> None:
-    """Ask the control plane to stop every workload, and wait until they are gone or patience ends."""
-    deadline = time.monotonic() + patience
+def patience(state: StateDirectory) -> float:
+    """How long it may take to stop every workload in order, in seconds."""
+    grace = 0.0
+    for files in ReplicaFiles.all(state.root):
+        with suppress(OSError, Insecure):
+            record = files.read()
+            grace = max(grace, record.shim.app.grace if record else 0.0)
+    return grace + _AROUND_GRACE
+
+
+async def drain(state: StateDirectory, without: float = _HOPELESS) -> None:
+    """Ask the control plane to stop every workload, and wait until they are gone, or nobody is left who does it.
+
+    `without`: so many seconds without a control plane and an agent mean that nobody is.
+    """
+    now = time.monotonic()
+    deadline, hopeless = now + patience(state), now + without
     asked = False
-    while time.monotonic() < deadline:
+    while (now := time.monotonic()) < min(deadline, hopeless):
         try:
             async with Client(state.api_socket) as client:
                 if not asked:
                     await client.shutdown()
                     asked = True
-                if not (await client.status()).workloads:
-                    return
-        except NoMesh:
+                status = await client.status()
+        except (NoMesh, ApiError):
             asked = False
-        await asyncio.sleep(0.05)
+        else:
+            if not status.workloads:
+                return
+            if status.mesh.agents:
+                hopeless = now + without
+        await asyncio.sleep(_PAUSE)

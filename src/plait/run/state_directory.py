@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from plait.local.journal import Journal
 _LONGEST_SOCKET_PATH = 107
 """What the kernel takes for the path of a Unix socket."""
 _LONGEST_SOCKET_NAME = len("run/12345678.admin") + 1
+_MOMENT, _PAUSE = 0.3, 0.02
+"""Seconds that the lock is waited for, and between two tries."""
 
 
 class StateDirectoryError(Exception):
@@ -63,10 +66,15 @@ class StateDirectory:
                 "name a shorter one with --state-dir"
             )
         try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            strangers = sorted(entry.name for entry in self.root.iterdir() if entry.name not in PARTS)
+            self._create()
         except OSError as error:
-            raise StateDirectoryError(f"{self.root}: {error.strerror}") from error
+            raise StateDirectoryError(f"{error.filename or self.root}: {error.strerror}") from error
+
+    def _create(self) -> None:
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        strangers = sorted(
+            entry.name for entry in self.root.iterdir() if entry.name not in PARTS or entry.is_symlink()
+        )
         if strangers:
             raise StateDirectoryError(
                 f"{self.root} holds something that is not Plait's ({strangers[0]}); "
@@ -75,6 +83,7 @@ class StateDirectory:
         if self.root.stat().st_uid != os.getuid():
             raise StateDirectoryError(f"{self.root} belongs to another user")
         self.root.chmod(0o700)
+        Journal(self.root)  # first of all: by it the rest is known as a mesh's, should we be killed here
         for part in (
             self.authority,
             self.control_plane,
@@ -88,17 +97,18 @@ class StateDirectory:
     def locked(self) -> Iterator[None]:
         """Make the directory and be the one who runs a mesh from it."""
         self.create()
-        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            if not _lock(descriptor):
-                raise StateDirectoryError(
-                    f"a mesh runs from {self.root} already (process {_written(descriptor)}); "
-                    "stop it with `plait down`, or name another directory with --state-dir"
-                )
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
-            Journal(self.root)
+        with self.held() as descriptor:
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            self.create()  # the one who had it before may just have removed it
             yield
+
+    @contextmanager
+    def held(self, patience: float = _MOMENT) -> Iterator[int]:
+        """Be the only one who works with the directory, which is there; waits for others up to `patience` seconds."""
+        descriptor = self._take(time.monotonic() + patience)
+        try:
+            os.ftruncate(descriptor, 0)
+            yield descriptor
         finally:
             os.close(descriptor)
 
@@ -106,7 +116,7 @@ class StateDirectory:
         """The process that holds the lock, or None when nobody does."""
         try:
             descriptor = os.open(self.lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
             if _lock(descriptor):
@@ -116,6 +126,35 @@ class StateDirectory:
         finally:
             os.close(descriptor)
 
+    def mine(self) -> bool:
+        """Whether the directory still is the one that this process has locked: somebody may have removed it."""
+        try:
+            return self.lock.read_text().strip() == str(os.getpid())
+        except OSError:
+            return False
+
+    def _take(self, deadline: float) -> int:
+        """The lock's descriptor.  Who only looks at the lock has it for a moment too, so that we try more than once."""
+        while True:
+            try:
+                descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise StateDirectoryError(f"{self.lock}: {error.strerror}") from error
+            taken = False
+            try:
+                taken = _lock(descriptor) and _is_at(descriptor, self.lock)
+                if not taken and time.monotonic() > deadline:
+                    raise StateDirectoryError(
+                        f"a mesh runs from {self.root} already (process {_written(descriptor) or 'unknown'}); "
+                        "stop it with `plait down`, or name another directory with --state-dir"
+                    )
+            finally:
+                if not taken:
+                    os.close(descriptor)
+            if taken:
+                return descriptor
+            time.sleep(_PAUSE)
+
 
 def _lock(descriptor: int) -> bool:
     """Take the lock, unless somebody has it."""
@@ -124,6 +163,14 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether a file is still the one at a path, and not one that was removed meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _written(descriptor: int) -> str:

@@ -67,6 +67,7 @@ class _End:
 
 
 _STOPPING = _End(grpc.StatusCode.UNAVAILABLE, "the control plane is stopping")
+_EXPIRED = _End(grpc.StatusCode.UNAUTHENTICATED, "the certificate that opened this stream has expired")
 
 
 @dataclass(slots=True)
@@ -94,17 +95,20 @@ class Server:
 
     A proxy whose node has no snapshot yet waits for one for `patience` seconds: a replica may connect before it
     is reported.  `authorize` is asked with a node id and its peer before anything is sent, and returns the
-    reason for a refusal, or None.  `notify` is told of every answer that a proxy gives.
+    reason for a refusal, or None.  `expires` says when a peer's certificate ends (seconds since the epoch), and
+    its stream with it: a connection would outlive it.  `notify` is told of every answer that a proxy gives.
     """
 
     def __init__(
         self,
         authorize: Callable[[str, Peer], str | None],
         *,
+        expires: Callable[[Peer], float] | None = None,
         notify: Callable[[str, Event], None] | None = None,
         patience: float = 5.0,
     ) -> None:
         self._authorize = authorize
+        self._expires = expires
         self._notify = notify
         self._patience = patience
         self._nodes: dict[str, _Node] = {}
@@ -225,7 +229,8 @@ class Server:
             named = peer.uris or peer.dns_names or peer.common_name
             code = grpc.StatusCode.PERMISSION_DENIED if named else grpc.StatusCode.UNAUTHENTICATED
             return _End(code, refusal)
-        return await self._converse(opening, node, context)
+        remaining = None if self._expires is None else max(0.0, self._expires(peer) - time.time())
+        return await self._converse(opening, node, context, remaining)
 
     async def _known(self, name: str) -> _Node | None:
         """The node, as soon as there is a snapshot for it; None when there is none in time."""
@@ -237,8 +242,10 @@ class Server:
             return None
         return self._nodes.get(name)
 
-    async def _converse(self, opening: Request, node: _Node, context: Any) -> _End | None:
-        """Listen and speak until one end is tired of it, or a newer stream takes the node's place."""
+    async def _converse(
+        self, opening: Request, node: _Node, context: Any, remaining: float | None
+    ) -> _End | None:
+        """Listen and speak until one end is tired of it, a newer stream takes the node's place, or time is up."""
         if node.connection is not None:
             node.connection.close(_End(grpc.StatusCode.ABORTED, f"{opening.node} has opened a newer stream"))
         connection = _Connection(
@@ -252,7 +259,10 @@ class Server:
             asyncio.ensure_future(self._speak(connection, context)),
         )
         try:
-            await asyncio.wait((*tasks, connection.end), return_when=asyncio.FIRST_COMPLETED)
+            waited = (*tasks, connection.end)
+            done, _ = await asyncio.wait(waited, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                connection.close(_EXPIRED)
         finally:
             if node.connection is connection:
                 node.connection = None

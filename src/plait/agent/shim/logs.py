@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 
 LOG_BYTES = 10 * 1024 * 1024
-"""A log longer than this is copied to NAME.1 and begun again, so that twice this is the most it takes."""
+"""The end of a log longer than this is copied to NAME.1 and the log begun again, so that it takes twice this.
+
+One that is written to quickly is longer for the moment until somebody looks.
+"""
 _TAIL_BYTES = 4096
 _LINE_CHARACTERS = 200
 
@@ -19,21 +22,28 @@ def open_log(path: str) -> int:
     return os.open(path, flags, 0o600)
 
 
-def bound(path: str, limit: int = LOG_BYTES) -> None:
-    """Copies a log that has grown too long aside and empties it; what is written meanwhile may be lost."""
+def bound(path: str, limit: int = LOG_BYTES) -> bool:
+    """Copies the end of a log that has grown too long aside and empties it; what is written meanwhile may be lost.
+
+    Whether it had grown so long.
+    """
     try:
-        if os.stat(path).st_size <= limit:
-            return
+        size = os.stat(path).st_size
+        if size <= limit:
+            return False
         with (
             open(path, "rb+") as log,
             open(path + ".new", "wb") as copy,
         ):
-            while chunk := log.read(1 << 16):
-                copy.write(chunk)
+            log.seek(size - limit)
+            left = limit  # and no more: it may grow as fast as it is read
+            while left and (chunk := log.read(min(left, 1 << 16))):
+                left -= copy.write(chunk)
             log.truncate(0)
         os.replace(path + ".new", path + ".1")
     except OSError:  # a full disk must not end the application
-        return
+        return False
+    return True
 
 
 def tail(path: str, since: int) -> str:

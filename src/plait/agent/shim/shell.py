@@ -30,7 +30,9 @@ from plait.agent.shim.spec import ShimSpec, read
 LOCK = "shim.lock"
 """Held by a living shim in its replica's directory, so that there is never a second one."""
 ALREADY_RUNNING = 75
-_LOG_INTERVAL = 5.0
+_LOG_INTERVAL = 2.0
+_LOG_HURRY = 0.2
+"""Seconds between two looks at the logs, and while one of them fills up quickly."""
 _STRAY_ROUNDS = 20
 _STRAY_PAUSE = 0.005
 
@@ -151,9 +153,8 @@ class Shim:
         if self._probing:
             self._probing.expire(now)
         if self._logs_at <= now:
-            self._logs_at = now + _LOG_INTERVAL
-            for path in self._log_from:
-                logs.bound(path)
+            filled = [logs.bound(path) for path in self._log_from]
+            self._logs_at = time.monotonic() + (_LOG_HURRY if any(filled) else _LOG_INTERVAL)
 
     def _settle(self) -> None:
         """Hands every event to the life, does what it orders, and tells what came of it."""

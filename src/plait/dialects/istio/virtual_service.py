@@ -15,6 +15,8 @@ from plait.model.reading import Fact
 from plait.model.routing import Backend, HostRoutes, Retries, RouteRule
 
 MOST_WEIGHT = 2**31 - 1
+MOST_WEIGHTS = 2**32 - 1
+"""Of all destinations of one rule together: Envoy adds them up in 32 bits."""
 MOST_ATTEMPTS = 100
 
 RETRY_CONDITIONS = frozenset(
@@ -112,6 +114,10 @@ def _backends(item: Cursor, subject: Subject) -> tuple[Backend, ...]:
         cursor.error("route.left-out", "this rule is left out: none of its destinations can be read")
     elif backends and not sum(backend.weight for backend in backends):
         cursor.error("route.weights", "this rule is left out: its weights add up to 0")
+        return ()
+    elif sum(backend.weight for backend in backends) > MOST_WEIGHTS:
+        message = f"this rule is left out: its weights add up to more than {MOST_WEIGHTS}"
+        cursor.error("route.weights", message)
         return ()
     return backends
 
