@@ -52,6 +52,17 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def dispatch(selector: selectors.BaseSelector, timeout: float) -> None:
+    """Calls whoever registered for what has happened, but nobody whom an earlier call of the round has closed.
+
+    An application that exits cancels the probe whose answer may stand in the same round.
+    """
+    for key, mask in selector.select(timeout):
+        now = selector.get_map().get(key.fd)
+        if now is not None and now.fileobj is key.fileobj and mask & now.events:
+            now.data(mask & now.events)
+
+
 class Shim:
     """One replica's shell.  Everything happens in `run`, one thing after the other."""
 
@@ -88,8 +99,7 @@ class Shim:
         """Returns when the replica is over."""
         self._settle()
         while not self._left:
-            for key, mask in self._selector.select(self._patience()):
-                key.data(mask)
+            dispatch(self._selector, self._patience())
             self._expire()
             self._events.append(acts.Tick())
             self._settle()
