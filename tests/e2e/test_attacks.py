@@ -14,8 +14,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from plait.link.codec import FROM_AGENT, JOIN_REQUEST, SIGN_REQUEST, SIGNED
-from plait.link.messages import Hello, JoinRequest, SignRequest
+from plait.link.codec import JOIN_REQUEST, SIGN_REQUEST, SIGNED
+from plait.link.messages import JoinRequest, SignRequest
 from plait.link.transport import CHANNEL_OPTIONS, JOIN, LINK
 from plait.resource import CLUSTER
 from tests.e2e.mesh import Mesh, bistro, until
@@ -112,9 +112,9 @@ async def a_workload_is_no_agent(mesh: Mesh) -> None:
     async with channel(mesh, target, workloads_own(mesh, "bistro/frontend/0")) as over:
         with pytest.raises(grpc.aio.AioRpcError, match="PERMISSION_DENIED"):
             await over.unary_unary(f"/{LINK}/Sign")(SIGN_REQUEST.encode(SignRequest(csr="")))
-        attached = over.stream_stream(f"/{LINK}/Attach")()
-        await attached.write(FROM_AGENT.encode(Hello(agent="local", replicas=())))
-        assert await attached.code() is grpc.StatusCode.PERMISSION_DENIED
+        attached = over.stream_stream(f"/{LINK}/Attach")()  # refused before it has said a word
+        async with asyncio.timeout(30):
+            assert await attached.code() is grpc.StatusCode.PERMISSION_DENIED
     assert all(one["state"] == "ready" for one in await mesh.workloads())
 
 

@@ -37,10 +37,13 @@ async def refusal(mesh: Plane, keypair: Keypair | None, *, agent: str = "local")
     """How an Attach that says Hello as `agent` ends."""
     credentials = channel_credentials(mesh.authority.roots, keypair)
     async with grpc.aio.secure_channel(mesh.target, credentials, options=CHANNEL_OPTIONS) as channel:
-        call = channel.stream_stream(f"/{LINK}/Attach")()
-        with suppress(grpc.aio.AioRpcError):
-            await call.write(FROM_AGENT.encode(Hello(agent=agent, replicas=())))
-        code: grpc.StatusCode = await call.code()
+        for _ in range(10):
+            call = channel.stream_stream(f"/{LINK}/Attach")()
+            with suppress(grpc.aio.AioRpcError):
+                await call.write(FROM_AGENT.encode(Hello(agent=agent, replicas=())))
+            code: grpc.StatusCode = await call.code()
+            if code is not grpc.StatusCode.INTERNAL:  # gRPC's own, for a write that came after the refusal
+                break
         return code
 
 
