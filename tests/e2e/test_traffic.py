@@ -120,9 +120,7 @@ async def plaintext_is_refused(mesh: Mesh) -> None:
             await session.get(f"http://{payments}:8080/")
 
 
-async def test_sidecars_speak_tls_alone_and_each_shows_the_other_its_certificate(
-    mesh: Mesh, tmp_path: Path
-) -> None:
+async def test_sidecars_speak_tls_alone_and_each_shows_the_other_its_certificate(mesh: Mesh) -> None:
     try:
         capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
     except (PermissionError, AttributeError):
@@ -144,7 +142,6 @@ async def test_sidecars_speak_tls_alone_and_each_shows_the_other_its_certificate
     assert not any(b"secret-path" in data for _, data in between)
     assert any(b"secret-path" in packet for packet in packets), "the application's own side is in clear"
     await each_end_holds_the_certificate_it_was_given(mesh, payments)
-    del tmp_path
 
 
 async def each_end_holds_the_certificate_it_was_given(mesh: Mesh, payments: str) -> None:
