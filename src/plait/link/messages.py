@@ -47,11 +47,20 @@ class WorkloadAssignment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostAddress:
+    """A host of the mesh (a Service's full name, or another that is routed) and the virtual address it resolves to."""
+
+    host: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assignments:
-    """Everything that this agent should run, and nothing else."""
+    """Everything that this agent should run, and nothing else; `hosts` are the names that workloads can resolve."""
 
     trust_domain: str
     workloads: tuple[WorkloadAssignment, ...]
+    hosts: tuple[HostAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,13 +172,18 @@ class Binding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidecarAddresses:
-    """Where one sidecar listens for what is not the application's own traffic."""
+    """Where one sidecar listens for what is not the application's own traffic.
+
+    `transparent`: the kernel of its network namespace hands it every connection, whose destination it can ask for;
+    `outbound` then listens on the loopback address, and `inbound` takes what comes for any port.
+    """
 
     address: str
     outbound: int = 15001
     inbound: int = 15006
     health: int = 15021
     metrics: int = 15090
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

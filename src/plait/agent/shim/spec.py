@@ -60,13 +60,49 @@ class AppSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Whom a process runs as, by number."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visible:
+    """A path that a process has to see, even below a folder that its user may not enter; read-only unless `writable`."""
+
+    path: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """How a replica is shut in (transparent mode): whom its processes run as, and what they see of the machine.
+
+    `files`: pairs of a file and the path that it is laid over, read-only, such as /etc/hosts.  What the application
+    needs for its command is found when its view is made; `app_sees` is more that it is to see.
+    """
+
+    envoy: Account
+    app: Account
+    envoy_sees: tuple[Visible, ...] = ()
+    app_sees: tuple[Visible, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShimSpec:
-    """`directory`: the replica's own, where its logs and its status go.  `socket`: where the shim is spoken to."""
+    """`directory`: the replica's own, where its logs and its status go.  `socket`: where the shim is spoken to.
+
+    `confinement` None: nothing is shut in, and everything runs as the shim's own user unless it says otherwise.
+    """
 
     directory: str
     socket: str
     envoy: EnvoySpec
     app: AppSpec
+    confinement: Confinement | None = None
 
 
 def read(path: str) -> ShimSpec:
@@ -94,7 +130,28 @@ def read(path: str) -> ShimSpec:
             grace=app["grace"],
             probe=_probe(app["probe"]),
         ),
+        confinement=_confinement(shim.get("confinement")),
     )
+
+
+def _confinement(confinement: Any) -> Confinement | None:
+    if confinement is None:
+        return None
+    return Confinement(
+        envoy=_account(confinement["envoy"]),
+        app=_account(confinement["app"]),
+        envoy_sees=_visible(confinement["envoy_sees"]),
+        app_sees=_visible(confinement["app_sees"]),
+        files=_pairs(confinement["files"]),
+    )
+
+
+def _account(account: Any) -> Account:
+    return Account(uid=account["uid"], gid=account["gid"], groups=tuple(account["groups"]))
+
+
+def _visible(paths: Any) -> tuple[Visible, ...]:
+    return tuple(Visible(path=path["path"], writable=path["writable"]) for path in paths)
 
 
 def _probe(probe: Any) -> ProbeSpec | None:
