@@ -13,7 +13,7 @@ help: ## What can be made
 	@echo "  ARGS=... is handed to pytest: make test ARGS=tests/model; JOBS=4 tests in four processes."
 
 demo: $(VENV)/installed ## The bistro in a mesh, with a guided tour, until Ctrl-C; CHECK=1 walks the tour itself
-	@$(BIN)/python examples/tour/demo.py $(if $(CHECK),--check)
+	@$(BIN)/python examples/tour/demo.py $(if $(CHECK),--check) $(if $(MODE),--mode $(MODE))
 
 test: $(VENV)/developing ## Every test but the long proofs
 	@$(BIN)/pytest -m "not prove" -n $(JOBS) --dist loadfile $(ARGS)

@@ -1,7 +1,8 @@
 """The demo: opens the bistro in a mesh, tells the tour, and leaves nothing behind.
 
-    python demo.py                until Ctrl-C
-    python demo.py --check        walks its own tour, step by step, and says with its exit code how it went
+    python demo.py                    until Ctrl-C
+    python demo.py --check            walks its own tour, step by step, and says with its exit code how it went
+    python demo.py --mode explicit    in another mode than `plait up` would choose here
 
 It works on a copy of examples/bistro in a folder of its own, so that the tour can edit files, and uses
 `plait` as anybody would: as a program.
@@ -63,8 +64,9 @@ def _processes() -> Iterator[tuple[int, str, list[bytes]]]:
 class Mesh:
     """`plait up` in a folder of its own, and what can be asked about it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: tuple[str, ...] = ()) -> None:
         self.folder = folder
+        self.options = options
         self.state = folder / "state"
         self.bin = Path(sys.executable).parent
         self.environment = {
@@ -89,9 +91,9 @@ class Mesh:
         )
 
     def start(self) -> None:
-        command = map(str, (self.bin / "plait", "up", self.folder / "bistro", "--state-dir", self.state))
+        command = (self.bin / "plait", "up", self.folder / "bistro", "--state-dir", self.state, *self.options)
         self._process = subprocess.Popen(
-            tuple(command),
+            tuple(map(str, command)),
             env={**self.environment, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -315,12 +317,14 @@ def main() -> int:
         metavar="SECONDS",
         help="with --check: how soon the first request must be answered (default: 10)",
     )
+    parser.add_argument("--mode", help="transparent or explicit; default: as `plait up` chooses")
     arguments = parser.parse_args()
+    options = ("--mode", arguments.mode) if arguments.mode else ()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     with tempfile.TemporaryDirectory(prefix="plait-demo-") as folder:
-        failed = run(Mesh(Path(folder).resolve()), arguments, stop)
+        failed = run(Mesh(Path(folder).resolve(), options), arguments, stop)
     if failed:
         say(f"\nFAILED: {'; '.join(failed)}")
     elif arguments.check:

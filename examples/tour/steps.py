@@ -244,7 +244,7 @@ TOUR = (
         commands=(
             (
                 "plait exec bistro/payments -- sh -c"
-                ' \'curl -s --noproxy "*" "${http_proxy%:*}:15090/stats/prometheus"\''
+                ' \'curl -s --noproxy "*" "http://$PLAIT_SIDECAR:15090/stats/prometheus"\''
                 " | grep istio_requests_total | grep 403"
             ),
         ),
@@ -255,11 +255,11 @@ TOUR = (
     Step(
         title="Kill an Envoy",
         commands=(
-            "plait exec bistro/reviews -- sh -c 'pkill -KILL -P $PPID envoy'",
+            'pkill -KILL -f "$PLAIT_STATE_DIR/.* bistro/reviews/"',
             "plait status",
         ),
         told="All ready again, within two seconds, by a new Envoy for reviews; the shim, parent of both Envoy and "
-        "application (and of your command), has seen to it.  Requests that were inside the old one are lost: "
+        "application, has seen to it.  Requests that were inside the old one are lost: "
         "the diner's log says how many.",
         missing=_fresh_envoy,
         needs=("pkill",),

@@ -131,18 +131,29 @@ def processes_of(state: Path) -> list[int]:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *arguments: str, ready: bool = True, environment: Mapping[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    ready: bool = True,
+    environment: Mapping[str, str] | None = None,
+    mode: str = "explicit",
+    prefix: Sequence[str] = (),
 ) -> AsyncIterator[Mesh]:
-    """A mesh over `folder`; at the end it is stopped by SIGINT, and must leave nothing."""
+    """A mesh over `folder`; at the end it is stopped by SIGINT, and must leave nothing.
+
+    `prefix`: a program, with arguments, that becomes `plait up`.
+    """
     base = Path(tempfile.mkdtemp(prefix="plait-"))
     state = base / "s"
     with (base / "output").open("wb") as output:
         process = await asyncio.create_subprocess_exec(
+            *prefix,
             *PLAIT,
             "up",
             str(folder),
             "--state-dir",
             str(state),
+            "--mode",
+            mode,
             *arguments,
             env={**clean_environment(), **(environment or {})},
             stdin=asyncio.subprocess.DEVNULL,

@@ -52,6 +52,7 @@ def test_an_application_is_told_its_place_and_inherits_little() -> None:
         "NO_PROXY": "localhost,127.0.0.1,127.78.1.2",
         "PLAIT_MESH": "/state",
         "PLAIT_REPLICA": "0123abcd",
+        "PLAIT_SIDECAR": "127.77.1.2",
     }
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from plait.agent.acts import Phase
-from plait.agent.shim.spec import ShimSpec
+from plait.agent.shim.spec import Account, ShimSpec
 from plait.codec import Codec, CodecError
 from plait.identity.files import private_directory, read_private, write_private
 from plait.model.catalog import Replica
@@ -30,6 +31,8 @@ class Record:
     trust_domain: str
     restarts: int = 0
     """Of replicas under this key that were lost, and that this one replaces."""
+    terms: str = ""
+    """By what terms of the machine it was made: one made by others is rolled over."""
     shim: ShimSpec
 
     @property
@@ -40,6 +43,11 @@ class Record:
     def identity(self) -> str:
         """Its SPIFFE ID."""
         return Identity(self.trust_domain, self.key.workload.namespace, self.replica.service_account).uri
+
+    @property
+    def envoy(self) -> Account | None:
+        """Whom its Envoy runs as; None: as the agent."""
+        return self.shim.confinement.envoy if self.shim.confinement else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +131,22 @@ class ReplicaFiles:
         return self.state / "run" / f"{self.id}.shim"
 
     @property
+    def own(self) -> Path:
+        """A directory that is its Envoy's, for sockets."""
+        return self.state / "run" / self.id
+
+    @property
     def admin(self) -> Path:
-        return self.state / "run" / f"{self.id}.admin"
+        return self.own / "admin"
+
+    @property
+    def passwd(self) -> Path:
+        """What is laid over /etc/passwd of a shut-in replica."""
+        return self.directory / "passwd"
+
+    @property
+    def group(self) -> Path:
+        return self.directory / "group"
 
     def write(self, record: Record) -> None:
         private_directory(self.directory)
@@ -144,14 +166,18 @@ class ReplicaFiles:
         except (FileNotFoundError, CodecError):
             return None
 
-    def write_bootstrap(self, bootstrap: dict[str, object]) -> None:
-        write_private(self.bootstrap, json.dumps(bootstrap).encode())
+    def write_bootstrap(self, bootstrap: dict[str, object], envoy: Account | None) -> None:
+        """Its Envoy's configuration and directory; `envoy`: whose they are to be (None: ours)."""
+        owner = envoy.uid if envoy else None
+        write_private(self.bootstrap, json.dumps(bootstrap).encode(), owner=owner)
+        self.own.mkdir(mode=0o700, exist_ok=True)
+        if envoy is not None:
+            os.chown(self.own, envoy.uid, envoy.gid, follow_symlinks=False)
 
     def remove(self) -> None:
         """Removes everything; what is not ours in there, and so its directory, stays."""
-        for path in (self.socket, self.admin):
-            path.unlink(missing_ok=True)
-        for folder in (self.secrets, self.directory):
+        self.socket.unlink(missing_ok=True)
+        for folder in (self.own, self.secrets, self.directory):
             if folder.is_symlink() or not folder.is_dir():
                 continue
             for path in folder.iterdir():

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from plait.cli.options import StateDir
+from plait.local.network import rights
 from plait.model.finding import Finding, Severity
+from plait.model.settings import MeshSettings, Mode, OutboundTrafficPolicy
 from plait.run import views
 from plait.run.runner import Runner
 from plait.run.state_directory import StateDirectory, StateDirectoryError
@@ -17,7 +19,7 @@ from plait.sources.files.folder import load
 from plait.sources.store import Store
 
 
-def up(
+def up(  # noqa: PLR0913, PLR0917 - an option each
     paths: Annotated[
         list[Path], typer.Argument(help="Files, or folders of YAML; watched.", metavar="PATH...")
     ],
@@ -25,6 +27,18 @@ def up(
     trust_domain: Annotated[
         str, typer.Option(help="The trust domain of every identity.", metavar="NAME")
     ] = "cluster.local",
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="How traffic comes to the proxies: brought there by the kernel (transparent), or sent there by "
+            "applications that are told to (explicit).",
+            show_default="transparent where it can be had",
+        ),
+    ] = None,
+    outbound_traffic_policy: Annotated[
+        OutboundTrafficPolicy,
+        typer.Option(help="Where workloads may call: services of the mesh alone, or anywhere."),
+    ] = OutboundTrafficPolicy.REGISTRY_ONLY,
     listen: Annotated[
         str,
         typer.Option(help="Serve xDS on this TCP address too (with mutual TLS).", metavar="HOST:PORT"),
@@ -39,11 +53,32 @@ def up(
         if unreadable:
             typer.echo("plait up: nothing is started before every file can be read", err=True)
             raise typer.Exit(1)
-        runner = Runner(state=state, paths=paths, trust_domain=trust_domain, listen=listen, say=_say)
+        runner = Runner(
+            state=state,
+            paths=paths,
+            settings=MeshSettings(trust_domain=trust_domain, outbound_traffic_policy=outbound_traffic_policy),
+            mode=_mode(mode, outbound_traffic_policy),
+            listen=listen,
+            say=_say,
+        )
         raise typer.Exit(asyncio.run(runner.run()))
     except (OSError, StateDirectoryError) as error:
         typer.echo(f"plait up: {error}", err=True)
         raise typer.Exit(2) from error
+
+
+def _mode(wanted: Mode | None, policy: OutboundTrafficPolicy) -> Mode:
+    """The mode that was asked for, or the best that can be had; ends the command when what was asked for can't."""
+    if wanted is Mode.EXPLICIT:
+        return wanted
+    missing = rights.missing(policy)
+    if not missing:
+        return Mode.TRANSPARENT
+    for sentence in missing:
+        typer.echo(f"no transparent mode here: {sentence}", err=True)
+    if wanted is Mode.TRANSPARENT:
+        raise typer.Exit(2)
+    return Mode.EXPLICIT
 
 
 def _unreadable(paths: list[Path]) -> tuple[Finding, ...]:

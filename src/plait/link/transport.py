@@ -48,8 +48,8 @@ def unix_target(path: Path) -> str:
     return f"unix:{path}"
 
 
-def listen(server: Any, path: Path, credentials: Any) -> None:
-    """Have a grpc.aio server listen on a Unix socket of 0600, in place of one left over there.
+def listen(server: Any, path: Path, credentials: Any, mode: int = 0o600) -> None:
+    """Have a grpc.aio server listen on a Unix socket of a mode, in place of one left over there.
 
     OSError when it can't.  The socket is for the caller to unlink once the server has stopped.
     """
@@ -59,7 +59,7 @@ def listen(server: Any, path: Path, credentials: Any) -> None:
         server.add_secure_port(unix_target(path), credentials)
     except RuntimeError as error:
         raise OSError(f"can't listen on {path}: {error}") from error
-    path.chmod(0o600)
+    path.chmod(mode)
 
 
 def listen_tcp(server: Any, address: str, credentials: Any) -> int:

@@ -1,6 +1,7 @@
-"""Where the sidecar and the application of a replica listen: the address plan of explicit mode.
+"""Where the sidecar and the application of a replica listen.
 
-Linux answers for all of 127.0.0.0/8, so each sidecar gets an address 127.77.x.y of its own and its application
+Transparent mode: each replica has an address of its own on the mesh's network, where its ports keep their numbers,
+and its application listens on the loopback of its own namespace.  Explicit mode: Linux answers for all of 127.0.0.0/8, so each sidecar gets an address 127.77.x.y of its own and its application
 127.78.x.y, and ports keep their numbers.  Elsewhere everything is 127.0.0.1, told apart by allocated ports.
 An address or port is free when it can be bound; it is not held, so a stranger may still take it, and then Envoy
 or the application says so.
@@ -18,12 +19,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from plait.model.catalog import Binding, SidecarAddresses, WorkloadPort
+from plait.model.names import REPLICA_NETWORK
+from plait.model.settings import Mode
 
 _TRIES = 200
 _INSIST = 8
 """So many addresses are tried before a number that is taken everywhere (by somebody on 0.0.0.0) is given up."""
 _SIDECARS, _APPLICATIONS = "127.77", "127.78"
-_LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 
 
 class NoAddressError(Exception):
@@ -37,6 +40,7 @@ class Places:
     sidecar: SidecarAddresses
     bindings: tuple[Binding, ...]
     host: str
+    """What the application is told to listen on."""
 
 
 NOWHERE = Places(sidecar=SidecarAddresses(address=""), bindings=(), host="")
@@ -50,9 +54,31 @@ class Plan(Protocol):
         """A place for a replica with these ports; `taken`: sidecar addresses in use.  NoAddressError."""
 
 
-def plan() -> Plan:
-    """The plan for the system that this runs on."""
+def plan(mode: Mode = Mode.EXPLICIT) -> Plan:
+    """The plan for a mode on the system that this runs on."""
+    if mode is Mode.TRANSPARENT:
+        return OwnNamespaces()
     return OwnAddresses() if sys.platform == "linux" else OwnPorts()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNamespaces:
+    """Transparent mode: an address on the mesh's network, chosen at random, so that none is soon another's."""
+
+    random: random.Random = field(default_factory=random.SystemRandom)
+
+    def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:
+        for _ in range(_TRIES):
+            address = str(REPLICA_NETWORK[self.random.randrange(1, REPLICA_NETWORK.num_addresses - 1)])
+            if address not in taken:
+                return Places(
+                    sidecar=SidecarAddresses(address=address, transparent=True),
+                    bindings=tuple(
+                        _binding(port, (address, port.number), (LOOPBACK, port.number)) for port in ports
+                    ),
+                    host=LOOPBACK,
+                )
+        raise NoAddressError(f"no free address was found in {REPLICA_NETWORK}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +91,7 @@ class OwnAddresses:
     random: random.Random = field(default_factory=random.SystemRandom)
 
     def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:
-        own = _own_ports(SidecarAddresses(address=_LOOPBACK))
+        own = _own_ports(SidecarAddresses(address=LOOPBACK))
         for port in ports:
             if port.number in own:
                 raise NoAddressError(f"port {port.number} is one of the sidecar's own")
@@ -93,18 +119,18 @@ class OwnPorts:
 
     def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:  # noqa: ARG002 - the plan's form; an address in use is no obstacle here
         with ExitStack() as bound:
-            numbers = iter(lambda: _bind(bound, _LOOPBACK, 0), None)
+            numbers = iter(lambda: _bind(bound, LOOPBACK, 0), None)
             sidecar = SidecarAddresses(
-                address=_LOOPBACK,
+                address=LOOPBACK,
                 outbound=next(numbers),
                 inbound=next(numbers),
                 health=next(numbers),
                 metrics=next(numbers),
             )
             bindings = tuple(
-                _binding(port, (_LOOPBACK, next(numbers)), (_LOOPBACK, next(numbers))) for port in ports
+                _binding(port, (LOOPBACK, next(numbers)), (LOOPBACK, next(numbers))) for port in ports
             )
-            return Places(sidecar=sidecar, bindings=bindings, host=_LOOPBACK)
+            return Places(sidecar=sidecar, bindings=bindings, host=LOOPBACK)
 
 
 def _own_ports(sidecar: SidecarAddresses) -> tuple[int, ...]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from plait.agent.record import Record, ReplicaFiles
-from plait.agent.shim.spec import AppSpec, EnvoySpec, Place, ProbeKind, ProbeSpec, ShimSpec
+from plait.agent.shim.spec import (
+    AppSpec,
+    Confinement,
+    EnvoySpec,
+    Place,
+    ProbeKind,
+    ProbeSpec,
+    ShimSpec,
+    Visible,
+)
 from plait.envoy.bootstrap import bootstrap
 from plait.link.messages import WorkloadAssignment
-from plait.local import environment
-from plait.local.addresses import Places, Plan, plan
+from plait.local import addresses, environment, users
+from plait.local.addresses import LOOPBACK, Places
+from plait.local.network.network import Network
 from plait.model.catalog import (
     CommandProbe,
     HttpProbe,
@@ -23,6 +33,7 @@ from plait.model.catalog import (
     TcpProbe,
 )
 from plait.model.names import ReplicaKey
+from plait.model.settings import Mode
 
 _ENVOY_OPTIONS = (
     *("--disable-hot-restart", "--concurrency", "1"),
@@ -39,14 +50,25 @@ class Site:
     """What all replicas of this machine have in common.
 
     `control_plane`: the path of its socket or HOST:PORT, for Envoys.  `around`: the environment to inherit from.
+    `network`: what shuts replicas in, in transparent mode; None in explicit mode.
     """
 
     state: Path
     envoy: str
     control_plane: str
     around: Mapping[str, str]
-    plan: Plan = field(default_factory=plan)
+    network: Network | None = None
+    plan: addresses.Plan = field(init=False)
     bootstrap: Callable[..., dict[str, Any]] = bootstrap
+
+    def __post_init__(self) -> None:
+        mode = Mode.EXPLICIT if self.network is None else Mode.TRANSPARENT
+        object.__setattr__(self, "plan", addresses.plan(mode))
+
+    @property
+    def terms(self) -> str:
+        """By what terms replicas are made; see Record.terms."""
+        return str(Mode.EXPLICIT) if self.network is None else self.network.terms
 
     def marks(self, files: ReplicaFiles) -> dict[str, str]:
         return environment.marks(str(self.state), files.id)
@@ -64,12 +86,21 @@ class Site:
         )
 
 
-def draw(
-    site: Site, key: ReplicaKey, assignment: WorkloadAssignment, places: Places, *, trust_domain: str
+def draw(  # noqa: PLR0913 - all that a replica follows from
+    site: Site,
+    key: ReplicaKey,
+    assignment: WorkloadAssignment,
+    places: Places,
+    *,
+    trust_domain: str,
+    taken: Collection[int] = (),
 ) -> Record:
-    """The record of a new replica at the given places."""
+    """The record of a new replica at the given places; `taken`: users that other replicas have.  NoUserError."""
     files = ReplicaFiles.of(site.state, key)
     process = assignment.process
+    confinement = (
+        None if site.network is None else _confinement(site, site.network, files, key, process, taken)
+    )
     return Record(
         replica=Replica(
             key=key,
@@ -80,30 +111,84 @@ def draw(
         ),
         revision=assignment.revision,
         trust_domain=trust_domain,
+        terms=site.terms,
         shim=ShimSpec(
             directory=str(files.directory),
             socket=str(files.socket),
+            confinement=confinement,
             envoy=EnvoySpec(
-                command=(site.envoy, "-c", str(files.bootstrap), *_ENVOY_OPTIONS),
+                command=(site.envoy, "-c", str(files.bootstrap), "--service-node", str(key), *_ENVOY_OPTIONS),
                 env=environment.bare(site.around, site.marks(files)),
                 admin=str(files.admin),
-                listeners=(
-                    (places.sidecar.address, places.sidecar.outbound),
-                    *((binding.address, binding.port) for binding in _streams(places)),
-                ),
+                listeners=_listeners(places),
             ),
             app=AppSpec(
                 command=process.command,
                 env=environment.of_application(process, places, site.around, site.marks(files)),
                 directory=process.working_dir,
-                user=process.user,
+                user="" if confinement else process.user,
                 ports=tuple((binding.app_address, binding.app_port) for binding in _streams(places)),
+                exactly=confinement is None,
                 restart=process.restart,
                 grace=process.grace_seconds,
                 probe=_probe(process, places),
             ),
         ),
     )
+
+
+def _listeners(places: Places) -> tuple[Place, ...]:
+    """Where Envoy has to listen before the application may start."""
+    sidecar, streams = places.sidecar, _streams(places)
+    if not sidecar.transparent:
+        return (
+            (sidecar.address, sidecar.outbound),
+            *((binding.address, binding.port) for binding in streams),
+        )
+    inbound = ((sidecar.address, sidecar.inbound),) if streams else ()
+    return ((LOOPBACK, sidecar.outbound), *inbound)
+
+
+def _confinement(  # noqa: PLR0913, PLR0917 - all that it follows from
+    site: Site,
+    network: Network,
+    files: ReplicaFiles,
+    key: ReplicaKey,
+    process: Process,
+    taken: Collection[int],
+) -> Confinement:
+    envoy, app = users.draw(taken)
+    if process.user:
+        app = users.named(process.user)
+    plane = (site.control_plane.rpartition("/")[0],) if site.control_plane.startswith("/") else ()
+    return Confinement(
+        envoy=envoy,
+        app=app,
+        envoy_sees=(
+            Visible(path=str(files.bootstrap)),
+            Visible(path=str(files.secrets)),
+            Visible(path=str(files.own), writable=True),
+            *(Visible(path=path) for path in plane),
+        ),
+        files=(
+            (str(network.names.hosts(key.workload.namespace)), "/etc/hosts"),
+            (str(network.names.resolv_conf), "/etc/resolv.conf"),
+            (str(files.passwd), "/etc/passwd"),
+            (str(files.group), "/etc/group"),
+        ),
+    )
+
+
+def prepare(site: Site, record: Record, files: ReplicaFiles) -> None:
+    """Writes the files that a replica is made with, beside its secrets.  OSError."""
+    files.write_bootstrap(site.bootstrap_of(record, files), record.envoy)
+    confinement = record.shim.confinement
+    if site.network is not None and confinement is not None:
+        site.network.names.prepare(record.key.workload.namespace)
+        texts = users.passwd(confinement.envoy, confinement.app)
+        for path, text in zip((files.passwd, files.group), texts, strict=True):
+            path.write_text(text, errors="surrogateescape")
+            path.chmod(0o644)
 
 
 def _streams(places: Places) -> tuple[Any, ...]:

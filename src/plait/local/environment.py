@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from plait.agent.record import MESH, REPLICA
 from plait.local.addresses import Places
+from plait.local.users import APP_HOME, APP_NAME
 from plait.model.catalog import Process
 
 INHERITED = (
@@ -41,27 +42,41 @@ def bare(around: Mapping[str, str], own: Mapping[str, str]) -> Environment:
     return tuple({"PATH": around.get("PATH", _PATH), **own}.items())
 
 
+SIDECAR = "PLAIT_SIDECAR"
+"""Environment variable of an application: the address of its sidecar, for its metrics (15090) and health (15021)."""
+
+
 def of_application(
     process: Process, places: Places, around: Mapping[str, str], own: Mapping[str, str]
 ) -> Environment:
-    """The environment of an application in explicit mode; `around` is the one to inherit from, `own` the marks.
+    """The environment of an application; `around` is the one to inherit from, `own` the marks.
 
-    What the workload's `env` says wins over what is inherited.  Where to listen and where the proxy is wins over
-    everything: a workload that says otherwise would be outside the mesh.
+    What the workload's `env` says wins over what is inherited.  Where to listen and, in explicit mode, where the
+    proxy is wins over everything: a workload that says otherwise would be outside the mesh.
     """
     values = {name: around[name] for name in INHERITED if name in around}
     values.setdefault("PATH", _PATH)
     if process.user:
         values |= _account(process.user)
+    elif places.sidecar.transparent:
+        values |= {"HOME": APP_HOME, "USER": APP_NAME, "LOGNAME": APP_NAME}
+    if places.sidecar.transparent:
+        values.pop("TMPDIR", None)  # it has a /tmp of its own, and sees no other
     values |= dict(process.env)
     values["HOST"] = places.host
     if places.bindings:
         values["PORT"] = str(places.bindings[0].app_port)
+    values[SIDECAR] = places.sidecar.address
+    if not places.sidecar.transparent:
+        values |= _proxied(places)
+    return tuple({**values, **own}.items())
+
+
+def _proxied(places: Places) -> dict[str, str]:
     proxy = f"http://{places.sidecar.address}:{places.sidecar.outbound}"
     direct = ",".join(dict.fromkeys(("localhost", "127.0.0.1", places.host)))
-    for name, value in (("http_proxy", proxy), ("no_proxy", direct)):
-        values[name] = values[name.upper()] = value
-    return tuple({**values, **own}.items())
+    lower = {"http_proxy": proxy, "no_proxy": direct}
+    return lower | {name.upper(): value for name, value in lower.items()}
 
 
 def _account(user: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from plait.agent.shim.processes import started_at
 
 NAME = "journal.jsonl"
 LOCK = "lock"
-PARTS = ("agent", "ca", "control-plane", "replicas", "run")
+PARTS = ("agent", "ca", "control-plane", "names", "replicas", "run")
 """The directories that a state directory has from its first moment on."""
 _MESH, _PROCESS = "mesh", "process"
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from plait.agent import secrets, shims
 from plait.agent.life import backoff
-from plait.agent.record import ReplicaFiles
+from plait.agent.record import Record, ReplicaFiles
 from plait.agent.secrets import Signer
 from plait.agent.sessions import FAILED, run_command, show_logs
 from plait.identity.files import Insecure
@@ -36,6 +36,7 @@ from plait.local.blueprint import Site, draw
 from plait.local.journal import Journal
 from plait.local.placement import Act, Drain, Forget, Start, Stop, place
 from plait.local.replica import LocalReplica, Outcome
+from plait.local.users import NoUserError
 from plait.model.names import ReplicaKey
 
 _log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Machine:
         match message:
             case Assignments():
                 self._wished = message
+                self._name(message)
             case Withdrawn(key=key):
                 if (replica := self._replicas.get(key)) and replica.draining_since is not None:
                     replica.withdrawn = True
@@ -93,17 +95,31 @@ class Machine:
             case LogsRequest():
                 return await show_logs(replica.files, request, write)
 
+    def _name(self, wished: Assignments) -> None:
+        """Has every workload find the hosts by their names."""
+        if self._site.network is not None:
+            try:
+                self._site.network.names.tell(wished.hosts)
+            except OSError as error:
+                _log.error("workloads are not told the names of services: %s", error)
+
     # The life of the machine
 
     async def adopt(self) -> None:
-        """Finds again what an agent before this one has left running."""
-        await asyncio.gather(*(self._find(files) for files in ReplicaFiles.all(self._site.state)))
+        """Finds again what an agent before this one has left running.  OSError when there can be no network."""
+        known = ReplicaFiles.all(self._site.state)
+        if self._site.network is not None:
+            living = [status for files in known if shims.alive(files) and (status := files.last_status())]
+            pids = [status.shim_pid for status in living if status.shim_pid is not None]
+            await asyncio.to_thread(self._site.network.take_up, pids)
+        await asyncio.gather(*(self._find(files) for files in known))
 
     async def run(self, link: Link) -> None:
         """Until cancelled; what runs then runs on."""
         for replica in self._replicas.values():
             if replica.attached:
                 self._keep(replica, link, adopted=True)
+        way_out = asyncio.create_task(self._site.network.keep_open()) if self._site.network else None
         try:
             while True:
                 self._changed.clear()
@@ -111,9 +127,10 @@ class Machine:
                 self._report(link)
                 await self._wait(again_at)
         finally:
-            for task in self._tasks.values():
+            tasks = [*self._tasks.values(), *([way_out] if way_out else [])]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             for replica in self._replicas.values():
                 replica.let_go()
 
@@ -163,19 +180,30 @@ class Machine:
     def _start(self, key: ReplicaKey, assignment: WorkloadAssignment, link: Link) -> None:
         """Writes down what the replica will be, then lets it begin."""
         assert self._wished is not None
-        trust_domain = self._wished.trust_domain
-        taken = {replica.record.replica.sidecar.address for replica in self._replicas.values()}
-        problem = ""
-        try:
-            places = self._site.plan.choose(assignment.process.ports, taken)
-        except (NoAddressError, OSError) as error:
-            problem, places = f"no place for it: {error}", NOWHERE
-        record = draw(self._site, key, assignment, places, trust_domain=trust_domain)
+        record, problem = self._draw(key, assignment, self._wished.trust_domain)
         _, restarts = self._losses.get(key, (0, 0))
         replica = LocalReplica(self._site, replace(record, restarts=restarts), self._changed.set)
         replica.problem = problem
         self._replicas[key] = replica
         self._keep(replica, link, adopted=False)
+
+    def _draw(self, key: ReplicaKey, assignment: WorkloadAssignment, trust_domain: str) -> tuple[Record, str]:
+        """What a new replica will be, and why it can't be ("": it can)."""
+        others = [replica.record for replica in self._replicas.values()]
+        addresses = {record.replica.sidecar.address for record in others}
+        uids = {record.envoy.uid for record in others if record.envoy}
+        try:
+            places = self._site.plan.choose(assignment.process.ports, addresses)
+            return draw(self._site, key, assignment, places, trust_domain=trust_domain, taken=uids), ""
+        except (NoAddressError, OSError) as error:
+            problem = f"no place for it: {error}"
+        except NoUserError as error:
+            problem = str(error)
+        bare = Site(
+            state=self._site.state, envoy="", control_plane=self._site.control_plane, around=self._site.around
+        )
+        record = draw(bare, key, assignment, NOWHERE, trust_domain=trust_domain)
+        return replace(record, terms=self._site.terms), problem
 
     def _keep(self, replica: LocalReplica, link: Link, *, adopted: bool) -> None:
         task = asyncio.create_task(self._follow(replica, link, adopted=adopted), name=f"follow {replica.key}")
@@ -250,7 +278,7 @@ class Machine:
         record = files.read()
         if record is not None:
             replica = LocalReplica(self._site, record, self._changed.set)
-            adopted = await replica.adopt()
+            adopted = self._is_reachable(files) and await replica.adopt()
             if adopted or replica.state is State.ENDED:
                 self._replicas[record.key] = replica
                 if not adopted:
@@ -261,3 +289,10 @@ class Machine:
         await shims.end_remains(files)
         files.remove()
         self._journal.record("gone", id=files.id)
+
+    def _is_reachable(self, files: ReplicaFiles) -> bool:
+        """Whether a replica that is found is joined to the mesh's network as it is now."""
+        network, status = self._site.network, files.last_status()
+        if network is None or status is None or status.shim_pid is None or not shims.alive(files):
+            return True  # it is taken up, or not, for other reasons
+        return network.holds(status.shim_pid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -15,7 +16,7 @@ from plait.agent.record import Record, ReplicaFiles, ShimStatus
 from plait.agent.secrets import Signer, UnsignedError
 from plait.agent.shims import Shim, ShimLostError
 from plait.link.messages import ReplicaReport, State
-from plait.local.blueprint import Site
+from plait.local.blueprint import Site, prepare
 from plait.local.journal import Journal
 from plait.local.placement import Seen
 from plait.model.names import ReplicaKey
@@ -62,7 +63,7 @@ class LocalReplica:
         self._status: ShimStatus | None = None
         self._shim: Shim | None = None
         self._statuses: AsyncIterator[ShimStatus] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | shims.Entered | None = None
 
     @property
     def key(self) -> ReplicaKey:
@@ -92,7 +93,7 @@ class LocalReplica:
     def seen(self) -> Seen:
         return Seen(
             key=self.key,
-            revision=self.record.revision,
+            revision=self.record.revision if self.record.terms == self._site.terms else "",
             state=self.state,
             draining_since=self.draining_since,
             withdrawn=self.withdrawn,
@@ -130,10 +131,22 @@ class LocalReplica:
         self._tell(why)
         await asyncio.sleep(pause)
         await self._provision(signer)
-        self.files.write_bootstrap(self._site.bootstrap_of(self.record, self.files))
+        prepare(self._site, self.record, self.files)
         journal.record("shim", replica=str(self.key), id=self.files.id)
-        self._process = shims.start(self.files, self._site.shim_environment(self.files))
+        self._process = await self._start()
         journal.process(self._process.pid, f"shim of {self.key}")
+
+    async def _start(self) -> subprocess.Popen[bytes] | shims.Entered:
+        env = self._site.shim_environment(self.files)
+        network = self._site.network
+        if network is None:
+            return shims.start(self.files, env)
+        inside = await asyncio.to_thread(network.join, self.record, self.files)
+        try:
+            entry = shims.Entry(network=inside, keep=(network.descriptor,))
+            return await asyncio.to_thread(shims.start, self.files, env, entry)
+        finally:
+            os.close(inside)
 
     async def adopt(self) -> bool:
         """Takes up the shim that is there; False when there is none, or it is already on its way out."""
@@ -147,12 +160,15 @@ class LocalReplica:
             return False
         if self._status.phase is Phase.DRAINING:
             self.stopping = True
-        self._expires = _expiry(self.files)
+        validity = secrets.current(self.files, self.record.envoy)
+        self._expires = validity[1] if validity else None
         return True
 
     async def live(self, signer: Signer) -> Outcome:
         """Follows its shim until that leaves."""
-        renewing = asyncio.create_task(secrets.keep_renewed(self.files, self.key, signer, self._renewed))
+        renewing = asyncio.create_task(
+            secrets.keep_renewed(self.files, self.key, signer, self.record.envoy, self._renewed)
+        )
         try:
             if self._statuses is None:
                 await self._connect()
@@ -180,7 +196,7 @@ class LocalReplica:
         while True:
             self._tell("waits for its certificate")
             try:
-                _, self._expires = await secrets.provision(self.files, self.key, signer)
+                _, self._expires = await secrets.provision(self.files, self.key, signer, self.record.envoy)
             except UnsignedError as error:
                 self._tell(f"waits for its certificate: {error}")
                 await asyncio.sleep(pause)
@@ -230,8 +246,3 @@ class LocalReplica:
             if last.phase is Phase.STOPPED and last.over:
                 return Outcome.STOPPED
         return Outcome.LOST
-
-
-def _expiry(files: ReplicaFiles) -> float | None:
-    validity = secrets.current(files)
-    return validity[1] if validity else None

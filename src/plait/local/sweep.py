@@ -23,7 +23,10 @@ from plait.local import journal
 _HEX = "[0-9a-f]" * 8
 MADE = (
     "ca/*",
+    "run/xds/*",
+    f"run/{_HEX}/*",
     "run/*",
+    "names/*",
     "control-plane/*",
     "agent/*",
     f"replicas/{_HEX}/*",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 CLUSTER_DOMAIN = "cluster.local"
+
+REPLICA_NETWORK = IPv4Network("198.18.0.0/16")
+"""Where replicas have their addresses in transparent mode: of RFC 2544, which nobody else routes."""
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")
 

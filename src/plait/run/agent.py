@@ -22,7 +22,10 @@ from plait.agent.enrolment import Enrolment, RefusedError
 from plait.identity.files import private_directory
 from plait.link.client import Client
 from plait.local.blueprint import Site
+from plait.local.environment import bare, marks
 from plait.local.machine import Machine
+from plait.local.network.network import Network
+from plait.model.settings import Mode, OutboundTrafficPolicy
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +55,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--roots", type=Path, help="certificates to trust when joining; default: the state dir's CA"
     )
+    parser.add_argument("--mode", type=Mode, choices=list(Mode), default=Mode.EXPLICIT)
+    parser.add_argument(
+        "--outbound-traffic-policy",
+        type=OutboundTrafficPolicy,
+        choices=list(OutboundTrafficPolicy),
+        default=OutboundTrafficPolicy.REGISTRY_ONLY,
+    )
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     state: Path = chosen.state_dir.resolve()
     enrolment = Enrolment(chosen.name, state / "agent")
+    site = Site(
+        state=state,
+        envoy=envoy(),
+        control_plane=_for_envoy(chosen.control_plane),
+        around=os.environ,
+        network=_network(state, chosen.mode, chosen.outbound_traffic_policy),
+    )
     try:
         asyncio.run(
             serve(
-                state,
+                site,
                 enrolment,
                 control_plane=chosen.control_plane,
                 join=chosen.join,
@@ -71,16 +88,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def serve(state: Path, enrolment: Enrolment, *, control_plane: str, join: str, roots: Path) -> None:
+def _network(state: Path, mode: Mode, policy: OutboundTrafficPolicy) -> Network | None:
+    if mode is Mode.EXPLICIT:
+        return None
+    return Network(state, policy, dict(bare(os.environ, marks(str(state)))))
+
+
+async def serve(site: Site, enrolment: Enrolment, *, control_plane: str, join: str, roots: Path) -> None:
     """Run until SIGTERM or SIGINT; workloads run on."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    lock = _lock(state / "agent" / "lock")
+    lock = _lock(site.state / "agent" / "lock")
     try:
         await _alone(lock, stop)
         if not stop.is_set():
-            await _adopt_and_work(state, enrolment, stop, control_plane=control_plane, join=join, roots=roots)
+            await _adopt_and_work(site, enrolment, stop, control_plane=control_plane, join=join, roots=roots)
     finally:
         os.close(lock)
 
@@ -107,11 +130,9 @@ async def _alone(lock: int, stop: asyncio.Event) -> None:
 
 
 async def _adopt_and_work(  # noqa: PLR0913 - what the command line says
-    state: Path, enrolment: Enrolment, stop: asyncio.Event, *, control_plane: str, join: str, roots: Path
+    site: Site, enrolment: Enrolment, stop: asyncio.Event, *, control_plane: str, join: str, roots: Path
 ) -> None:
-    machine = Machine(
-        Site(state=state, envoy=envoy(), control_plane=_for_envoy(control_plane), around=os.environ)
-    )
+    machine = Machine(site)
     await machine.adopt()
     working = asyncio.create_task(_work(machine, enrolment, control_plane, join, roots))
     stopping = asyncio.create_task(stop.wait())

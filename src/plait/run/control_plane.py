@@ -44,7 +44,7 @@ from plait.link.server import AgentAway, Link
 from plait.link.transport import SERVER_OPTIONS, listen, listen_tcp
 from plait.model.finding import Severity
 from plait.model.names import Identity, ReplicaKey
-from plait.model.settings import MeshSettings
+from plait.model.settings import MeshSettings, OutboundTrafficPolicy
 from plait.run import views
 from plait.run.loop import Loop
 from plait.run.registry import Registry
@@ -182,8 +182,9 @@ def join_tokens(path: Path) -> Tokens:
         return Tokens(path)
 
 
-async def serve(state: StateDirectory, paths: Sequence[Path], trust_domain: str, address: str) -> None:
+async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSettings, address: str) -> None:
     """Run until SIGTERM or SIGINT; `address` is HOST:PORT for xDS over TCP, "" for none."""
+    trust_domain = settings.trust_domain
     state.create()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -197,7 +198,7 @@ async def serve(state: StateDirectory, paths: Sequence[Path], trust_domain: str,
         notify=lambda _, answer: loop.answered(answer),
     )
     loop = Loop(
-        settings=MeshSettings(trust_domain=trust_domain),
+        settings=settings,
         registry=registry,
         server=server,
         events=Events(),
@@ -210,7 +211,8 @@ async def serve(state: StateDirectory, paths: Sequence[Path], trust_domain: str,
     async with AsyncExitStack() as stack:
         proxies = grpc.aio.server(options=SERVER_OPTIONS)
         proxies.add_generic_rpc_handlers((server.generic_handler(), *loop.link.handlers()))
-        listen(proxies, state.xds_socket, mtls_server_credentials(own.keypair))
+        # Open to every user, since each Envoy may have its own; the directories above it let nobody but ours through.
+        listen(proxies, state.xds_socket, mtls_server_credentials(own.keypair), mode=0o666)
         if address:
             listen_tcp(proxies, address, mtls_server_credentials(own.keypair))
         joins = grpc.aio.server(options=SERVER_OPTIONS)
@@ -267,13 +269,20 @@ def main() -> None:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--trust-domain", required=True)
     parser.add_argument("--listen", default="", metavar="HOST:PORT")
+    parser.add_argument(
+        "--outbound-traffic-policy",
+        type=OutboundTrafficPolicy,
+        choices=list(OutboundTrafficPolicy),
+        default=OutboundTrafficPolicy.REGISTRY_ONLY,
+    )
     parser.add_argument("paths", type=Path, nargs="+")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
-    asyncio.run(
-        serve(StateDirectory(arguments.state_dir), arguments.paths, arguments.trust_domain, arguments.listen)
+    settings = MeshSettings(
+        trust_domain=arguments.trust_domain, outbound_traffic_policy=arguments.outbound_traffic_policy
     )
+    asyncio.run(serve(StateDirectory(arguments.state_dir), arguments.paths, settings, arguments.listen))
 
 
 if __name__ == "__main__":

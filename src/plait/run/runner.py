@@ -21,15 +21,21 @@ from plait.api.client import ApiError, Client, NoMesh
 from plait.identity.files import Insecure, write_private
 from plait.local import journal
 from plait.local.sweep import Swept, sweep
+from plait.model.settings import MeshSettings, Mode
 from plait.run.assignments import AGENT
 from plait.run.narrator import narrate
 from plait.run.part import Part
 from plait.run.state_directory import StateDirectory
 
-EXPLICIT = (
-    "explicit mode: applications reach the mesh by their HTTP_PROXY setting and listen on an address of their own; "
-    "nothing yet forces them through their Envoy"
-)
+SAID = {
+    Mode.TRANSPARENT: (
+        "transparent mode: each workload is shut in with its Envoy, and all that it sends and is sent goes through it"
+    ),
+    Mode.EXPLICIT: (
+        "explicit mode: applications reach the mesh by their HTTP_PROXY setting and listen on an address of their own; "
+        "nothing forces them through their Envoy"
+    ),
+}
 
 CONTROL_PLANE, AGENT_PROCESS = "control plane", "agent"
 
@@ -56,7 +62,8 @@ class Runner:
 
     state: StateDirectory
     paths: Sequence[Path]
-    trust_domain: str
+    settings: MeshSettings
+    mode: Mode
     listen: str
     say: Callable[[str], None]
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -90,7 +97,7 @@ class Runner:
                 keeping.append(asyncio.create_task(control_plane.keep()))
                 await agent.start()
                 keeping.append(asyncio.create_task(agent.keep()))
-                self.say(EXPLICIT)
+                self.say(SAID[self.mode])
                 keeping.append(asyncio.create_task(narrate(self.state.api_socket, self.say, began)))
                 code = await self._stopped()
         except (StartError, OSError) as error:
@@ -128,7 +135,7 @@ class Runner:
 
     def _control_plane(self) -> Part:
         command = [sys.executable, "-m", "plait.run.control_plane", "--state-dir", str(self.state.root)]
-        command += ["--trust-domain", self.trust_domain]
+        command += ["--trust-domain", self.settings.trust_domain, *self._outbound()]
         command += ["--listen", self.listen] if self.listen else []
         command += [str(path) for path in self.paths]
         return self._part(CONTROL_PLANE, command, self.state.control_plane / "log")
@@ -148,8 +155,14 @@ class Runner:
             f"unix:{self.state.xds_socket}",
             "--join",
             f"unix:{self.state.join_socket}",
+            "--mode",
+            self.mode,
+            *self._outbound(),
         ]
         return self._part(AGENT_PROCESS, command, self.state.agent / "log")
+
+    def _outbound(self) -> list[str]:
+        return ["--outbound-traffic-policy", self.settings.outbound_traffic_policy]
 
     def _part(self, name: str, command: Sequence[str], log: Path) -> Part:
         environment = {**os.environ, "PLAIT_MESH": str(self.state.root), "GRPC_VERBOSITY": "ERROR"}

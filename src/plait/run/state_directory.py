@@ -14,7 +14,7 @@ from plait.local.journal import Journal
 
 _LONGEST_SOCKET_PATH = 107
 """What the kernel takes for the path of a Unix socket."""
-_LONGEST_SOCKET_NAME = len("run/12345678.admin") + 1
+_LONGEST_SOCKET_NAME = len("run/12345678/admin") + 1
 _MOMENT, _PAUSE = 0.3, 0.02
 """Seconds that the lock is waited for, and between two tries."""
 
@@ -51,7 +51,8 @@ class StateDirectory:
 
     @property
     def xds_socket(self) -> Path:
-        return self.root / "run" / "xds.sock"
+        """In a directory of its own, which is all of this one that Envoys of other users are shown."""
+        return self.root / "run" / "xds" / "sock"
 
     @property
     def join_socket(self) -> Path:
@@ -88,10 +89,13 @@ class StateDirectory:
             self.authority,
             self.control_plane,
             self.agent,
+            self.root / "names",
             self.root / "run",
             self.root / "replicas",
         ):
             part.mkdir(mode=0o700, exist_ok=True)
+        self.xds_socket.parent.mkdir(exist_ok=True)
+        self.xds_socket.parent.chmod(0o755)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -177,5 +181,5 @@ def _written(descriptor: int) -> str:
     return os.pread(descriptor, 32, 0).decode(errors="replace").strip()
 
 
-PARTS = frozenset({"lock", "journal.jsonl", "ca", "run", "control-plane", "agent", "replicas"})
+PARTS = frozenset({"lock", "journal.jsonl", "ca", "run", "control-plane", "agent", "names", "replicas"})
 """Everything that Plait makes in a state directory."""
