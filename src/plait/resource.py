@@ -11,10 +11,11 @@ _TYPE = "type.googleapis.com/envoy.config."
 CLUSTER = _TYPE + "cluster.v3.Cluster"
 ENDPOINTS = _TYPE + "endpoint.v3.ClusterLoadAssignment"
 LISTENER = _TYPE + "listener.v3.Listener"
+EXTENSION = _TYPE + "core.v3.TypedExtensionConfig"
 SCOPED_ROUTES = _TYPE + "route.v3.ScopedRouteConfiguration"
 ROUTES = _TYPE + "route.v3.RouteConfiguration"
 
-TYPES = (CLUSTER, ENDPOINTS, LISTENER, SCOPED_ROUTES, ROUTES)
+TYPES = (CLUSTER, ENDPOINTS, LISTENER, EXTENSION, SCOPED_ROUTES, ROUTES)
 """Every type we serve, in the order that makes before it breaks."""
 
 

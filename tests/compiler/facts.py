@@ -94,19 +94,20 @@ def listens(number: int, protocol: Protocol = Protocol.HTTP, name: str = "") -> 
     return WorkloadPort(name=name, number=number, protocol=protocol)
 
 
-def replica(
+def replica(  # noqa: PLR0913  # what an agent tells of one
     of: Workload,
     number: int = 0,
     *,
     address: str = "127.77.0.1",
     app_address: str = "127.78.0.1",
     serving: bool = True,
+    transparent: bool = False,
 ) -> Replica:
     return Replica(
         key=ReplicaKey(WorkloadKey(of.namespace, of.name), number),
         labels=of.labels,
         service_account=of.service_account,
-        sidecar=SidecarAddresses(address=address),
+        sidecar=SidecarAddresses(address=address, transparent=transparent),
         bindings=tuple(
             Binding(
                 name=one.name,
@@ -121,6 +122,11 @@ def replica(
         ),
         serving=serving,
     )
+
+
+def hidden(of: Workload, address: str, number: int = 0) -> Replica:
+    """A replica in transparent mode."""
+    return replica(of, number, address=address, app_address="127.0.0.1", transparent=True)
 
 
 def to(

@@ -75,9 +75,9 @@ def test_protocols_are_declared_by_app_protocol_and_then_by_name(text: str, prot
         "{name: http, port: 80, appProtocol: x}",
     ],
 )
-def test_an_undeclared_port_is_tcp_and_a_finding(text: str) -> None:
+def test_an_undeclared_port_is_a_finding(text: str) -> None:
     read = reading(document("v1", "Service", f"{{selector: {{app: a}}, ports: [{text}]}}"))
-    assert fact(read, Service).ports[0].protocol is Protocol.TCP
+    assert fact(read, Service).ports[0].protocol is Protocol.UNDECLARED
     assert codes(read) == [("spec.ports[0]", "port.protocol-undeclared")]
 
 

@@ -162,9 +162,10 @@ def test_names_of_workloads_are_labels() -> None:
     assert (read.facts, codes(read)) == ((), [("metadata.name", "name.invalid")])
 
 
-def test_ports_that_say_nothing_are_tcp_and_a_finding() -> None:
+def test_ports_that_say_nothing_are_undeclared_and_a_finding() -> None:
     read = workload("{command: [x], ports: [{port: 80}, {name: udp-x, port: 81}]}")
-    assert [port.protocol for port in fact(read, Workload).process.ports] == [Protocol.TCP, Protocol.UDP]
+    protocols = [port.protocol for port in fact(read, Workload).process.ports]
+    assert protocols == [Protocol.UNDECLARED, Protocol.UDP]
     assert codes(read) == [("spec.ports[0]", "port.protocol-undeclared"), ("spec.ports[1]", "port.udp")]
 
 
@@ -172,3 +173,14 @@ def test_an_unknown_field_is_told_and_the_rest_is_read() -> None:
     read = workload("{command: [x], image: y}")
     assert codes(read) == [("spec.image", "field.unknown")]
     assert fact(read, Workload).process.command == ("x",)
+
+
+@pytest.mark.parametrize("user", ["root", '"0"', '"00"'])
+def test_no_workload_runs_as_root(user: str) -> None:
+    read = workload(f"{{command: [x], user: {user}}}")
+    assert (read.facts, codes(read)) == ((), [("spec.user", "workload.user-root")])
+
+
+def test_undeclared_is_no_word_to_declare() -> None:
+    read = workload("{command: [x], ports: [{port: 80, protocol: undeclared}]}")
+    assert codes(read) == [("spec.ports[0].protocol", "field.choice")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from plait.compiler.endpoints import endpoints
 from plait.compiler.merge import merge
@@ -14,13 +14,24 @@ from plait.model.names import ReplicaKey, WorkloadKey
 from plait.model.policy import Action, MtlsMode, Operation, Source
 from plait.model.reading import Fact
 from plait.model.routing import Retries
-from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, TYPES, Snapshot
+from plait.model.settings import MeshSettings, OutboundTrafficPolicy
+from plait.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    LISTENER,
+    ROUTES,
+    SCOPED_ROUTES,
+    TYPES,
+    Snapshot,
+)
 from tests.compiler.facts import (
     PRESENT,
     SETTINGS,
     allows,
     destination,
     exact,
+    hidden,
     listens,
     match,
     peers,
@@ -55,16 +66,17 @@ class Case:
     """What one proxy of a mesh is told; `types` and `names` (how they begin) choose what the golden file shows."""
 
     facts: tuple[Fact, ...]
+    settings: MeshSettings = SETTINGS
     replicas: tuple[Replica, ...] = REPLICAS
     proxy: int = 1
     types: tuple[str, ...] = TYPES
     names: tuple[str, ...] = ("",)
 
     def view(self) -> View:
-        return view(merge(self.facts, SETTINGS)[0], self.replicas[self.proxy])
+        return view(merge(self.facts, self.settings)[0], self.replicas[self.proxy])
 
     def snapshot(self) -> Snapshot:
-        mesh, _ = merge(self.facts, SETTINGS)
+        mesh, _ = merge(self.facts, self.settings)
         return Renderer().render(view(mesh, self.replicas[self.proxy]), endpoints(mesh, self.replicas))
 
 
@@ -152,6 +164,18 @@ _ALLOCATED = Replica(
     serving=True,
 )
 
+_DATABASE = workload(
+    "database", listens(5432, Protocol.TCP), listens(8080), listens(9000, Protocol.UNDECLARED, "odd")
+)
+_HIDDEN = (
+    _DATABASE,
+    service(
+        "database", port(5432, Protocol.TCP), port(80, target=8080), port(9001, Protocol.UNDECLARED, "odd")
+    ),
+    destination("database", "v1"),
+)
+_PLACES = (hidden(FRONTEND, "198.18.0.1"), hidden(_DATABASE, "198.18.0.2"))
+
 CASES = {
     "plain": Case(facts=BISTRO),
     "client-without-ports": Case(
@@ -191,8 +215,21 @@ CASES = {
         ),
         replicas=(*REPLICAS, _ALLOCATED),
         proxy=3,
-        types=(CLUSTER, LISTENER, ROUTES),
-        names=("inbound",),
+        types=(CLUSTER, LISTENER, EXTENSION, ROUTES),
+        names=("inbound", "BlackHole"),
+    ),
+    "transparent-client": Case(
+        facts=(*BISTRO, *_HIDDEN),
+        replicas=_PLACES,
+        proxy=0,
+        names=("BlackHole", "outbound", "database", "240", "241", "242", "243", "244", "245", "246", "247"),
+    ),
+    "transparent-server": Case(
+        facts=(*_HIDDEN, *_POLICIES, peers("modes", None, (9000, MtlsMode.PERMISSIVE), app="database")),
+        settings=replace(SETTINGS, outbound_traffic_policy=OutboundTrafficPolicy.ALLOW_ANY),
+        replicas=_PLACES,
+        types=(CLUSTER, LISTENER, EXTENSION, ROUTES),
+        names=("inbound", "outbound", "Passthrough"),
     ),
     "disabled": Case(
         facts=(*BISTRO, peers("off", MtlsMode.DISABLE)), types=(ENDPOINTS,), names=("outbound|8080||",)

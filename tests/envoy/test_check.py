@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from plait.envoy.check import check
 from plait.model.mesh import ClusterKey
-from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource
+from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, Resource
 from tests.compiler.facts import host
 from tests.envoy.cases import CASES
 
@@ -48,10 +48,25 @@ def test_listeners_and_scopes_need_their_routes() -> None:
     )
 
 
-def test_a_tcp_port_needs_its_cluster() -> None:
+def test_a_tcp_port_needs_its_cluster_its_admission_and_a_way_out() -> None:
     snapshot = dict(CASES["ports-and-modes"].snapshot())
-    left = {name: one for name, one in snapshot[CLUSTER].items() if name != "inbound|9000||"}
-    assert check(snapshot | {CLUSTER: left}) == ("inbound: leads to inbound|9000||, which is no cluster",)
+
+    def left(type_url: str, name: str) -> tuple[str, ...]:
+        return check(
+            snapshot | {type_url: {one: of for one, of in snapshot[type_url].items() if one != name}}
+        )
+
+    port = "inbound|9000||"
+    assert left(CLUSTER, port) == (f"{port}: leads to {port}, which is no cluster",)
+    assert left(EXTENSION, port) == (f"inbound: asks for {port}, which is no extension",)
+    assert left(CLUSTER, "BlackHoleCluster") == ("inbound: leads to BlackHoleCluster, which is no cluster",)
+
+
+def test_default_filter_chains_are_looked_at_too() -> None:
+    snapshot = dict(CASES["transparent-server"].snapshot())
+    left = {name: one for name, one in snapshot[CLUSTER].items() if name != "PassthroughCluster"}
+    problems = check(snapshot | {CLUSTER: left})
+    assert problems == ("outbound: leads to PassthroughCluster, which is no cluster",)
 
 
 def test_a_resource_is_what_it_is_kept_as() -> None:

@@ -20,7 +20,7 @@ from plait.envoy.bootstrap import bootstrap
 from plait.envoy.check import check
 from plait.model.catalog import SidecarAddresses
 from plait.model.names import ReplicaKey, WorkloadKey
-from plait.resource import CLUSTER, LISTENER, ROUTES, SCOPED_ROUTES, Snapshot
+from plait.resource import CLUSTER, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Snapshot
 from tests.envoy.cases import CASES, Case
 from tests.envoy.support import ENVOY, Authority, short_folder, write_secrets
 
@@ -109,15 +109,21 @@ def bodies(snapshot: Snapshot, type_url: str) -> dict[str, dict[str, Any]]:
 
 
 def inlined(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
-    """The listeners with their scopes and routes inside, so that validation sees all of it.
+    """The listeners with their scopes, routes and extensions inside, so that validation sees all of it.
 
     As with RDS, a route may name a cluster that does not exist.
     """
     routes = {name: one | {"validate_clusters": False} for name, one in bodies(snapshot, ROUTES).items()}
+    extensions = bodies(snapshot, EXTENSION)
     for listener in bodies(snapshot, LISTENER).values():
-        for config in (
-            one["typed_config"] for chain in listener["filter_chains"] for one in chain["filters"]
-        ):
+        chains = [
+            *listener["filter_chains"],
+            *([listener["default_filter_chain"]] if "default_filter_chain" in listener else []),
+        ]
+        for one in (one for chain in chains for one in chain["filters"]):
+            if one.pop("config_discovery", None):
+                one["typed_config"] = extensions[one["name"]]["typed_config"]
+            config = one["typed_config"]
             if "rds" in config:
                 config["route_config"] = routes[config.pop("rds")["route_config_name"]]
             if "scoped_routes" in config:

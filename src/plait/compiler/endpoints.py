@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from plait.compiler.hosts import ByHost
-from plait.compiler.outbound import subsets
+from plait.compiler.outbound import called, subsets
 from plait.compiler.selection import mtls_mode, peer_authentications_over
 from plait.model.catalog import Binding, Replica, Service, selects
 from plait.model.mesh import ClusterKey, Endpoint, Mesh
@@ -16,7 +16,7 @@ _Over = tuple[PeerAuthentication, ...]
 
 
 def endpoints(mesh: Mesh, replicas: Iterable[Replica]) -> Mapping[ClusterKey, tuple[Endpoint, ...]]:
-    """The endpoints of every cluster of the Mesh, none for one that nobody serves; sorted."""
+    """The endpoints of every cluster that any proxy may know, none for one that nobody serves; sorted."""
     serving: dict[str, list[tuple[Replica, _Over]]] = {}
     for replica in sorted(replicas, key=lambda one: one.key):
         if replica.serving:
@@ -39,15 +39,14 @@ def endpoints(mesh: Mesh, replicas: Iterable[Replica]) -> Mapping[ClusterKey, tu
 def _of_service(
     mesh: Mesh, service: Service, subset: str, replicas: list[tuple[Replica, _Over]]
 ) -> Iterable[tuple[ClusterKey, tuple[Endpoint, ...]]]:
-    for port in service.ports:
-        if port.protocol.is_http:
-            who = (
-                _endpoint(mesh, replica, binding, over)
-                for replica, over in replicas
-                if (binding := replica.binding(port.target)) is not None
-            )
-            key = ClusterKey(service.host, port.number, subset)
-            yield key, tuple(sorted(who, key=lambda one: (one.address, one.port)))
+    for port in called(service, subset, transparent=True):
+        who = (
+            _endpoint(mesh, replica, binding, over)
+            for replica, over in replicas
+            if (binding := replica.binding(port.target)) is not None
+        )
+        key = ClusterKey(service.host, port.number, subset)
+        yield key, tuple(sorted(who, key=lambda one: (one.address, one.port)))
 
 
 def _endpoint(mesh: Mesh, replica: Replica, binding: Binding, over: _Over) -> Endpoint:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from plait.compiler.hosts import service_of_host
+from plait.compiler.protocols import joined
 from plait.compiler.references import Known, check
 from plait.model.catalog import Member, Service, Workload
 from plait.model.finding import Finding, Severity
@@ -39,7 +40,7 @@ def merge(
     peer_authentications = _unique(_of(facts, PeerAuthentication), _origin, findings).values()
     mesh = Mesh(
         settings=settings,
-        services=services,
+        services=joined(services, workloads),
         workloads=workloads,
         routes=_owners(routes, findings),
         destinations=_destinations(destinations, settings, findings),

@@ -70,6 +70,8 @@ def _service_port(service: Service, port: ServicePort, workloads: Iterable[Workl
         target = next((one for one in workload.process.ports if port.target in (one.number, one.name)), None)
         if target is None:
             without.append(workload)
+        elif Protocol.UNDECLARED in (target.protocol, port.protocol):
+            pass  # what the other says holds
         elif target.protocol.is_http != port.protocol.is_http:
             message = (
                 f"port {port.number} is {port.protocol} here and {target.protocol} in {workload.key}: "
@@ -82,8 +84,8 @@ def _service_port(service: Service, port: ServicePort, workloads: Iterable[Workl
         yield _warning("service.unknown-target-port", message, service.origin)
     if not port.protocol.is_http:
         message = (
-            f"port {port.number} is {port.protocol}: in explicit mode only HTTP is called through the mesh; "
-            "name it http, http2 or grpc if it is one"
+            f"port {port.number} is {port.protocol}: in explicit mode only what is declared as HTTP is called "
+            "through the mesh; name it http, http2 or grpc if it is one"
         )
         yield Finding(Severity.INFO, "port.tcp-explicit", message, service.origin.ref, service.origin.field)
 
@@ -109,21 +111,30 @@ def _routed_host(mesh: Mesh, routes: HostRoutes, host: str) -> Iterator[Finding]
             yield _warning("route.host-without-service", message, routes.origin)
 
 
-def called_ports(mesh: Mesh, host: str, routes: HostRoutes) -> tuple[int, ...]:
-    """The ports at which a host may be called: a service's HTTP ports; for other names 80 and its backends' own."""
+def called_ports(mesh: Mesh, host: str, routes: HostRoutes, *, undeclared: bool = True) -> tuple[int, ...]:
+    """The ports at which a host may be called: a service's HTTP ports; for other names 80 and its backends' own.
+
+    `undeclared`: ports count too of which nobody says what is spoken there.
+    """
+
+    def numbers(services: Iterable[Service]) -> set[int]:
+        return {
+            port.number
+            for one in services
+            for port in one.ports
+            if port.protocol.is_http or (undeclared and port.protocol.may_be_http)
+        }
+
     if is_wildcard(host):
-        matching = [
+        matching = (
             one for name, one in mesh.services.items() if covers(host, name) and name not in mesh.routes
-        ]
-        return tuple(sorted({port.number for one in matching for port in one.ports if port.protocol.is_http}))
+        )
+        return tuple(sorted(numbers(matching)))
     service = mesh.services.get(host)
     if service is not None:
-        return tuple(sorted(port.number for port in service.ports if port.protocol.is_http))
+        return tuple(sorted(numbers((service,))))
     backends = (backend.host for rule in routes.rules for backend in rule.backends)
-    services = [mesh.services[name] for name in backends if name in mesh.services]
-    return tuple(
-        sorted({80} | {port.number for one in services for port in one.ports if port.protocol.is_http})
-    )
+    return tuple(sorted({80} | numbers(mesh.services[name] for name in backends if name in mesh.services)))
 
 
 def _backend(
@@ -146,7 +157,7 @@ def _backend(
         elif found is None:
             message = f"{backend.host} has no port {port}; it has {ports}"
             yield _error("route.unknown-port", message, backend.origin)
-        elif not found.protocol.is_http:
+        elif not found.protocol.may_be_http:
             message = f"port {port} of {backend.host} is {found.protocol}, not HTTP"
             yield _error("route.port-not-http", message, backend.origin)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from plait.compiler.outbound import outbound
+from plait.compiler.protocols import spoken
 from plait.compiler.selection import mtls_mode, peer_authentications_over, policies_over
-from plait.model.catalog import Binding, Protocol, Replica, Service, ServicePort, selects
+from plait.model.catalog import Binding, Protocol, Replica, Service, selects
 from plait.model.mesh import InboundPort, Mesh, ServiceName, View
 from plait.model.names import Origin
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
@@ -23,7 +24,7 @@ class _Over:
 
 def view(mesh: Mesh, replica: Replica) -> View:
     """Everything that the proxy of a replica is told, but for endpoints."""
-    shared = outbound(mesh)
+    shared = outbound(mesh, transparent=replica.sidecar.transparent)
     namespace = replica.key.workload.namespace
     services = tuple(
         service for service in shared.services.get(namespace, ()) if selects(service.selector, replica.labels)
@@ -39,6 +40,7 @@ def view(mesh: Mesh, replica: Replica) -> View:
         routes=shared.routes,
         clusters=shared.clusters,
         missing=shared.missing,
+        tcp=shared.tcp,
         inbound=tuple(
             _inbound(replica, binding, services, over)
             for binding in sorted(replica.bindings, key=lambda binding: binding.number)
@@ -69,7 +71,7 @@ def _inbound(replica: Replica, binding: Binding, services: tuple[Service, ...], 
     behind = dict.fromkeys(service for service, _ in leading)
     return InboundPort(
         number=binding.number,
-        protocol=_protocol(binding, [port for _, port in leading]),
+        protocol=spoken(binding.protocol, (port.protocol for _, port in leading)),
         address=binding.address,
         port=binding.port,
         app_address=binding.app_address,
@@ -82,10 +84,3 @@ def _inbound(replica: Replica, binding: Binding, services: tuple[Service, ...], 
         policies=over.policies,
         origins=(*over.origins, *(service.origin for service in behind)),
     )
-
-
-def _protocol(binding: Binding, ports: list[ServicePort]) -> Protocol:
-    """What the workload says it speaks there; where that is not HTTP, what a service in front says."""
-    if binding.protocol.is_http:
-        return binding.protocol
-    return next((port.protocol for port in ports if port.protocol.is_http), binding.protocol)

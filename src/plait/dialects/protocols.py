@@ -1,7 +1,7 @@
 """Which protocol a port speaks, by what is declared: appProtocol first, then the prefix of its name.
 
 The rule and the words are Istio's (https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/),
-and the names with kubernetes.io/ those of Kubernetes.  Nothing is guessed from traffic.
+and the names with kubernetes.io/ those of Kubernetes.  Only where nobody declares anything traffic is looked at.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _WORDS = {
 _WELL_KNOWN_TCP = frozenset({25, 53, 3306, 27017})
 """Servers that speak first, or of old: Istio never looks into them, and a name is not asked for."""
 
-UNDECLARED = "is taken as tcp, for nothing says what it speaks: name it http-..., grpc-..., tcp-..."
+UNDECLARED = (
+    "does not say what it speaks: that is detected, and whoever waits to be spoken to waits up to 100 ms; "
+    "name it http-..., grpc-..., tcp-..."
+)
 
 
 def declared(name: str, app_protocol: str, number: int) -> Protocol | None:

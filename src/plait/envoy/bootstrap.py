@@ -20,6 +20,9 @@ _PAGE_BYTES = 32 * 1024 * 1024
 _FLUSH = "1s"
 """Histograms are merged then; the metrics port shows them as they were at the last time."""
 
+_RUNTIME = {"envoy.reloadable_features.tcp_proxy_delay_route_selection": True}
+"""The TCP proxy is told its way when the caller is known (see filters.admission); without this none is ever let in."""
+
 _KEPT_PREFIXES = (
     f"{names.METRICS_PREFIX}.",
     "cluster_manager.",
@@ -65,6 +68,7 @@ def bootstrap(
     `admin_socket` is a path; `control_plane` is the path of a Unix socket (it begins with `/`) or `HOST:PORT`.
     Envoy must be started in the folder that holds `secrets/`.
     """
+    everywhere = "0.0.0.0" if sidecar.transparent else sidecar.address  # noqa: S104  # all of its own namespace
     return {
         "node": {"id": str(node), "cluster": names.node_cluster(node)},
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
@@ -80,13 +84,12 @@ def bootstrap(
         },
         "static_resources": {
             "listeners": [
-                _listener(names.HEALTH_LISTENER, sidecar.address, sidecar.health, [_health_route()]),
-                _listener(
-                    names.METRICS_LISTENER, sidecar.address, sidecar.metrics, [_metrics_route()], lua=True
-                ),
+                _listener(names.HEALTH_LISTENER, everywhere, sidecar.health, [_health_route()]),
+                _listener(names.METRICS_LISTENER, everywhere, sidecar.metrics, [_metrics_route()], lua=True),
             ],
             "clusters": [_control_plane(control_plane, trust_domain), _admin(admin_socket)],
         },
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
         "stats_flush_interval": _FLUSH,
         "stats_config": {
             "stats_matcher": {

@@ -10,7 +10,16 @@ from typing import Any
 
 from plait.envoy import api, names
 from plait.model.mesh import ClusterKey
-from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, Resource, Snapshot
+from plait.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    LISTENER,
+    ROUTES,
+    SCOPED_ROUTES,
+    Resource,
+    Snapshot,
+)
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -42,7 +51,8 @@ def _endpoints(snapshot: Snapshot) -> Iterator[str]:
 def _references(snapshot: Snapshot, missing: frozenset[str]) -> Iterator[str]:
     clusters = snapshot.get(CLUSTER, {}).keys() | missing
     routes = snapshot.get(ROUTES, {}).keys()
-    for type_url in (ROUTES, SCOPED_ROUTES, LISTENER):
+    extensions = snapshot.get(EXTENSION, {}).keys()
+    for type_url in (ROUTES, SCOPED_ROUTES, EXTENSION, LISTENER):
         for resource in snapshot.get(type_url, {}).values():
             needs = _needs(resource)
             yield from (f"{resource.name}: {fault}" for fault in needs.faults)
@@ -50,6 +60,8 @@ def _references(snapshot: Snapshot, missing: frozenset[str]) -> Iterator[str]:
                 yield f"{resource.name}: leads to {name}, which is no cluster"
             for name in needs.routes - routes:
                 yield f"{resource.name}: leads to {name}, which is no route configuration"
+            for name in needs.extensions - extensions:
+                yield f"{resource.name}: asks for {name}, which is no extension"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,7 @@ class _Needs:
 
     clusters: frozenset[str] = frozenset()
     routes: frozenset[str] = frozenset()
+    extensions: frozenset[str] = frozenset()
     faults: tuple[str, ...] = ()
 
 
@@ -69,6 +82,8 @@ def _needs(resource: Resource) -> _Needs:
         return _Needs(clusters=frozenset(_clusters_of_routes(message)))
     if resource.type_url == SCOPED_ROUTES:
         return _Needs(routes=frozenset((message.route_configuration_name,)))
+    if resource.type_url == EXTENSION:  # it leads to the port that it is named after
+        return _Needs(clusters=frozenset((resource.name,)))
     return _of_listener(message)
 
 
@@ -81,15 +96,25 @@ def _clusters_of_routes(configuration: Any) -> Iterator[str]:
 
 
 def _of_listener(listener: Any) -> _Needs:
-    routes, clusters = set(), set()
-    for config in (one.typed_config for chain in listener.filter_chains for one in chain.filters):
-        match config.type_url.removeprefix(api.TYPE_PREFIX):
+    routes, clusters, extensions = set(), set(), set()
+    for one in (
+        one for chain in (*listener.filter_chains, listener.default_filter_chain) for one in chain.filters
+    ):
+        match one.typed_config.type_url.removeprefix(api.TYPE_PREFIX):
             case wanted if wanted == _HCM:
-                routes.add(api.parse(_HCM, config.value).rds.route_config_name)
+                routes.add(api.parse(_HCM, one.typed_config.value).rds.route_config_name)
             case wanted if wanted == _TCP_PROXY:
-                clusters.add(api.parse(_TCP_PROXY, config.value).cluster)
+                clusters.add(api.parse(_TCP_PROXY, one.typed_config.value).cluster)
+            case "":
+                extensions.add(one.name)
             case _:
                 pass
     twice = Counter(chain.name for chain in listener.filter_chains if chain.name)
-    faults = (f"filter chain {chain} stands there twice" for chain, count in twice.items() if count > 1)
-    return _Needs(frozenset(clusters), frozenset(routes - {""}), tuple(faults))
+    return _Needs(
+        clusters=frozenset(clusters),
+        routes=frozenset(routes - {""}),
+        extensions=frozenset(extensions),
+        faults=tuple(
+            f"filter chain {chain} stands there twice" for chain, count in twice.items() if count > 1
+        ),
+    )

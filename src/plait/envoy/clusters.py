@@ -9,6 +9,7 @@ from plait.model.catalog import Protocol
 from plait.model.mesh import Cluster, InboundPort
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_CLUSTER = "envoy.config.cluster.v3.Cluster"
 _NO_LIMIT = 2**32 - 1
 
 # An idle connection is closed by the side that opened it, before the other side would: the sidecar behind an
@@ -19,24 +20,34 @@ _APPLICATION_IDLE_SECONDS = 1.0
 _CONNECT_SECONDS = 5.0
 """Covers the TLS handshake too, on a machine that may be busy."""
 
+_HTTP1: dict[str, Any] = {"http_protocol_options": {}}
+_HTTP2: dict[str, Any] = {"http2_protocol_options": {"allow_connect": True}}
+
 _RETRY_BUDGET = {"budget_percent": {"value": 20.0}, "min_retry_concurrency": {"value": 3}}
 
 
 def outbound(cluster: Cluster, trust_domain: str) -> Any:
-    """A port of a service, or of a subset of it: endpoints by EDS, HTTP/2 over mutual TLS.
+    """A port of a service, or of a subset of it: endpoints by EDS, over mutual TLS.
 
+    HTTP goes as HTTP/2.  At an undeclared port it goes in the version that the client speaks, so that the server's
+    sidecar can do the same; there the protocol that TLS agrees on tells HTTP from the rest, which agrees on none.
     An endpoint whose metadata says so is called in the clear (mutual TLS is disabled there); nothing else is.
     """
     uris = [identity.uri for identity in cluster.identities] or [names.nobody_uri(trust_domain)]
-    context = tls.client(uris, names.cluster_sni(cluster.key), ("h2",))
-    return api.message("envoy.config.cluster.v3.Cluster")(
+    context = tls.client(uris, names.cluster_sni(cluster.key), ("h2",) if cluster.protocol.is_http else ())
+    options = {}
+    if cluster.protocol.is_http:
+        options = _http(http2=True, idle=UPSTREAM_IDLE_SECONDS)
+    elif cluster.protocol.may_be_http:
+        options = _http_as_spoken(idle=UPSTREAM_IDLE_SECONDS)
+    return api.message(_CLUSTER)(
         name=names.cluster(cluster.key),
         type="EDS",
         eds_cluster_config={"eds_config": build.ADS},
         connect_timeout=build.seconds(_CONNECT_SECONDS),
         lb_policy="LEAST_REQUEST",
         circuit_breakers={"thresholds": [_thresholds(retry_budget=_RETRY_BUDGET)]},
-        typed_extension_protocol_options=_http(http2=True, idle=UPSTREAM_IDLE_SECONDS),
+        typed_extension_protocol_options=options,
         transport_socket=build.extension(tls.SOCKET, tls.UPSTREAM, **context),
         transport_socket_matches=[
             {
@@ -64,13 +75,24 @@ def outbound(cluster: Cluster, trust_domain: str) -> Any:
 
 
 def inbound(port: InboundPort) -> Any:
-    """The application itself, in the protocol that it declares."""
+    """The application itself: in the HTTP that it declares, or byte by byte."""
     options = {}
     if port.protocol.is_http:
-        options = _http(http2=port.protocol is not Protocol.HTTP, idle=_APPLICATION_IDLE_SECONDS)
-    name = names.inbound(port.number)
+        http2 = port.protocol is not Protocol.HTTP
+        options = _http(http2=http2, idle=_APPLICATION_IDLE_SECONDS)
+    return _application(port, names.inbound(port.number), options)
+
+
+def inbound_http(port: InboundPort) -> Any:
+    """The application at an undeclared port, when HTTP was seen: in the version that the client speaks."""
+    return _application(
+        port, names.inbound_http(port.number), _http_as_spoken(idle=_APPLICATION_IDLE_SECONDS)
+    )
+
+
+def _application(port: InboundPort, name: str, options: dict[str, Any]) -> Any:
     address = {"socket_address": {"address": port.app_address, "port_value": port.app_port}}
-    return api.message("envoy.config.cluster.v3.Cluster")(
+    return api.message(_CLUSTER)(
         name=name,
         type="STATIC",
         connect_timeout=build.seconds(_CONNECT_SECONDS),
@@ -83,19 +105,52 @@ def inbound(port: InboundPort) -> Any:
     )
 
 
+def black_hole() -> Any:
+    """Where nothing gets anywhere."""
+    return api.message(_CLUSTER)(
+        name=names.BLACK_HOLE_CLUSTER,
+        type="STATIC",
+        connect_timeout=build.seconds(_CONNECT_SECONDS),
+        metadata=_named(names.BLACK_HOLE_CLUSTER),
+    )
+
+
+def passthrough() -> Any:
+    """Wherever the application was going: the destination that the kernel knows, and no header says."""
+    return api.message(_CLUSTER)(
+        name=names.PASSTHROUGH_CLUSTER,
+        type="ORIGINAL_DST",
+        lb_policy="CLUSTER_PROVIDED",
+        connect_timeout=build.seconds(_CONNECT_SECONDS),
+        circuit_breakers={"thresholds": [_thresholds()]},
+        metadata=_named(names.PASSTHROUGH_CLUSTER),
+    )
+
+
+def _named(service_name: str) -> dict[str, Any]:
+    """For metrics: the name of a cluster where a service's would stand, as with Istio."""
+    return {"filter_metadata": {names.METADATA: api.struct({"service_name": service_name})}}
+
+
 def metric_protocol(protocol: Protocol) -> str:
-    """What Istio's metrics call it: http, grpc or tcp."""
+    """What Istio's metrics call it: http, grpc or tcp; at an undeclared port what is seen to be a request is http."""
     if protocol is Protocol.GRPC:
         return "grpc"
-    return "http" if protocol.is_http else "tcp"
+    return "http" if protocol.may_be_http else "tcp"
 
 
 def _http(*, http2: bool, idle: float) -> dict[str, Any]:
-    explicit: dict[str, Any] = (
-        {"http2_protocol_options": {"allow_connect": True}} if http2 else {"http_protocol_options": {}}
-    )
+    return _options(idle, explicit_http_config=_HTTP2 if http2 else _HTTP1)
+
+
+def _http_as_spoken(*, idle: float) -> dict[str, Any]:
+    """The version of HTTP that the other side of this proxy speaks."""
+    return _options(idle, use_downstream_protocol_config=_HTTP1 | _HTTP2)
+
+
+def _options(idle: float, **protocol: Any) -> dict[str, Any]:
     options = api.message(_HTTP_OPTIONS)(
-        common_http_protocol_options={"idle_timeout": build.seconds(idle)}, explicit_http_config=explicit
+        common_http_protocol_options={"idle_timeout": build.seconds(idle)}, **protocol
     )
     return {_HTTP_OPTIONS: api.pack(options)}
 

@@ -11,6 +11,11 @@ INBOUND_LISTENER = "inbound"
 HEALTH_LISTENER = "health"
 METRICS_LISTENER = "metrics"
 
+BLACK_HOLE_CLUSTER = "BlackHoleCluster"
+"""Without endpoints: what is sent there ends."""
+PASSTHROUGH_CLUSTER = "PassthroughCluster"
+"""Wherever the application itself wanted to go.  Both names are Istio's."""
+
 XDS_CLUSTER = "xds"
 ADMIN_CLUSTER = "admin"
 
@@ -21,6 +26,9 @@ METADATA = "plait"
 """The namespace of our metadata on clusters, endpoints and routes."""
 TRANSPORT_MATCH = "envoy.transport_socket_match"
 """The metadata of an endpoint that Envoy chooses the transport by."""
+
+CHOSEN_CLUSTER = "envoy.tcp_proxy.cluster"
+"""The state of a connection by which Envoy's TCP proxy is told where to go."""
 
 RBAC_DENY = "rbac-deny"
 RBAC_ALLOW = "rbac-allow"
@@ -64,9 +72,19 @@ def routes(host: str, port: int) -> str:
     return f"outbound|{port}|{host}"
 
 
+def tcp_listener(host: str, port: int) -> str:
+    """`outbound|5432|db.bistro.svc.cluster.local`."""
+    return f"outbound|{port}|{host}"
+
+
 def inbound(number: int) -> str:
-    """The cluster and the routes of a port of the workload itself: `inbound|8080||`."""
+    """The cluster, the routes and the admission of a port of the workload itself: `inbound|8080||`."""
     return f"inbound|{number}||"
+
+
+def inbound_http(number: int) -> str:
+    """The cluster for the HTTP of a port that may speak something else as well: `inbound|8080|http|`."""
+    return f"inbound|{number}|http|"
 
 
 def secret_file(secret: str) -> str:

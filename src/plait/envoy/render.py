@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
-from plait.envoy import build, clusters, endpoints, listeners, names, routes
-from plait.model.mesh import Cluster, ClusterKey, Endpoint, InboundPort, OutboundRoutes, View
+from plait.envoy import build, clusters, endpoints, names, routes
+from plait.envoy.filters import admission
+from plait.envoy.listeners import inbound, outbound
+from plait.model.catalog import Protocol
+from plait.model.mesh import Cluster, ClusterKey, Endpoint, InboundPort, OutboundRoutes, TcpPort, View
 from plait.model.names import Origin
-from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, Resource, Snapshot
+from plait.model.settings import OutboundTrafficPolicy
+from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Resource, Snapshot
 
 Endpoints = Mapping[ClusterKey, tuple[Endpoint, ...]]
 _Named = Mapping[str, Resource]
@@ -33,16 +37,17 @@ class Renderer:
         )
         shared_routes = self._share((view.routes,), lambda: (self._routes(one) for one in view.routes))
         return {
-            CLUSTER: {**shared_clusters, **_by_name(self._inbound_cluster(one) for one in view.inbound)},
+            CLUSTER: {**shared_clusters, **_by_name(self._own_clusters(view))},
             ENDPOINTS: self._share(
                 (view.clusters, found),
                 lambda: (self.render_endpoints(one, found.get(one.key, ())) for one in view.clusters),
             ),
             LISTENER: _by_name(self._listeners(view)),
+            EXTENSION: _by_name(self._admission(one) for one in view.inbound if one.protocol.may_be_tcp),
             SCOPED_ROUTES: self._share((view.authorities, view.routes), lambda: self._scopes(view)),
             ROUTES: {
                 **shared_routes,
-                **_by_name(self._inbound_routes(one) for one in view.inbound if one.protocol.is_http),
+                **_by_name(self._inbound_routes(one) for one in view.inbound if one.protocol.may_be_http),
             },
         }
 
@@ -91,9 +96,20 @@ class Renderer:
             cluster.origins,
         )
 
-    def _inbound_cluster(self, port: InboundPort) -> Resource:
-        name = names.inbound(port.number)
-        return self._make(CLUSTER, name, port, lambda: clusters.inbound(port), port.origins)
+    def _own_clusters(self, view: View) -> Iterable[Resource]:
+        """To the application itself, and to where no service is."""
+        for port in view.inbound:
+            yield self._inbound_cluster(names.inbound(port.number), port, clusters.inbound)
+            if port.protocol is Protocol.UNDECLARED:
+                yield self._inbound_cluster(names.inbound_http(port.number), port, clusters.inbound_http)
+        if view.sidecar.transparent or any(port.protocol.may_be_tcp for port in view.inbound):
+            yield self._make(CLUSTER, names.BLACK_HOLE_CLUSTER, (), clusters.black_hole, ())
+        anywhere = view.settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
+        if view.sidecar.transparent and anywhere:
+            yield self._make(CLUSTER, names.PASSTHROUGH_CLUSTER, (), clusters.passthrough, ())
+
+    def _inbound_cluster(self, name: str, port: InboundPort, make: Callable[[InboundPort], Any]) -> Resource:
+        return self._make(CLUSTER, name, port, lambda: make(port), port.origins)
 
     def _routes(self, found: OutboundRoutes) -> Resource:
         name = names.routes(found.host, found.port)
@@ -101,8 +117,11 @@ class Renderer:
 
     def _inbound_routes(self, port: InboundPort) -> Resource:
         name = names.inbound(port.number)
-        origins = (*port.origins, *(policy.origin for policy in port.policies))
-        return self._make(ROUTES, name, port, lambda: routes.inbound(port), origins)
+        return self._make(ROUTES, name, port, lambda: routes.inbound(port), _guarded(port))
+
+    def _admission(self, port: InboundPort) -> Resource:
+        name = names.inbound(port.number)
+        return self._make(EXTENSION, name, port, lambda: admission.extension(port), _guarded(port))
 
     def _scopes(self, view: View) -> Iterable[Resource]:
         origins = {(one.host, one.port): one.origins for one in view.routes}
@@ -118,14 +137,22 @@ class Renderer:
     def _listeners(self, view: View) -> Iterable[Resource]:
         proxy = (view.node, view.settings, view.labels, view.service_account, view.sidecar)
         name = names.OUTBOUND_LISTENER
-        yield self._make(
-            LISTENER, name, (proxy, view.origins), lambda: listeners.outbound(view), view.origins
-        )
+        yield self._make(LISTENER, name, (proxy, view.origins), lambda: outbound.main(view), view.origins)
+        for port in view.tcp:
+            yield self._tcp_listener(view, port, proxy)
         if view.inbound:
             name = names.INBOUND_LISTENER
             content = (proxy, view.inbound)
             origins = tuple(dict.fromkeys(origin for port in view.inbound for origin in port.origins))
-            yield self._make(LISTENER, name, content, lambda: listeners.inbound(view), origins)
+            yield self._make(LISTENER, name, content, lambda: inbound.listener(view), origins)
+
+    def _tcp_listener(self, view: View, port: TcpPort, proxy: Hashable) -> Resource:
+        name = names.tcp_listener(port.host, port.port)
+        return self._make(LISTENER, name, (proxy, port), lambda: outbound.tcp(view, port), port.origins)
+
+
+def _guarded(port: InboundPort) -> tuple[Origin, ...]:
+    return (*port.origins, *(policy.origin for policy in port.policies))
 
 
 def _by_name(resources: Iterable[Resource]) -> dict[str, Resource]:

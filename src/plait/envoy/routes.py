@@ -82,7 +82,9 @@ def _inbound_host(port: InboundPort, service: ServiceName | None, domains: list[
         "metadata": {"filter_metadata": {names.METADATA: api.struct(labels)}},
         "response_headers_to_remove": [names.NOT_SENT_HEADER],
         "route": {
-            "cluster": names.inbound(port.number),
+            "cluster": names.inbound(port.number)
+            if port.protocol.is_http
+            else names.inbound_http(port.number),
             "timeout": _NO_TIMEOUT,
             # An application may close an idle connection just as a request is about to use it.
             "retry_policy": {"retry_on": "reset-before-request", "num_retries": {"value": 1}},

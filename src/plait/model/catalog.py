@@ -12,17 +12,29 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Protocol(StrEnum):
-    """What is spoken at a port; undeclared ports are TCP here, and a Finding."""
+    """What is spoken at a port.  UNDECLARED: nobody says, so whatever comes is looked at."""
 
     HTTP = "http"
     HTTP2 = "http2"
     GRPC = "grpc"
     TCP = "tcp"
     UDP = "udp"
+    UNDECLARED = "undeclared"
 
     @property
     def is_http(self) -> bool:
+        """Whether it is declared to be HTTP."""
         return self in (Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC)
+
+    @property
+    def may_be_http(self) -> bool:
+        """Whether HTTP may be spoken there: declared, or not ruled out."""
+        return self.is_http or self is Protocol.UNDECLARED
+
+    @property
+    def may_be_tcp(self) -> bool:
+        """Whether something else than HTTP may be spoken over TCP there: declared, or not ruled out."""
+        return self in (Protocol.TCP, Protocol.UNDECLARED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

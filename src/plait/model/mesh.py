@@ -63,6 +63,23 @@ class OutboundRoutes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TcpPort:
+    """A port of a service that is called by its virtual address, since nothing in its bytes says who is meant."""
+
+    host: str
+    port: int
+    protocol: Protocol
+    """TCP, or undeclared: then HTTP is told from the rest."""
+    address: str
+    """The virtual address of the host."""
+    origins: tuple[Origin, ...]
+
+    @property
+    def cluster(self) -> ClusterKey:
+        return ClusterKey(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceName:
     """A service that a port of a workload stands behind, for the labels of metrics and the hosts of requests."""
 
@@ -103,6 +120,8 @@ class View:
     clusters: tuple[Cluster, ...]
     missing: tuple[ClusterKey, ...] = ()
     """What routes name and nothing defines: meant to be answered 503."""
+    tcp: tuple[TcpPort, ...] = ()
+    """In transparent mode: the ports of services that are not, or not surely, HTTP."""
     inbound: tuple[InboundPort, ...]
     origins: tuple[Origin, ...] = ()
     """The workload's own document, as long as there is one."""

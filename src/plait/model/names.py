@@ -11,6 +11,9 @@ CLUSTER_DOMAIN = "cluster.local"
 REPLICA_NETWORK = IPv4Network("198.18.0.0/16")
 """Where replicas have their addresses in transparent mode: of RFC 2544, which nobody else routes."""
 
+VIRTUAL_NETWORK = IPv4Network("240.0.0.0/5")
+"""Where hosts have their virtual addresses: reserved for ever, and routed nowhere."""
+
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 

@@ -1,4 +1,4 @@
-"""What agents are asked to run: the Mesh's workloads, with every path absolute."""
+"""What agents are asked to run: the Mesh's workloads, with every path absolute, and the names that they can call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
-from plait.link.messages import Assignments, WorkloadAssignment
+from plait.compiler.virtual_addresses import virtual_addresses
+from plait.link.messages import Assignments, HostAddress, WorkloadAssignment
 from plait.model.catalog import Workload
 from plait.model.finding import Place
 from plait.model.mesh import Mesh
@@ -20,10 +21,14 @@ Locate = Callable[[ObjectRef, str], Place | None]
 
 
 def assignments(mesh: Mesh, locate: Locate) -> Assignments:
-    """Every workload of the mesh, sorted; `locate` tells the file that an object was read from."""
+    """Every workload and host of the mesh, sorted; `locate` tells the file that an object was read from."""
     return Assignments(
         trust_domain=mesh.settings.trust_domain,
         workloads=tuple(_assignment(mesh.workloads[key], locate) for key in sorted(mesh.workloads)),
+        hosts=tuple(
+            HostAddress(host=host, address=address)
+            for host, address in sorted(virtual_addresses(mesh).items())
+        ),
     )
 
 

@@ -56,11 +56,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, TYPES, Resource, Snapshot
+from plait.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    LISTENER,
+    ROUTES,
+    SCOPED_ROUTES,
+    TYPES,
+    Resource,
+    Snapshot,
+)
 from plait.xds.messages import Event, Rejection, Request, Response, TypeStatus
 from plait.xds.watch import Watch
 
-_USE = (LISTENER, SCOPED_ROUTES, ROUTES)
+_USE = (LISTENER, EXTENSION, SCOPED_ROUTES, ROUTES)
 _BREAK = (*_USE, CLUSTER, ENDPOINTS)
 _USED = (ROUTES, CLUSTER, ENDPOINTS)
 _NOTHING: Mapping[str, Resource] = {}

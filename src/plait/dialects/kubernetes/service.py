@@ -138,11 +138,11 @@ def _port(item: Cursor) -> ServicePort | None:
         item.at("protocol").warn("port.udp", f"UDP port {number} is not carried by the proxies")
         return ServicePort(name=name, number=number, protocol=Protocol.UDP, target=target)
     protocol = declared(name, app_protocol, number)
-    if protocol in (None, Protocol.UDP):
-        # TCP it is, whatever its name says: the field protocol has the last word about that.
+    if protocol is None or protocol is Protocol.UDP:
+        # No UDP it is, whatever its name says: the field protocol has the last word about that.
         item.warn("port.protocol-undeclared", f"port {number} {UNDECLARED}")
-        protocol = None
-    return ServicePort(name=name, number=number, protocol=protocol or Protocol.TCP, target=target)
+        protocol = Protocol.UNDECLARED
+    return ServicePort(name=name, number=number, protocol=protocol, target=target)
 
 
 def _target(cursor: Cursor, number: int) -> int | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 
 from plait.dialects.checks import dns_label, port_number, seconds
 from plait.dialects.kind import Kind, Subject
@@ -31,6 +32,14 @@ _SOONEST = 0.05
 """Seconds: readiness is not asked for more often."""
 
 
+class _Protocol(StrEnum):
+    HTTP = "http"
+    HTTP2 = "http2"
+    GRPC = "grpc"
+    TCP = "tcp"
+    UDP = "udp"
+
+
 def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     spec = root.at("spec")
     if not is_dns_label(subject.name):
@@ -44,7 +53,7 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
         command=_command(spec.at("command")),
         env=_env(spec.at("env")),
         working_dir=spec.at("workingDir").text(),
-        user=spec.at("user").text(),
+        user=_user(spec.at("user")),
         ports=ports,
         readiness=_readiness(spec.at("readiness"), ports),
         restart=spec.at("restart").choice(Restart, Restart.ALWAYS),
@@ -70,6 +79,16 @@ def _command(cursor: Cursor) -> tuple[str, ...]:
     if not cursor.error_count() and (not command or not command[0]):
         cursor.error("field.required", "a command is missing: a list of the program and its arguments")
     return command
+
+
+def _user(cursor: Cursor) -> str:
+    user = cursor.text()
+    if user == "root" or (user.isdecimal() and not int(user)):
+        message = (
+            "a workload does not run as root, who could leave the mesh and read its keys: name another user"
+        )
+        cursor.error("workload.user-root", message)
+    return user
 
 
 def _env(cursor: Cursor) -> tuple[tuple[str, str], ...]:
@@ -100,12 +119,14 @@ def _ports(cursor: Cursor) -> Iterator[WorkloadPort]:
 
 def _protocol(item: Cursor, name: str, number: int) -> Protocol:
     cursor = item.at("protocol")
-    found = cursor.choice(Protocol, Protocol.TCP) if cursor.present else declared(name, "", number)
+    found = declared(name, "", number)
+    if cursor.present:
+        found = Protocol(cursor.choice(_Protocol, _Protocol.TCP))
     if found is None:
         item.warn("port.protocol-undeclared", f"port {number} {UNDECLARED}, or give it a protocol")
     if found is Protocol.UDP:
         item.warn("port.udp", f"UDP port {number} is not carried by the proxies")
-    return found or Protocol.TCP
+    return found or Protocol.UNDECLARED
 
 
 def _readiness(cursor: Cursor, ports: tuple[WorkloadPort, ...]) -> Readiness | None:

@@ -1,7 +1,7 @@
-"""Who may: authorization policies as two RBAC filters, what is denied before what is allowed.
+"""Who may ask for what: authorization policies as two RBAC filters, what is denied before what is allowed.
 
-Both wait in the listener and are enabled by the routes of a port that has policies.  Ports of TCP have no routes;
-there the same rules stand in the listener as network filters.
+Both wait in the listener and are enabled by the routes of a port that has policies.  Who may open a connection to
+a port that is not HTTP says `admission`.
 """
 
 from __future__ import annotations
@@ -10,27 +10,16 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from plait.envoy import api, build, names
+from plait.envoy import api, names
 from plait.envoy.filters.kind import HttpFilter
+from plait.envoy.filters.rules import at_http
 from plait.model.mesh import InboundPort
-from plait.model.policy import Action, AuthorizationPolicy, Operation, PolicyRule, Source
+from plait.model.policy import Action, Operation, PolicyRule, Source
 
 _HTTP = "envoy.extensions.filters.http.rbac.v3"
-_NETWORK = "envoy.extensions.filters.network.rbac.v3.RBAC"
 _SPIFFE = "spiffe://"
 
 _Message = dict[str, Any]
-
-
-def network_filters(port: InboundPort) -> tuple[_Message, ...]:
-    """The filters that stand before the proxy of a TCP port, none when it has no policies."""
-    chain = ((Action.DENY, names.RBAC_DENY), (Action.ALLOW, names.RBAC_ALLOW))
-    said = [(name, _rules(port, action)) for action, name in chain]
-    return tuple(
-        build.extension(name, _NETWORK, rules=rules, stat_prefix=name)
-        for name, rules in said
-        if rules is not None
-    )
 
 
 def _empty() -> Any:
@@ -67,38 +56,21 @@ def _rules(port: InboundPort, action: Action) -> Any | None:
     entries = {}
     for policy in policies:
         for rule in policy.rules:
-            entry = _policy(policy, rule, port)
+            entry = _policy(rule, port)
             if entry is not None:
                 entries[names.policy_rule(policy, rule)] = entry
     return api.message("envoy.config.rbac.v3.RBAC")(action=action.value, policies=entries)
 
 
-def _policy(policy: AuthorizationPolicy, rule: PolicyRule, port: InboundPort) -> Any | None:
+def _policy(rule: PolicyRule, port: InboundPort) -> Any | None:
     """One rule, or None when it can't hold at this port."""
-    operations = [_at_port(operation, policy.action, port) for operation in rule.operations]
-    possible = [operation for operation in operations if operation is not None]
-    if rule.operations and not possible:
+    possible = at_http(rule, port.number)
+    if possible is None:
         return None
     return api.message("envoy.config.rbac.v3.Policy")(
         permissions=[_permission(operation) for operation in possible] or [{"any": True}],
         principals=[_principal(source) for source in rule.sources] or [{"any": True}],
     )
-
-
-def _at_port(operation: Operation, action: Action, port: InboundPort) -> Operation | None:
-    """What is left of an operation at this port, or None when it can't hold here.
-
-    At a TCP port what a rule says of HTTP can't be seen: an ALLOW rule then allows nothing, a DENY rule denies
-    without looking at it (Istio's reading).
-    """
-    if operation.ports and port.number not in operation.ports:
-        return None
-    if port.number in operation.not_ports:
-        return None
-    if port.protocol.is_http:
-        return operation
-    asks_http = operation.methods or operation.not_methods or operation.paths or operation.not_paths
-    return None if asks_http and action is Action.ALLOW else Operation()
 
 
 def _permission(operation: Operation) -> _Message:

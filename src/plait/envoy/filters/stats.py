@@ -1,4 +1,4 @@
-"""Istio's metrics, made by Envoy: an access log that counts, the same names and labels at both ends.
+"""Istio's metrics, made by Envoy: access logs that count, the same names and labels at both ends.
 
 What an operator of Envoy's access log can't say is said when somebody asks: see `scrape`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from plait.envoy import build, names
-from plait.model.mesh import View
+from plait.model.mesh import InboundPort, View
 
 _UNKNOWN = "unknown"
 
@@ -20,6 +20,11 @@ _OF_REQUEST = {
     "response_flags": "%RESPONSE_FLAGS%",
     "grpc_response_status": "%GRPC_STATUS_NUMBER%",
 }
+
+_OF_CONNECTION = {"response_flags": "%RESPONSE_FLAGS%", "request_protocol": "tcp"}
+
+_NEVER_CONNECTED = ("UH", "NC", "UO", "URX")
+"""Flags of a connection that led nowhere: nobody there, no such cluster, too many, all attempts failed."""
 
 _AT_SOURCE = {
     "reporter": "source",
@@ -53,14 +58,34 @@ _AT_DESTINATION = {
 
 
 def at_source(view: View) -> dict[str, Any]:
-    """The access log of what the workload sends."""
-    return _access_log(_workload_labels(view, "source") | _AT_SOURCE)
+    """The access log of the requests that the workload sends."""
+    return _of_requests(_workload_labels(view, "source") | _AT_SOURCE)
 
 
 def at_destination(view: View, *, mtls: bool) -> dict[str, Any]:
-    """The access log of what the workload serves, over mutual TLS or in the clear."""
-    security = {"connection_security_policy": "mutual_tls" if mtls else "none"}
-    return _access_log(_workload_labels(view, "destination") | _AT_DESTINATION | security)
+    """The access log of the requests that the workload serves, over mutual TLS or in the clear."""
+    return _of_requests(_workload_labels(view, "destination") | _AT_DESTINATION | _security(mtls=mtls))
+
+
+def tcp_at_source(view: View) -> list[dict[str, Any]]:
+    """The access logs of the connections that the workload opens."""
+    return _of_connections(_workload_labels(view, "source") | _AT_SOURCE)
+
+
+def tcp_at_destination(view: View, port: InboundPort, *, mtls: bool) -> list[dict[str, Any]]:
+    """The access logs of the connections that the workload takes at a port; the first service there is named."""
+    service = port.services[0] if port.services else None
+    called = {
+        "destination_service": service.host if service else _UNKNOWN,
+        "destination_service_name": service.name if service else _UNKNOWN,
+        "destination_service_namespace": service.namespace if service else _UNKNOWN,
+    }
+    labels = _workload_labels(view, "destination") | _AT_DESTINATION | called
+    return _of_connections(labels | _security(mtls=mtls))
+
+
+def _security(*, mtls: bool) -> dict[str, str]:
+    return {"connection_security_policy": "mutual_tls" if mtls else "none"}
 
 
 def _workload_labels(view: View, end: str) -> dict[str, str]:
@@ -80,20 +105,63 @@ def _workload_labels(view: View, end: str) -> dict[str, str]:
     }
 
 
-def _access_log(labels: dict[str, str]) -> dict[str, Any]:
-    tags = [{"name": name, "value_format": value} for name, value in sorted((labels | _OF_REQUEST).items())]
+def _of_requests(labels: dict[str, str]) -> dict[str, Any]:
+    tags = _tags(labels | _OF_REQUEST)
 
     def histogram(name: str, unit: str, value: str) -> dict[str, Any]:
         return {"stat": {"name": name, "tags": tags}, "unit": unit, "value_format": value}
 
-    return build.extension(
-        "envoy.access_loggers.stats",
-        "envoy.extensions.access_loggers.stats.v3.Config",
-        stats_scope={"prefix": names.METRICS_PREFIX},
-        counters=[{"stat": {"name": "requests_total", "tags": tags}, "value_fixed": {"value": 1}}],
+    return _access_log(
+        counters=[_one("requests_total", tags)],
         histograms=[
             histogram("request_duration_milliseconds", "Milliseconds", "%DURATION%"),
             histogram("request_bytes", "Bytes", "%BYTES_RECEIVED%"),
             histogram("response_bytes", "Bytes", "%BYTES_SENT%"),
         ],
+    )
+
+
+def _of_connections(labels: dict[str, str]) -> list[dict[str, Any]]:
+    """One log for what is known at the start of a connection and one for what is known at its end.
+
+    A connection is counted as opened when it is known where it leads, so that the labels of both say the same.
+    What is received comes from the caller, what is sent goes to it, at both ends; bytes are counted at the end, for
+    Envoy's numbers add up from entry to entry.
+    """
+    tags = _tags(labels | _OF_CONNECTION)
+
+    def sum_of(name: str, value: str) -> dict[str, Any]:
+        return {"stat": {"name": name, "tags": tags}, "value_format": value}
+
+    ended = {"log_type_filter": {"types": ["TcpConnectionEnd"]}}
+    led_nowhere = {"and_filter": {"filters": [ended, {"response_flag_filter": {"flags": _NEVER_CONNECTED}}]}}
+    connected = {"log_type_filter": {"types": ["TcpUpstreamConnected"]}}
+    opened = _access_log(counters=[_one("tcp_connections_opened_total", tags)])
+    closed = _access_log(
+        counters=[
+            _one("tcp_connections_closed_total", tags),
+            sum_of("tcp_sent_bytes_total", "%BYTES_SENT%"),
+            sum_of("tcp_received_bytes_total", "%BYTES_RECEIVED%"),
+        ]
+    )
+    return [
+        opened | {"filter": {"or_filter": {"filters": [connected, led_nowhere]}}},
+        closed | {"filter": ended},
+    ]
+
+
+def _tags(labels: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value_format": value} for name, value in sorted(labels.items())]
+
+
+def _one(name: str, tags: list[dict[str, str]]) -> dict[str, Any]:
+    return {"stat": {"name": name, "tags": tags}, "value_fixed": {"value": 1}}
+
+
+def _access_log(**counts: Any) -> dict[str, Any]:
+    return build.extension(
+        "envoy.access_loggers.stats",
+        "envoy.extensions.access_loggers.stats.v3.Config",
+        stats_scope={"prefix": names.METRICS_PREFIX},
+        **counts,
     )

@@ -1,0 +1,80 @@
+"""What is spoken at a port: a Service and a Workload may both say it, and what either declares holds.
+
+HTTP comes before TCP where they differ, so that no policy or route that speaks of requests is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from plait.model.catalog import Protocol, Service, ServicePort, Workload, selects
+from plait.model.names import WorkloadKey
+
+_Place = tuple[WorkloadKey, int]
+"""A port of a workload."""
+
+
+def spoken(own: Protocol, elsewhere: Iterable[Protocol]) -> Protocol:
+    """What is spoken at a port that says `own`, when these are said of it elsewhere."""
+    if own.is_http:
+        return own
+    others = tuple(elsewhere)
+    http = next((one for one in others if one.is_http), None)
+    if http is not None:
+        return http
+    return Protocol.TCP if own is Protocol.UNDECLARED and Protocol.TCP in others else own
+
+
+def joined(services: Mapping[str, Service], workloads: Mapping[WorkloadKey, Workload]) -> dict[str, Service]:
+    """The services; of their undeclared ports it is said what the workloads behind them say, or others before those."""
+    open_in = {one.namespace for one in services.values() if _undeclared(one)}
+    nearby: dict[str, list[Workload]] = {}
+    for workload in workloads.values():
+        if workload.namespace in open_in:
+            nearby.setdefault(workload.namespace, []).append(workload)
+    said: dict[_Place, list[Protocol]] = {}
+    for service in services.values():
+        for port in service.ports:
+            for place, protocol in _places(service, port, nearby.get(service.namespace, ())):
+                said.setdefault(place, [protocol]).append(port.protocol)
+    return {
+        host: _joined(service, nearby.get(service.namespace, ()), said) if _undeclared(service) else service
+        for host, service in services.items()
+    }
+
+
+def _undeclared(service: Service) -> bool:
+    return any(port.protocol is Protocol.UNDECLARED for port in service.ports)
+
+
+def _joined(
+    service: Service, workloads: Iterable[Workload], said: Mapping[_Place, list[Protocol]]
+) -> Service:
+    return replace(
+        service,
+        ports=tuple(
+            replace(port, protocol=spoken(port.protocol, _said(_places(service, port, workloads), said)))
+            if port.protocol is Protocol.UNDECLARED
+            else port
+            for port in service.ports
+        ),
+    )
+
+
+def _said(
+    places: Iterable[tuple[_Place, Protocol]], said: Mapping[_Place, list[Protocol]]
+) -> Iterator[Protocol]:
+    for place, _ in places:
+        yield from said[place]
+
+
+def _places(
+    service: Service, port: ServicePort, workloads: Iterable[Workload]
+) -> Iterator[tuple[_Place, Protocol]]:
+    """The ports of workloads that a port of a service leads to, and what those say of them."""
+    for workload in workloads:
+        if selects(service.selector, workload.labels):
+            for target in workload.process.ports:
+                if port.target in (target.number, target.name):
+                    yield (workload.key, target.number), target.protocol

@@ -1,0 +1,175 @@
+"""What is sent to the application: checked by certificate and policy, and passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from plait.envoy import api, build, names, tls
+from plait.envoy.clusters import UPSTREAM_IDLE_SECONDS
+from plait.envoy.filters import ORDER, admission, stats
+from plait.envoy.listeners import parts
+from plait.model.catalog import Protocol
+from plait.model.mesh import InboundPort, View
+from plait.model.policy import MtlsMode
+
+_PEER_IDLE_SECONDS = 2 * UPSTREAM_IDLE_SECONDS
+_PEER_CONNECTION_SECONDS = 3600.0
+"""After this a peer has to connect anew, and to show a certificate that holds; nothing running is cut."""
+_HANDSHAKE_SECONDS = 10.0
+_HTTP_IN_TLS = ("h2", "http/1.1")
+
+
+def listener(view: View) -> Any | None:
+    """Takes each declared port, and nothing else; None when there is none.
+
+    In explicit mode each is listened to at its own place.  In transparent mode the kernel brings all of them to one,
+    and what comes for another port, or for that place itself, finds no filter chain and is closed.
+    """
+    if not view.inbound:
+        return None
+    places = () if view.sidecar.transparent else view.inbound
+    return api.message(parts.LISTENER)(
+        name=names.INBOUND_LISTENER,
+        address=parts.address(view.sidecar.address, view.sidecar.inbound),
+        additional_addresses=[{"address": parts.address(port.address, port.port)} for port in places],
+        traffic_direction="INBOUND",
+        enable_reuse_port={"value": False},
+        listener_filters=_listener_filters(view),
+        filter_chains=[chain for port in view.inbound for chain in _chains(view, port)],
+        **(parts.detection() if any(_may_wait(port) for port in view.inbound) else {}),
+    )
+
+
+def _listener_filters(view: View) -> list[dict[str, Any]]:
+    """First bytes are looked at only at ports where they decide something."""
+    found = [parts.original_destination()] if view.sidecar.transparent else []
+    for inspector, decides in ((parts.tls_inspector, _tls_decides), (parts.http_inspector, _http_decides)):
+        others = [port.port for port in view.inbound if not decides(port)]
+        if len(others) < len(view.inbound):
+            found.append(inspector() | _disabled_at(others))
+    return found
+
+
+def _tls_decides(port: InboundPort) -> bool:
+    """Both TLS and plain text are taken, or what TLS agrees on tells HTTP from the rest."""
+    return port.mtls is MtlsMode.PERMISSIVE or (
+        port.protocol is Protocol.UNDECLARED and port.mtls is MtlsMode.STRICT
+    )
+
+
+def _http_decides(port: InboundPort) -> bool:
+    return port.protocol is Protocol.UNDECLARED and port.mtls is not MtlsMode.STRICT
+
+
+def _may_wait(port: InboundPort) -> bool:
+    """Whether a client that waits to be spoken to first would be waited for, who has no TLS to begin with."""
+    return not port.protocol.is_http and (_http_decides(port) or port.mtls is MtlsMode.PERMISSIVE)
+
+
+def _disabled_at(ports: list[int]) -> dict[str, Any]:
+    ranges = [{"destination_port_range": {"start": number, "end": number + 1}} for number in ports]
+    if not ranges:
+        return {}
+    return {"filter_disabled": ranges[0] if len(ranges) == 1 else {"or_match": {"rules": ranges}}}
+
+
+def _chains(view: View, port: InboundPort) -> Iterator[dict[str, Any]]:
+    """One way in, or two where both mutual TLS and plain text are taken; each twice when HTTP is to be found out."""
+    both = port.mtls is MtlsMode.PERMISSIVE
+    if port.mtls is not MtlsMode.DISABLE:
+        yield from _ways(view, port, {"transport_protocol": "tls"} if both else {}, mtls=True)
+    if port.mtls is not MtlsMode.STRICT:
+        yield from _ways(view, port, {"transport_protocol": "raw_buffer"} if both else {}, mtls=False)
+
+
+def _ways(view: View, port: InboundPort, match: dict[str, Any], *, mtls: bool) -> Iterator[dict[str, Any]]:
+    suffix = "mtls" if mtls else "clear"
+    name = names.inbound(port.number) + suffix
+    secured = _secured(view) if mtls else _in_the_clear
+    if port.protocol.is_http:
+        yield _chain(port, name, match, [_manager(view, port, mtls=mtls)]) | secured(_HTTP_IN_TLS)
+        return
+    if port.protocol.may_be_http:
+        seen = {"application_protocols": _HTTP_IN_TLS if mtls else parts.HTTP_SEEN}
+        http = names.inbound_http(port.number) + suffix
+        yield _chain(port, http, match | seen, [_manager(view, port, mtls=mtls)]) | secured(_HTTP_IN_TLS)
+    yield _chain(port, name, match, _tcp(view, port, mtls=mtls)) | secured(())
+
+
+def _chain(
+    port: InboundPort, name: str, match: dict[str, Any], filters: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "filter_chain_match": match | {"destination_port": {"value": port.port}},
+        "filters": filters,
+    }
+
+
+def _secured(view: View) -> Callable[[tuple[str, ...]], dict[str, Any]]:
+    """Mutual TLS, in which one of these protocols is agreed on (none: whatever, and nothing is said of it)."""
+
+    def with_alpn(alpn: tuple[str, ...]) -> dict[str, Any]:
+        context = tls.server(view.settings.trust_domain, alpn)
+        return {
+            "transport_socket": build.extension(tls.SOCKET, tls.DOWNSTREAM, **context),
+            "transport_socket_connect_timeout": build.seconds(_HANDSHAKE_SECONDS),
+        }
+
+    return with_alpn
+
+
+def _in_the_clear(_alpn: tuple[str, ...]) -> dict[str, Any]:
+    return {}
+
+
+def _manager(view: View, port: InboundPort, *, mtls: bool) -> dict[str, Any]:
+    return parts.manager(
+        "inbound",
+        filters=[http_filter for http_filter in ORDER if http_filter.inbound],
+        access_log=[stats.at_destination(view, mtls=mtls)],
+        rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
+        common_http_protocol_options={
+            "idle_timeout": build.seconds(_PEER_IDLE_SECONDS),
+            "max_connection_duration": build.seconds(_PEER_CONNECTION_SECONDS),
+            "max_connection_duration_jitter": {"value": 10.0},
+        },
+        # Who calls is what the certificate says, never what a header says.
+        forward_client_cert_details="SANITIZE_SET",
+        set_current_client_cert_details={"subject": {"value": True}, "uri": True},
+        early_header_mutation_extensions=[_without_envoy_headers()],
+        local_reply_config=_local_replies(),
+    )
+
+
+def _tcp(view: View, port: InboundPort, *, mtls: bool) -> list[dict[str, Any]]:
+    """Bytes as they are, to the application once the caller is known and admitted, and otherwise nowhere."""
+    log = stats.tcp_at_destination(view, port, mtls=mtls)
+    proxy = parts.tcp_proxy(
+        "inbound",
+        names.BLACK_HOLE_CLUSTER,
+        log,
+        upstream_connect_mode="ON_DOWNSTREAM_TLS_HANDSHAKE",
+        max_early_data_bytes={"value": 0},
+    )
+    return [admission.listener_filter(port), proxy]
+
+
+def _without_envoy_headers() -> dict[str, Any]:
+    """Removes what would let a caller steer our router, or tell the application things of its caller's."""
+    return build.extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}],
+    )
+
+
+def _local_replies() -> dict[str, Any]:
+    """Marks our own answer when the application could not be reached (see names.NOT_SENT_HEADER)."""
+    mark = {
+        "header": {"key": names.NOT_SENT_HEADER, "value": "true"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+    unreachable = {"response_flag_filter": {"flags": ["UF"]}}
+    return {"mappers": [{"filter": unreachable, "headers_to_add": [mark]}]}

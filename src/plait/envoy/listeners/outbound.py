@@ -1,0 +1,120 @@
+"""What the application sends.
+
+In explicit mode all of it comes to one forward proxy of HTTP.  In transparent mode the kernel brings every
+connection to the same place, from where Envoy hands it to the listener of its original destination: a port of a
+service that is not HTTP has one, at the virtual address of the service, that is bound to nothing.  What has none
+is HTTP when it goes to a virtual address, and does not belong to the mesh otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plait.envoy import api, build, names
+from plait.envoy.filters import ORDER, stats
+from plait.envoy.listeners import parts
+from plait.model.mesh import TcpPort, View
+from plait.model.names import VIRTUAL_NETWORK
+from plait.model.settings import OutboundTrafficPolicy
+
+_APPLICATION_IDLE_SECONDS = 3600.0
+"""For connections of our own application: it closes them itself, long before."""
+_ATTEMPTS = 3
+"""To connect, before any byte has been sent: as often as a request is tried that was never sent."""
+_LOOPBACK = "127.0.0.1"
+
+
+def main(view: View) -> Any:
+    """The one place that everything comes to."""
+    if view.sidecar.transparent:
+        return _transparent(view)
+    return api.message(parts.LISTENER)(
+        name=names.OUTBOUND_LISTENER,
+        address=parts.address(view.sidecar.address, view.sidecar.outbound),
+        traffic_direction="OUTBOUND",
+        enable_reuse_port={"value": False},
+        filter_chains=[{"filters": [_manager(view)]}],
+    )
+
+
+def tcp(view: View, port: TcpPort) -> Any:
+    """One port of a service that is not, or not surely, HTTP."""
+    to_service = {"filters": [_tcp_proxy(view, names.cluster(port.cluster))]}
+    looked_at: dict[str, Any] = {"filter_chains": [to_service]}
+    if port.protocol.may_be_http:
+        as_http = {
+            "filter_chain_match": {"application_protocols": parts.HTTP_SEEN},
+            "filters": [_manager(view)],
+        }
+        looked_at = {
+            "listener_filters": [parts.http_inspector()],
+            **parts.detection(),
+            "filter_chains": [as_http],
+            "default_filter_chain": to_service,
+        }
+    return api.message(parts.LISTENER)(
+        name=names.tcp_listener(port.host, port.port),
+        address=parts.address(port.address, port.port),
+        bind_to_port={"value": False},
+        traffic_direction="OUTBOUND",
+        **looked_at,
+    )
+
+
+def _transparent(view: View) -> Any:
+    """Whoever calls this place itself, by no redirection, has no way from here."""
+    anywhere = view.settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
+    elsewhere = names.PASSTHROUGH_CLUSTER if anywhere else names.BLACK_HOLE_CLUSTER
+    network = VIRTUAL_NETWORK
+    return api.message(parts.LISTENER)(
+        name=names.OUTBOUND_LISTENER,
+        address=parts.address(_LOOPBACK, view.sidecar.outbound),
+        use_original_dst={"value": True},
+        traffic_direction="OUTBOUND",
+        enable_reuse_port={"value": False},
+        filter_chains=[
+            {
+                "name": "mesh",
+                "filter_chain_match": _to(str(network.network_address), network.prefixlen),
+                "filters": [_manager(view)],
+            },
+            {
+                "name": "itself",
+                "filter_chain_match": _to("127.0.0.0", 8),
+                "filters": [_tcp_proxy(view, names.BLACK_HOLE_CLUSTER)],
+            },
+        ],
+        default_filter_chain={"name": "elsewhere", "filters": [_tcp_proxy(view, elsewhere)]},
+    )
+
+
+def _to(prefix: str, length: int) -> dict[str, Any]:
+    return {"prefix_ranges": [{"address_prefix": prefix, "prefix_len": {"value": length}}]}
+
+
+def _manager(view: View) -> dict[str, Any]:
+    """The whole authority chooses the routes."""
+    idle: dict[str, Any] = {
+        "common_http_protocol_options": {"idle_timeout": build.seconds(_APPLICATION_IDLE_SECONDS)}
+    }
+    return parts.manager(
+        "outbound",
+        filters=[http_filter for http_filter in ORDER if http_filter.outbound],
+        access_log=[stats.at_source(view)],
+        strip_trailing_host_dot=True,  # the same name, said to be whole
+        scoped_routes={
+            "name": names.OUTBOUND_LISTENER,
+            "scope_key_builder": {
+                "fragments": [{"header_value_extractor": {"name": ":authority", "index": 0}}]
+            },
+            "rds_config_source": build.ADS,
+            "scoped_rds": {"scoped_rds_config_source": build.ADS},
+        },
+        **idle,
+    )
+
+
+def _tcp_proxy(view: View, cluster: str) -> dict[str, Any]:
+    return parts.tcp_proxy(
+        "outbound", cluster, stats.tcp_at_source(view), max_connect_attempts={"value": _ATTEMPTS}
+    )
