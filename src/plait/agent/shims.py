@@ -10,21 +10,24 @@ import asyncio
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import plait.agent.shim
 from plait.agent.record import MESH, REPLICA, STATUS, ReplicaFiles, ShimStatus
 from plait.agent.shim.processes import all_pids, environment_has, started_at
+from plait.agent.shim.spec import ALREADY_RUNNING, LOCK
 
-LOCK = "shim.lock"
 _PROGRAM = str(Path(plait.agent.shim.__file__).with_name("__main__.py"))
+_ENTER_WITHIN = 15.0
 _CONNECT_WITHIN = 15.0
 _PAUSE = 0.02
 
@@ -33,22 +36,102 @@ class ShimLostError(Exception):
     """The shim does not answer, or has gone without a word."""
 
 
-def start(files: ReplicaFiles, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Starts the shim of a replica whose record is written."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Where a shim begins that is shut in: open files, which stay the caller's too.
+
+    `network`: its network namespace, ready made.  `keep`: what it is to hold for as long as it lives.
+    """
+
+    network: int
+    keep: tuple[int, ...] = ()
+
+
+class Entered:
+    """A shim that is the first process of its namespaces, and no child of ours; to be asked like a Popen."""
+
+    def __init__(self, pid: int) -> None:
+        """`pid`: as we see it.  OSError when there is no such process."""
+        self.pid = pid
+        self.returncode: int | None = None
+        self._process: int | None = None
+        self._process = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """None while it lives; 0 once it is gone, and everything of the replica with it."""
+        if self.returncode is None and self._process is not None:
+            poll = select.poll()
+            poll.register(self._process, select.POLLIN)
+            if poll.poll(0):
+                self.returncode = 0
+        if self.returncode is not None:
+            self._close()
+        return self.returncode
+
+    def _close(self) -> None:
+        if self._process is not None:
+            os.close(self._process)
+            self._process = None
+
+    __del__ = _close
+
+
+def start(
+    files: ReplicaFiles, env: Mapping[str, str], entry: Entry | None = None
+) -> subprocess.Popen[bytes] | Entered:
+    """Starts the shim of a replica whose record is written; with an entry, returns when it is in there.
+
+    OSError, which says what it is that the kernel refuses.
+    """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     log = os.open(files.shim_log, flags, 0o600)
+    options, handed = _options(entry)
     try:
-        return subprocess.Popen(
-            (sys.executable, "-I", "-S", _PROGRAM, str(files.record)),
+        program = subprocess.Popen(
+            (sys.executable, "-I", "-S", _PROGRAM, str(files.record), *options),
             env=dict(env),
             cwd=files.directory,
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=subprocess.PIPE if entry else log,
             stderr=log,
             start_new_session=True,
+            pass_fds=handed,
         )
     finally:
         os.close(log)
+    return _entered(program, files) if entry else program
+
+
+def _options(entry: Entry | None) -> tuple[list[str], tuple[int, ...]]:
+    if entry is None:
+        return [], ()
+    words = ["--network", str(entry.network)]
+    for descriptor in entry.keep:
+        words += ["--keep", str(descriptor)]
+    return words, (entry.network, *entry.keep)
+
+
+def _entered(program: subprocess.Popen[bytes], files: ReplicaFiles) -> Entered:
+    """What the program, and the shim that it has started, say of themselves until both are silent."""
+    try:
+        said, _ = program.communicate(timeout=_ENTER_WITHIN)
+    except subprocess.TimeoutExpired:
+        os.killpg(program.pid, signal.SIGKILL)
+        program.communicate()
+        raise OSError(f"the shim took longer than {_ENTER_WITHIN:g} s to be shut in") from None
+    told: dict[str, Any] = {}
+    for line in said.splitlines():
+        told |= json.loads(line)
+    if "error" in told:
+        raise OSError(told["error"])
+    if program.returncode == ALREADY_RUNNING:
+        raise OSError("an earlier shim of this replica still runs")
+    if "pid" not in told:
+        raise OSError(f"the shim ended with code {program.returncode}; its log: {files.shim_log}")
+    try:
+        return Entered(told["pid"])
+    except ProcessLookupError:
+        raise OSError(f"the shim has ended at once; its log: {files.shim_log}") from None
 
 
 def alive(files: ReplicaFiles) -> bool:

@@ -11,7 +11,7 @@ def _main() -> int:
     for _ in range(4):  # plait/agent/shim/__main__.py
         root = root.rpartition("/")[0]
     sys.path.append(root)
-    from plait.agent.shim.shell import main  # noqa: PLC0415 - only findable from here on
+    from plait.agent.shim.entry import main  # noqa: PLC0415 - only findable from here on
 
     return main(sys.argv[1:])
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import fcntl
 import json
 import os
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from plait.agent import acts
@@ -23,33 +21,18 @@ from plait.agent.shim import listening, logs, processes
 from plait.agent.shim.admin import Admin
 from plait.agent.shim.control import Connection, Door
 from plait.agent.shim.exchange import Exchanges
+from plait.agent.shim.outside import Outside
 from plait.agent.shim.probing import Probing
-from plait.agent.shim.spawn import NOT_RUNNABLE, Program, SpawnError, adopt_orphans, spawn
-from plait.agent.shim.spec import ShimSpec, read
+from plait.agent.shim.quarters import Quarters
+from plait.agent.shim.room import RoomError
+from plait.agent.shim.spawn import NOT_RUNNABLE, Program, SpawnError, spawn
+from plait.agent.shim.spec import ShimSpec
 
-LOCK = "shim.lock"
-"""Held by a living shim in its replica's directory, so that there is never a second one."""
-ALREADY_RUNNING = 75
 _LOG_INTERVAL = 2.0
 _LOG_HURRY = 0.2
 """Seconds between two looks at the logs, and while one of them fills up quickly."""
 _STRAY_ROUNDS = 20
 _STRAY_PAUSE = 0.005
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs one replica until it is over.  `arguments`: the path of its replica.json."""
-    (path,) = arguments
-    umask = os.umask(0o077)
-    spec = read(path)
-    lock = os.open(os.path.join(spec.directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return ALREADY_RUNNING
-    adopt_orphans()
-    Shim(spec, umask=umask).run()
-    return 0
 
 
 def dispatch(selector: selectors.BaseSelector, timeout: float) -> None:
@@ -64,11 +47,24 @@ def dispatch(selector: selectors.BaseSelector, timeout: float) -> None:
 
 
 class Shim:
-    """One replica's shell.  Everything happens in `run`, one thing after the other."""
+    """One replica's shell.  Everything happens in `run`, one thing after the other.
 
-    def __init__(self, spec: ShimSpec, *, umask: int) -> None:
+    `quarters`: where its children live, if the replica is shut in; `outside`: what its processes are called there.
+    """
+
+    def __init__(
+        self,
+        spec: ShimSpec,
+        *,
+        umask: int,
+        quarters: Quarters | None = None,
+        outside: Outside | None = None,
+    ) -> None:
         self._spec = spec
         self._umask = umask
+        self._quarters = quarters
+        self._outside = outside or Outside()
+        self._unstarted = False
         self._selector = selectors.DefaultSelector()
         self._exchanges = Exchanges(self._selector)
         self._events: collections.deque[acts.Event] = collections.deque([acts.Tick()])
@@ -77,6 +73,7 @@ class Shim:
         self._written: dict[str, Any] = {}
         self._envoy: int | None = None
         self._app: int | None = None
+        self._pids: dict[str, int | None] = {"app_pid": None, "envoy_pid": None}
         self._commands: dict[int, Connection] = {}
         self._app_log = os.path.join(spec.directory, "app.log")
         self._envoy_log = os.path.join(spec.directory, "envoy.log")
@@ -86,7 +83,7 @@ class Shim:
         tell = self._events.append
         self._admin = Admin(spec.envoy, self._exchanges, tell)
         self._probing = probe and Probing(
-            app, probe, self._exchanges, tell, command=self._as_app(probe.command)
+            app, probe, self._exchanges, tell, command=self._as_app(probe.command, words=False)
         )
         interval = probe.interval if probe else 1.0
         self._life = Life(
@@ -115,7 +112,7 @@ class Shim:
 
     def execute(self, argv: tuple[str, ...], files: list[int], connection: Connection) -> None:
         try:
-            pid = spawn(self._as_app(argv), files)
+            pid = spawn(self._as_app(argv, words=False), files)
         except SpawnError as error:
             connection.answer({"exit": error.code, "error": str(error)})
         else:
@@ -202,17 +199,24 @@ class Shim:
     # Children
 
     def _start_envoy(self) -> None:
-        envoy = self._spec.envoy
-        program = Program(command=envoy.command, env=envoy.env, directory=self._spec.directory)
+        envoy, shut = self._spec.envoy, self._quarters.envoy if self._quarters else None
+        directory = "/" if shut else self._spec.directory  # which is closed to Envoy's user
+        program = Program(command=envoy.command, env=envoy.env, directory=directory, shut=shut)
         try:
             self._envoy = self._spawn(program, self._envoy_log)
+            self._pids["envoy_pid"] = self._outside.of(self._envoy)
         except SpawnError as error:
             self._events.append(acts.EnvoyExited(error.code, f"was not started: {error}"))
 
     def _start_app(self) -> None:
+        again, self._unstarted = self._unstarted, True
         try:
-            self._app = self._spawn(self._as_app(self._spec.app.command), self._app_log)
-        except SpawnError as error:
+            if again and self._quarters:  # what it lacked may be there by now
+                self._quarters.renew()
+            self._app = self._spawn(self._as_app(self._spec.app.command, words=True), self._app_log)
+            self._pids["app_pid"] = self._outside.of(self._app)
+            self._unstarted = False
+        except (SpawnError, RoomError) as error:
             self._events.append(acts.AppUnstartable(str(error)))
 
     def _spawn(self, program: Program, log: str) -> int:
@@ -229,11 +233,16 @@ class Shim:
             os.close(file)
             os.close(nowhere)
 
-    def _as_app(self, command: tuple[str, ...]) -> Program:
-        """A command in the application's place: its user, its directory, its environment."""
-        app = self._spec.app
+    def _as_app(self, command: tuple[str, ...], *, words: bool) -> Program:
+        """A command in the application's place: its user, its directory, its environment, its room."""
+        app, quarters = self._spec.app, self._quarters
         return Program(
-            command=command, env=app.env, directory=app.directory, user=app.user, umask=self._umask
+            command=command,
+            env=app.env,
+            directory=app.directory,
+            user="" if quarters else app.user,
+            umask=self._umask,
+            shut=quarters.app(words=words) if quarters else None,
         )
 
     def _probe(self, *, inspect: bool) -> None:
@@ -255,13 +264,13 @@ class Shim:
         code = os.waitstatus_to_exitcode(status)
         code = 128 - code if code < 0 else code
         if pid == self._envoy:
-            self._envoy = None
+            self._envoy = self._pids["envoy_pid"] = None
             self._admin.cancel()
             self._events.append(
                 acts.EnvoyExited(code, _ending(code, logs.last_line(self._tail(self._envoy_log))))
             )
         elif pid == self._app:
-            self._app = None
+            self._app = self._pids["app_pid"] = None
             if self._probing:
                 self._probing.cancel()
             self._events.append(acts.AppExited(code, self._app_ending(code)))
@@ -316,9 +325,8 @@ class Shim:
             "envoy_restarts": status.envoy_restarts,
             "exit_code": status.exit_code,
             "over": status.over,
-            "shim_pid": os.getpid(),
-            "app_pid": self._app,
-            "envoy_pid": self._envoy,
+            "shim_pid": self._outside.own,
+            **self._pids,
         }
         if told != self._status:
             self._status = told

@@ -1,7 +1,8 @@
 """Starting a child: fork, become what it should be, exec; whatever goes wrong on the way is told in words.
 
 A child gets a session of its own, dies with the shim (Linux: PR_SET_PDEATHSIG, set after the change of user, which
-clears it), and inherits nothing but its three standard files.
+clears it), and inherits nothing but its three standard files.  One that is shut in enters its room first, gives up
+all rights, and is told what it can't see before it comes to run.
 """
 
 # pathlib would cost the shim memory.
@@ -13,31 +14,17 @@ import errno
 import os
 import pwd
 import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from plait.agent.shim import kernel, needs, refusal, rights
+from plait.agent.shim.spec import Account
+
 NOT_FOUND = 127
 NOT_RUNNABLE = 126
 """Exit codes as shells use them."""
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-
-if sys.platform == "linux":
-    import ctypes
-
-    _libc = ctypes.CDLL(None, use_errno=True)
-
-    def _prctl(option: int, value: int) -> None:
-        if _libc.prctl(option, value, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
-
-else:
-
-    def _prctl(option: int, value: int) -> None:
-        """Other systems have no such call: there the agent finds what a killed shim leaves behind."""
+_TOLD_BYTES = 8192
 
 
 class SpawnError(Exception):
@@ -49,24 +36,39 @@ class SpawnError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shut:
+    """How a program is shut in: as whom, and by the descriptor of its room.
+
+    `words`: it is not started either while a word of its command names a file that it may not read.
+    """
+
+    account: Account
+    room: int
+    words: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run, as whom, and where.  `user` empty: as the shim itself."""
+    """What to run, as whom, and where.  `user` empty: as the shim itself; `shut` says it instead."""
 
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     directory: str
     user: str = ""
     umask: int = 0o077
+    shut: Shut | None = None
 
 
 def adopt_orphans() -> None:
     """Whatever a descendant leaves behind becomes a child of ours."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
 
 
 def spawn(program: Program, files: Sequence[int]) -> int:
     """Starts a program with `files` as its standard input, output and error; its process id.  SpawnError."""
     account = _account(program.user)
+    if program.shut and program.shut.account.uid == 0:
+        raise SpawnError("nothing that is shut in runs as root: name another user", NOT_RUNNABLE)
     told, tell = os.pipe()
     parent = os.getpid()
     # Until the child has dropped our handlers, a signal meant for it must wait, or it would be lost.
@@ -79,13 +81,13 @@ def spawn(program: Program, files: Sequence[int]) -> int:
         os.close(tell)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
-        told_text = os.read(told, 64)
+        told_text = os.read(told, _TOLD_BYTES)
     finally:
         os.close(told)
     if told_text:
         os.waitpid(pid, 0)
-        stage, _, number = told_text.decode().partition(" ")
-        raise _explained(program, stage, int(number))
+        stage, number, about = os.fsdecode(told_text).split(" ", 2)
+        raise _explained(program, stage, int(number), about)
     return pid
 
 
@@ -108,7 +110,7 @@ def _become(
     tell: int,
 ) -> NoReturn:
     """The child, between fork and exec; it never returns."""
-    stage = "prepare"
+    stage, about = "prepare", ""
     try:
         signal.set_wakeup_fd(-1)
         for caught in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
@@ -118,31 +120,52 @@ def _become(
         os.umask(program.umask)
         for standard, file in enumerate(files):
             os.dup2(file, standard, inheritable=True)
-        if account is not None:
+        hurdles = _hurdles(program) if program.shut else []
+        if program.shut is not None:
+            stage = "room"
+            kernel.setns(program.shut.room, kernel.CLONE_NEWNS)
+            stage = "user"
+            rights.become(program.shut.account)
+        elif account is not None:
             stage = "user"
             os.initgroups(account.pw_name, account.pw_gid)
             os.setgid(account.pw_gid)
             os.setuid(account.pw_uid)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before it could take us along
             os._exit(NOT_RUNNABLE)
         stage = "directory"
         os.chdir(program.directory)
-        stage = "command"
+        for about, wanted in hurdles:
+            stage = "read" if wanted == os.R_OK else "run"
+            if not os.access(about, wanted):
+                raise PermissionError(errno.EACCES, about)
+        stage, about = "command", ""
         os.execvpe(program.command[0], program.command, dict(program.env))  # noqa: S606 - no shell is wanted
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in a word of the command
         number = getattr(error, "errno", None) or errno.EINVAL
-        os.write(tell, f"{stage} {number}".encode())
+        os.write(tell, os.fsencode(f"{stage} {number} {about}"))
     finally:
         os._exit(NOT_FOUND)
 
 
-def _explained(program: Program, stage: str, number: int) -> SpawnError:
+def _hurdles(program: Program) -> list[tuple[str, int]]:
+    """What the program can't do without: found with the shim's eyes, so that it can be named if it is not to be had."""
+    assert program.shut is not None
+    search = needs.Search.of(program.env, program.directory, program.shut.account)
+    return needs.hurdles(search, program.command, words=program.shut.words)
+
+
+def _explained(program: Program, stage: str, number: int, about: str) -> SpawnError:
     why = os.strerror(number).lower()
     command = program.command[0]
+    if program.shut is not None and stage in {"directory", "run", "read"}:
+        path = about or program.directory
+        return SpawnError(refusal.told(stage, path, why, program.shut.account), NOT_RUNNABLE)
     match stage, number:
         case "user", _:
-            return SpawnError(f"cannot run as user {program.user}: {why}", NOT_RUNNABLE)
+            user = program.shut.account.uid if program.shut else program.user
+            return SpawnError(f"cannot run as user {user}: {why}", NOT_RUNNABLE)
         case "directory", _:
             return SpawnError(f"cannot enter working directory {program.directory}: {why}", NOT_RUNNABLE)
         case "command", errno.ENOENT if "/" in command and os.path.exists(

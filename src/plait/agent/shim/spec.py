@@ -12,6 +12,10 @@ from typing import Any
 
 from plait.model.catalog import Restart
 
+LOCK = "shim.lock"
+"""Held by a living shim in its replica's directory, so that there is never a second one."""
+ALREADY_RUNNING = 75
+"""Exit code of a second one."""
 Place = tuple[str, int]
 """An address and a port."""
 
