@@ -200,8 +200,7 @@ class Shim:
 
     def _start_envoy(self) -> None:
         envoy, shut = self._spec.envoy, self._quarters.envoy if self._quarters else None
-        directory = "/" if shut else self._spec.directory  # which is closed to Envoy's user
-        program = Program(command=envoy.command, env=envoy.env, directory=directory, shut=shut)
+        program = Program(command=envoy.command, env=envoy.env, directory=self._spec.directory, shut=shut)
         try:
             self._envoy = self._spawn(program, self._envoy_log)
             self._pids["envoy_pid"] = self._outside.of(self._envoy)
