@@ -25,26 +25,33 @@ def listening(pids: Sequence[int]) -> frozenset[Place]:
     )
 
 
-def misplaced(ports: Sequence[Place], found: Collection[Place], *, answering: bool) -> str:
+def misplaced(ports: Sequence[Place], found: Collection[Place], *, answering: bool, exactly: bool) -> str:
     """What to tell somebody whose application does not listen where it should; empty when nothing is wrong.
 
-    `answering`: its ports could be reached, so that only a listener on all addresses is wrong about it.
+    `answering`: its ports could be reached, so that only the address of a listener can be wrong.  `exactly`: as in
+    AppSpec.  Whether a listener on [::] takes IPv4 too can't be seen, and is left to the probe.
     """
-    missing = [place for place in ports if place not in found]
+    accepted = {place: {place} if exactly else {place, *_anywhere(place)} for place in ports}
+    missing = [place for place in ports if accepted[place].isdisjoint(found)]
     if not missing:
         return ""
     _, port = missing[0]
-    wrong = sorted(place for place in found if place not in ports and (place[1] == port or not answering))
-    if not wrong:
+    wrong = set(found).difference(*accepted.values())
+    places = ", ".join(_text(place) for place in sorted(wrong) if place[1] == port or not answering)
+    if not places:
         return ""
-    places = ", ".join(_text(place) for place in wrong)
-    return f"listens on {places}, but {must_listen(ports, missing[0])}"
+    where = must_listen(ports, missing[0]) if exactly else f"is reached at {_text(missing[0])}"
+    return f"listens on {places}, but {where}"
 
 
 def must_listen(ports: Sequence[Place], place: Place) -> str:
     """Where one port belongs, in the words of the environment that the application was given."""
     name = "$HOST:$PORT" if place == ports[0] else f"$HOST:{place[1]}"
     return f"in explicit mode it must listen on {name} ({_text(place)})"
+
+
+def _anywhere(place: Place) -> tuple[Place, Place]:
+    return ("0.0.0.0", place[1]), ("::", place[1])  # noqa: S104 - looked for, not listened on
 
 
 def _text(place: Place) -> str:

@@ -110,7 +110,8 @@ class Probing:
     def _verdict(self, wrong: str) -> None:
         """Tells what came out; `wrong` is empty when the application is ready."""
         elsewhere = ""
-        if self._app.exactly and self._app.ports and (self._inspect or wrong):
+        ports, exactly = self._app.ports, self._app.exactly
+        if ports and (self._inspect or wrong):
             found = listening.listening(processes.tree(self._pid))
-            elsewhere = listening.misplaced(self._app.ports, found, answering=not wrong)
+            elsewhere = listening.misplaced(ports, found, answering=not wrong, exactly=exactly)
         self._tell(Probed(not wrong, wrong, elsewhere))

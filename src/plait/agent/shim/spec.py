@@ -50,7 +50,7 @@ class EnvoySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppSpec:
-    """`ports`: where it has to listen; `exactly`: nowhere else instead (all of explicit mode)."""
+    """`ports`: where it has to listen; `exactly`: not on all addresses instead (in explicit mode)."""
 
     command: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
