@@ -68,7 +68,8 @@ def bootstrap(
     `admin_socket` is a path; `control_plane` is the path of a Unix socket (it begins with `/`) or `HOST:PORT`.
     Envoy must be started in the folder that holds `secrets/`.
     """
-    everywhere = "0.0.0.0" if sidecar.transparent else sidecar.address  # noqa: S104  # all of its own namespace
+    # At 0.0.0.0 they would also take what is sent to these ports of anybody else.
+    own = (sidecar.address, *(("127.0.0.1",) if sidecar.transparent else ()))
     return {
         "node": {"id": str(node), "cluster": names.node_cluster(node)},
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
@@ -84,8 +85,8 @@ def bootstrap(
         },
         "static_resources": {
             "listeners": [
-                _listener(names.HEALTH_LISTENER, everywhere, sidecar.health, [_health_route()]),
-                _listener(names.METRICS_LISTENER, everywhere, sidecar.metrics, [_metrics_route()], lua=True),
+                _listener(names.HEALTH_LISTENER, own, sidecar.health, [_health_route()]),
+                _listener(names.METRICS_LISTENER, own, sidecar.metrics, [_metrics_route()], lua=True),
             ],
             "clusters": [_control_plane(control_plane, trust_domain), _admin(admin_socket)],
         },
@@ -194,7 +195,7 @@ def _metrics_route() -> dict[str, Any]:
 
 
 def _listener(
-    name: str, address: str, port: int, routes: list[dict[str, Any]], *, lua: bool = False
+    name: str, addresses: tuple[str, ...], port: int, routes: list[dict[str, Any]], *, lua: bool = False
 ) -> dict[str, Any]:
     """One of the two ports that everybody may ask; each leads to one page of the admin interface."""
     filters = [_extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")]
@@ -210,9 +211,12 @@ def _listener(
         http_filters=filters,
         route_config={"virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
     )
+    first, *others = ({"socket_address": {"address": one, "port_value": port}} for one in addresses)
+    also = {"additional_addresses": [{"address": one} for one in others]} if others else {}
     return {
         "name": name,
-        "address": {"socket_address": {"address": address, "port_value": port}},
+        "address": first,
+        **also,
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": _PAGE_BYTES,
         "filter_chains": [{"filters": [manager]}],

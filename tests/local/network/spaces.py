@@ -34,7 +34,7 @@ with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_
 """
 
 
-def asked(where: int, address: str, port: int, *, uid: int = 0, kind: str = "tcp", say: str = "?") -> str:
+def asked(where: int, address: str, port: int, *, uid: int = 0, kind: str = "tcp", say: str = "?") -> str:  # noqa: PLR0913
     """What is answered to somebody in a namespace, or the name of the error."""
     command = (sys.executable, "-I", "-S", "-c", _CONNECT, str(uid), kind, address, str(port), say)
     done = namespace.inside(
