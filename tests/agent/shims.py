@@ -6,6 +6,7 @@ import http.client
 import importlib.metadata
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,11 +20,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import pytest
+
 import plait.agent.shim
+from plait.agent import shims
+from plait.agent.record import ReplicaFiles
 from plait.agent.shim.processes import all_pids, environment_has, started_at
-from plait.agent.shim.spec import AppSpec, EnvoySpec, ProbeKind, ProbeSpec, ShimSpec
+from plait.agent.shim.spec import (
+    Account,
+    AppSpec,
+    Confinement,
+    EnvoySpec,
+    ProbeKind,
+    ProbeSpec,
+    ShimSpec,
+    Visible,
+)
 from plait.codec import Codec
 from plait.local.addresses import Places, plan
+from plait.local.network import namespace
 from plait.model.catalog import Protocol, WorkloadPort
 
 BOUND = 30.0
@@ -34,6 +49,7 @@ APP = str(Path(__file__).with_name("app.py"))
 _T = "type.googleapis.com/envoy."
 
 T = TypeVar("T")
+B = TypeVar("B", bound="Bench")
 
 
 def until(what: str, condition: Callable[[], T | Literal[False] | None]) -> T:
@@ -88,17 +104,20 @@ class Bench:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.directory = root / "replica"
-        self.directory.mkdir()
+        self.files = ReplicaFiles(root, "0123abcd")
+        self.directory = self.files.directory
+        self.directory.mkdir(parents=True)
         self.work = root / "work"
         self.work.mkdir()
         self.socket = root / "s"
+        self.admin = root / "own" / "a"
+        self.admin.parent.mkdir()
         self.places: Places = plan().choose(
             (WorkloadPort(name="http", number=8080, protocol=Protocol.HTTP),), ()
         )
         self.mark = f"PLAIT_TEST={root}"
         self._controls: list[Control] = []
-        self.shim: subprocess.Popen[bytes] | None = None
+        self.shim: subprocess.Popen[bytes] | shims.Entered | None = None
         binding = self.places.bindings[0]
         self.outside = (binding.address, binding.port)
         self.inside = (binding.app_address, binding.app_port)
@@ -137,7 +156,7 @@ class Bench:
     def envoy(self, **changes: Any) -> EnvoySpec:
         bootstrap = self.directory / "bootstrap.json"
         bootstrap.write_text(
-            json.dumps(static_bootstrap(str(self.root / "a"), self.outbound, ((self.outside, self.inside),)))
+            json.dumps(static_bootstrap(str(self.admin), self.outbound, ((self.outside, self.inside),)))
         )
         spec = EnvoySpec(
             command=(
@@ -145,20 +164,20 @@ class Bench:
                 *("--log-level", "warning", "--drain-strategy", "immediate"),
             ),
             env=(("PLAIT_TEST", str(self.root)),),
-            admin=str(self.root / "a"),
+            admin=str(self.admin),
             listeners=(self.outbound, self.outside),
         )
         return replace(spec, **changes)
 
-    def start(self, app: AppSpec, envoy: EnvoySpec | None = None) -> Control:
-        spec = ShimSpec(
-            directory=str(self.directory), socket=str(self.socket), envoy=envoy or self.envoy(), app=app
+    def start(self, app: AppSpec, envoy: EnvoySpec | None = None, /) -> Control:
+        self.write(
+            ShimSpec(
+                directory=str(self.directory), socket=str(self.socket), envoy=envoy or self.envoy(), app=app
+            )
         )
-        record = self.directory / "replica.json"
-        record.write_text(json.dumps({"shim": Codec[ShimSpec](ShimSpec).to_json(spec)}))
-        with (self.root / "shim.log").open("ab") as log:
+        with self.files.shim_log.open("ab") as log:
             self.shim = subprocess.Popen(
-                (sys.executable, "-I", "-S", SHIM, str(record)),
+                (sys.executable, "-I", "-S", SHIM, str(self.files.record)),
                 env={"PLAIT_TEST": str(self.root)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -167,12 +186,16 @@ class Bench:
             )
         return self.connect()
 
+    def write(self, spec: ShimSpec) -> None:
+        """The record of the replica, as far as its shim reads it."""
+        self.files.record.write_text(json.dumps({"shim": Codec[ShimSpec](ShimSpec).to_json(spec)}))
+
     def connect(self) -> Control:
         def attempt() -> Control | None:
             with suppress(FileNotFoundError, ConnectionRefusedError):
                 return Control(self.socket)
             assert self.shim is not None
-            assert self.shim.poll() is None, (self.root / "shim.log").read_text()
+            assert self.shim.poll() is None, self.files.shim_log.read_text()
             return None
 
         control = until("the shim's socket", attempt)
@@ -180,8 +203,24 @@ class Bench:
         return control
 
     def wait(self) -> int:
+        """The shim's exit code; 0 is all that can be known of one that is shut in."""
+        until("the shim is gone", lambda: self.shim is not None and self.shim.poll() is not None)
         assert self.shim is not None
-        return self.shim.wait(BOUND)
+        assert self.shim.returncode is not None
+        return self.shim.returncode
+
+    def signal(self, number: int) -> None:
+        """Sends one to the shim."""
+        assert self.shim is not None
+        os.kill(self.shim.pid, number)
+
+    def seen(self, pid: int) -> int:
+        """The process that calls itself `pid` in the replica, as we see it."""
+        return pid
+
+    def inside_network(self, act: Callable[[], T]) -> T:
+        """What `act` returns in the replica's network."""
+        return act()
 
     def events(self) -> list[str]:
         path = self.work / "events"
@@ -199,6 +238,9 @@ class Bench:
 
     def get(self, path: str = "/") -> int:
         """The status of a request through Envoy's inbound listener; 0 when there is no answer."""
+        return self.inside_network(lambda: self._got(path))
+
+    def _got(self, path: str) -> int:
         connection = http.client.HTTPConnection(*self.outside, timeout=BOUND)
         try:
             connection.request("GET", path)
@@ -224,13 +266,89 @@ class Bench:
             control.close()
         until("nothing is left", killed)
         if self.shim is not None:
-            self.shim.wait(BOUND)
+            self.wait()
+
+
+class ConfinedBench(Bench):
+    """One whose replica is shut in: in a network of its own, with two users that nobody else has."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        uid = random.SystemRandom().randrange(0x70000000, 0x7FFFFFFE, 2)
+        self.envoys = Account(uid=uid, gid=uid)
+        self.apps = Account(uid=uid + 1, gid=uid + 1)
+        os.chown(self.admin.parent, uid, uid)
+        os.chown(self.work, uid + 1, uid + 1)
+        self.network, self.fabric = namespace.make(), namespace.make()
+        self.inside_network(lambda: subprocess.run(("ip", "link", "set", "lo", "up"), check=True))
+
+    def confinement(self, **changes: Any) -> Confinement:
+        bootstrap = self.directory / "bootstrap.json"
+        if not bootstrap.exists():
+            self.envoy()
+        os.chown(bootstrap, self.envoys.uid, -1)
+        made = Confinement(
+            envoy=self.envoys,
+            app=self.apps,
+            envoy_sees=(Visible(path=str(bootstrap)), Visible(path=str(self.admin.parent), writable=True)),
+            app_sees=(Visible(path=str(self.work), writable=True), Visible(path=str(Path(APP).parent))),
+        )
+        return replace(made, **changes)
+
+    def start(self, app: AppSpec, envoy: EnvoySpec | None = None, /, **changes: Any) -> Control:
+        """`changes`: of the confinement."""
+        envoy = envoy or self.envoy()
+        self.write(
+            ShimSpec(
+                directory=str(self.directory),
+                socket=str(self.socket),
+                envoy=envoy,
+                app=app,
+                confinement=self.confinement(**changes),
+            )
+        )
+        self.enter()
+        return self.connect()
+
+    def enter(self) -> None:
+        entry = shims.Entry(network=self.network, keep=(self.fabric,))
+        shim = shims.start(self.files, {"PLAIT_TEST": str(self.root)}, entry)
+        assert isinstance(shim, shims.Entered)
+        self.shim = shim
+
+    def seen(self, pid: int) -> int:
+        return next(one for one in self.processes() if status(one)["NSpid"].split()[1:] == [str(pid)])
+
+    def inside_network(self, act: Callable[[], T]) -> T:
+        return namespace.inside(self.network, act)
+
+    def clean(self) -> None:
+        super().clean()
+        os.close(self.network)
+        os.close(self.fabric)
+
+
+def status(pid: int) -> dict[str, str]:
+    """What /proc tells of a process."""
+    pairs = (line.partition(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return {name: value.strip() for name, _, value in pairs}
+
+
+def _can_confine() -> bool:
+    trial = ("unshare", "--net", "--pid", "--mount", "--ipc", "--fork", "--mount-proc", "true")
+    if sys.platform != "linux" or os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare"))):
+        return False
+    return subprocess.run(trial, capture_output=True, check=False).returncode == 0
+
+
+needs_rights = pytest.mark.skipif(not _can_confine(), reason="unprivileged")
+BOTH_WAYS = (Bench, pytest.param(ConfinedBench, marks=needs_rights))
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def bench(kind: type[B]) -> Iterator[B]:
     root = Path(tempfile.mkdtemp(prefix="plait-"))  # sockets want a short path
-    made = Bench(root)
+    made = kind(root)
     try:
         yield made
     finally:

@@ -18,7 +18,7 @@ from tests.agent.shims import Bench, bench
 
 @pytest.fixture
 def replica() -> Iterator[Bench]:
-    with bench() as made:
+    with bench(Bench) as made:
         made.start(made.app()).status_where(lambda status: status["phase"] == "ready")
         (made.root / "run").mkdir()
         (made.root / "run" / "0.shim").symlink_to(made.socket)

@@ -18,14 +18,21 @@ import pytest
 from plait.agent.shim.logs import bound
 from plait.agent.shim.spec import ProbeKind, ProbeSpec
 from plait.model.catalog import Restart
-from tests.agent.shims import SHIM, Bench, alive, bench, until
+from tests.agent.shims import BOTH_WAYS, SHIM, Bench, alive, bench, until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 
 @pytest.fixture
 def replica() -> Iterator[Bench]:
-    with bench() as made:
+    with bench(Bench) as made:
+        yield made
+
+
+@pytest.fixture(params=BOTH_WAYS, ids=("free", "shut-in"))
+def either(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A replica in explicit mode, then one that is shut in."""
+    with bench(request.param) as made:
         yield made
 
 
@@ -60,14 +67,14 @@ def execute(replica: Bench, *argv: str, given: bytes = b"") -> tuple[dict[str, A
     return answer, *texts
 
 
-def test_the_application_starts_when_envoy_serves_and_is_ready_when_it_answers(replica: Bench) -> None:
-    control = replica.start(replica.app("slow-start"))
-    assert replica.event("started").endswith("envoy=up")
-    assert replica.status()["phase"] == "starting"
-    (replica.work / "go").touch()
+def test_the_application_starts_when_envoy_serves_and_is_ready_when_it_answers(either: Bench) -> None:
+    control = either.start(either.app("slow-start"))
+    assert either.event("started").endswith("envoy=up")
+    assert either.status()["phase"] == "starting"
+    (either.work / "go").touch()
     status = control.status_where(is_ready)
-    assert replica.get() == 200
-    assert replica.status() == status
+    assert either.get() == 200
+    assert either.status() == status
     assert status["restarts"] == 0
 
 
@@ -83,14 +90,14 @@ def test_the_application_waits_for_every_listener_of_envoy(replica: Bench) -> No
 
 
 @linux
-def test_a_shim_stays_under_20_megabytes_and_loads_nothing_from_outside(replica: Bench) -> None:
-    control = replica.start(replica.app())
+def test_a_shim_stays_under_20_megabytes_and_loads_nothing_from_outside(either: Bench) -> None:
+    control = either.start(either.app())
     control.status_where(is_ready)
-    assert execute(replica, "true")[0] == {"exit": 0}
-    assert replica.shim is not None
-    text = Path(f"/proc/{replica.shim.pid}/status").read_text()
+    assert execute(either, "true")[0] == {"exit": 0}
+    assert either.shim is not None
+    text = Path(f"/proc/{either.shim.pid}/status").read_text()
     assert int(text.partition("VmRSS:")[2].split()[0]) < 20_000  # in kB
-    maps = Path(f"/proc/{replica.shim.pid}/maps").read_text()
+    maps = Path(f"/proc/{either.shim.pid}/maps").read_text()
     assert "site-packages" not in maps
 
 
@@ -123,8 +130,8 @@ def test_a_second_shim_for_the_same_replica_leaves_at_once(replica: Bench) -> No
     assert replica.get() == 200
 
 
-def test_a_crashed_application_is_not_ready_and_comes_back(replica: Bench) -> None:
-    control = replica.start(replica.app())
+def test_a_crashed_application_is_not_ready_and_comes_back(either: Bench) -> None:
+    control = either.start(either.app())
     first = control.status_where(is_ready)
     os.kill(first["app_pid"], signal.SIGKILL)
     down = control.status_where(is_not_ready)
@@ -133,18 +140,18 @@ def test_a_crashed_application_is_not_ready_and_comes_back(replica: Bench) -> No
     again = control.status_where(is_ready)
     assert again["app_pid"] != first["app_pid"]
     assert again["envoy_pid"] == first["envoy_pid"]
-    assert replica.get() == 200
+    assert either.get() == 200
 
 
-def test_a_killed_envoy_comes_back_beside_the_same_application(replica: Bench) -> None:
-    control = replica.start(replica.app())
+def test_a_killed_envoy_comes_back_beside_the_same_application(either: Bench) -> None:
+    control = either.start(either.app())
     first = control.status_where(is_ready)
     os.kill(first["envoy_pid"], signal.SIGKILL)
     assert control.status_where(is_not_ready)["phase"] == "starting"
     again = control.status_where(is_ready)
     assert (again["envoy_restarts"], again["restarts"]) == (1, 0)
     assert again["app_pid"] == first["app_pid"]
-    assert replica.get() == 200
+    assert either.get() == 200
 
 
 def test_an_envoy_that_cannot_run_is_said_and_tried_again(replica: Bench) -> None:
@@ -165,23 +172,23 @@ def test_readiness_by_http_follows_the_answers(replica: Bench) -> None:
     assert control.status_where(is_ready)["restarts"] == 0
 
 
-def test_readiness_by_command_runs_in_the_applications_place(replica: Bench) -> None:
+def test_readiness_by_command_runs_in_the_applications_place(either: Bench) -> None:
     probe = ProbeSpec(
         kind=ProbeKind.COMMAND,
         command=("/bin/sh", "-c", 'test -e "$APP_DIRECTORY/fine" && test "$PWD" = "$APP_DIRECTORY"'),
         interval=0.1,
     )
-    control = replica.start(replica.app(probe=probe))
+    control = either.start(either.app(probe=probe))
     control.status_where(lambda status: status["message"] == "not ready: its probe exited with code 1")
-    (replica.work / "fine").touch()
+    (either.work / "fine").touch()
     control.status_where(is_ready)
 
 
-def test_a_probe_that_hangs_is_ended(replica: Bench) -> None:
+def test_a_probe_that_hangs_is_ended(either: Bench) -> None:
     probe = ProbeSpec(
         kind=ProbeKind.COMMAND, command=("/bin/sh", "-c", "exec sleep 1000"), interval=0.1, timeout=0.2
     )
-    control = replica.start(replica.app(probe=probe))
+    control = either.start(either.app(probe=probe))
     control.status_where(lambda status: "its probe took longer than 0.2 s" in status["message"])
 
 
@@ -200,33 +207,33 @@ def test_a_probe_that_hangs_is_ended(replica: Bench) -> None:
     ],
 )
 def test_a_job_takes_its_envoy_along_and_leaves_its_exit_code(
-    replica: Bench, restart: Restart, script: str, code: int
+    either: Bench, restart: Restart, script: str, code: int
 ) -> None:
-    replica.start(replica.job(script, restart=restart))
-    assert replica.wait() == 0
-    status = replica.status()
+    either.start(either.job(script, restart=restart))
+    assert either.wait() == 0
+    status = either.status()
     assert (status["phase"], status["exit_code"], status["over"]) == ("ended", code, True)
     assert status["restarts"] == ("again" in script)
-    assert replica.processes() == []
-    assert not replica.socket.exists()
+    assert either.processes() == []
+    assert not either.socket.exists()
 
 
-def test_a_request_under_way_is_finished_before_the_application_is_told_to_stop(replica: Bench) -> None:
-    control = replica.start(replica.app())
+def test_a_request_under_way_is_finished_before_the_application_is_told_to_stop(either: Bench) -> None:
+    control = either.start(either.app())
     control.status_where(is_ready)
     answers: list[int] = []
-    request = threading.Thread(target=lambda: answers.append(replica.get("/slow")))
+    request = threading.Thread(target=lambda: answers.append(either.get("/slow")))
     request.start()
-    replica.event("slow begun")
+    either.event("slow begun")
     control.command(command="stop", drain_seconds=60)
     control.status_where(lambda status: status["phase"] == "draining")
-    (replica.work / "release").touch()
+    (either.work / "release").touch()
     request.join()
     assert answers == [200]
-    assert replica.wait() == 0
-    assert replica.events()[1:] == ["slow begun", "slow done", "told to stop"]
-    assert (replica.status()["phase"], replica.status()["over"]) == ("stopped", True)
-    assert replica.processes() == []
+    assert either.wait() == 0
+    assert either.events()[1:] == ["slow begun", "slow done", "told to stop"]
+    assert (either.status()["phase"], either.status()["over"]) == ("stopped", True)
+    assert either.processes() == []
 
 
 def test_draining_ends_when_its_time_is_up(replica: Bench) -> None:
@@ -241,41 +248,40 @@ def test_draining_ends_when_its_time_is_up(replica: Bench) -> None:
     assert replica.events()[1:] == ["slow begun", "told to stop"]
 
 
-def test_a_stuck_application_is_killed_after_its_grace(replica: Bench) -> None:
-    control = replica.start(replica.app("stuck", grace=0.3))
+def test_a_stuck_application_is_killed_after_its_grace(either: Bench) -> None:
+    control = either.start(either.app("stuck", grace=0.3))
     control.status_where(is_ready)
     control.command(command="stop", drain_seconds=1)
-    replica.wait()
-    assert replica.events()[1:] == ["told to stop, and staying"]
-    assert replica.status()["exit_code"] == 137
-    assert replica.processes() == []
+    either.wait()
+    assert either.events()[1:] == ["told to stop, and staying"]
+    assert either.status()["exit_code"] == 137
+    assert either.processes() == []
 
 
-def test_a_shim_that_is_told_to_terminate_stops_its_replica_first(replica: Bench) -> None:
-    control = replica.start(replica.app())
+def test_a_shim_that_is_told_to_terminate_stops_its_replica_first(either: Bench) -> None:
+    control = either.start(either.app())
     control.status_where(is_ready)
-    assert replica.shim is not None
-    replica.shim.terminate()
-    assert replica.wait() == 0
-    assert replica.events()[-1] == "told to stop"
-    assert replica.processes() == []
+    either.signal(signal.SIGTERM)
+    assert either.wait() == 0
+    assert either.events()[-1] == "told to stop"
+    assert either.processes() == []
 
 
 @linux
-def test_what_went_into_the_background_ends_with_the_replica(replica: Bench) -> None:
-    control = replica.start(replica.app("daemon"))
+def test_what_went_into_the_background_ends_with_the_replica(either: Bench) -> None:
+    control = either.start(either.app("daemon"))
     control.status_where(is_ready)
-    daemon = int(replica.event("daemon").split()[1])
+    daemon = either.seen(int(either.event("daemon").split()[1]))
     control.command(command="stop", drain_seconds=1)
-    replica.wait()
+    either.wait()
     assert not alive(daemon)
 
 
 @linux
-def test_what_a_crashed_application_left_behind_is_ended_before_its_next_start(replica: Bench) -> None:
-    control = replica.start(replica.app("daemon"))
+def test_what_a_crashed_application_left_behind_is_ended_before_its_next_start(either: Bench) -> None:
+    control = either.start(either.app("daemon"))
     status = control.status_where(is_ready)
-    daemon = int(replica.event("daemon").split()[1])
+    daemon = either.seen(int(either.event("daemon").split()[1]))
     os.kill(status["app_pid"], signal.SIGKILL)
     control.status_where(is_not_ready)
     control.status_where(is_ready)
@@ -283,13 +289,12 @@ def test_what_a_crashed_application_left_behind_is_ended_before_its_next_start(r
 
 
 @linux
-def test_a_killed_shim_takes_envoy_and_application_along(replica: Bench) -> None:
-    control = replica.start(replica.app())
+def test_a_killed_shim_takes_envoy_and_application_along(either: Bench) -> None:
+    control = either.start(either.app())
     status = control.status_where(is_ready)
-    assert replica.shim is not None
-    replica.shim.kill()
+    either.signal(signal.SIGKILL)
     until("both are gone", lambda: not alive(status["app_pid"]) and not alive(status["envoy_pid"]))
-    assert replica.processes() == []
+    assert either.processes() == []
 
 
 @pytest.mark.parametrize(
@@ -316,11 +321,11 @@ def test_what_cannot_be_started_is_said_and_tried_again(
     assert (status["restarts"], status["exit_code"], status["app_pid"]) == (0, None, None)
 
 
-def test_an_application_recovers_when_its_command_appears(replica: Bench) -> None:
-    control = replica.start(replica.app(command=("./late",)))
+def test_an_application_recovers_when_its_command_appears(either: Bench) -> None:
+    control = either.start(either.app(command=("./late",)))
     control.status_where(has_failed)
-    (replica.work / "late").write_text(f"#!/bin/sh\nexec {' '.join(replica.app().command)}\n")
-    (replica.work / "late").chmod(0o755)
+    (either.work / "late").write_text(f"#!/bin/sh\nexec {' '.join(either.app().command)}\n")
+    (either.work / "late").chmod(0o755)
     control.status_where(is_ready)
 
 
@@ -337,8 +342,7 @@ def test_the_application_runs_as_its_user_and_dies_with_the_shim_all_the_same(re
     )
     assert who[0] == "nobody"
     assert "0" not in who[1:]
-    assert replica.shim is not None
-    replica.shim.kill()
+    replica.signal(signal.SIGKILL)
     until("the application is gone", lambda: not alive(status["app_pid"]))
 
 
@@ -380,34 +384,34 @@ def test_an_application_that_wants_all_addresses_learns_why_its_port_is_in_use(r
     assert f"must listen on $HOST:$PORT ({replica.inside[0]}:{replica.inside[1]})" in status["message"]
 
 
-def test_a_command_runs_in_the_applications_place(replica: Bench) -> None:
-    control = replica.start(replica.app())
+def test_a_command_runs_in_the_applications_place(either: Bench) -> None:
+    control = either.start(either.app())
     control.status_where(is_ready)
     script = 'read word; echo "$word $HOST $PWD"; echo problem >&2; exit 5'
-    answer, out, err = execute(replica, "/bin/sh", "-c", script, given=b"hello\n")
+    answer, out, err = execute(either, "/bin/sh", "-c", script, given=b"hello\n")
     assert answer == {"exit": 5}
-    assert out.decode() == f"hello {replica.inside[0]} {replica.work}\n"
+    assert out.decode() == f"hello {either.inside[0]} {either.work}\n"
     assert err == b"problem\n"
-    assert execute(replica, "/bin/sh", "-c", "kill -9 $$")[0] == {"exit": 137}
-    assert execute(replica, "no-such-command")[0] == {
+    assert execute(either, "/bin/sh", "-c", "kill -9 $$")[0] == {"exit": 137}
+    assert execute(either, "no-such-command")[0] == {
         "exit": 127,
         "error": "command not found: no-such-command",
     }
 
 
-def test_a_command_ends_with_whoever_asked_for_it(replica: Bench) -> None:
-    replica.start(replica.app()).status_where(is_ready)
-    control = replica.connect()
+def test_a_command_ends_with_whoever_asked_for_it(either: Bench) -> None:
+    either.start(either.app()).status_where(is_ready)
+    control = either.connect()
     with Path(os.devnull).open("r+b") as nowhere:
         line = json.dumps(
             {"command": "exec", "argv": ["/bin/sh", "-c", 'echo $$ > "$APP_DIRECTORY/pid"; exec sleep 1000']}
         )
         socket.send_fds(control.socket, [line.encode() + b"\n"], [nowhere.fileno()] * 3)
-    path = replica.work / "pid"
-    pid = int(until("the command's pid", lambda: path.exists() and path.read_text()))
+    path = either.work / "pid"
+    pid = either.seen(int(until("the command's pid", lambda: path.exists() and path.read_text())))
     control.close()
     until("the command is gone", lambda: not alive(pid))
-    assert replica.get() == 200
+    assert either.get() == 200
 
 
 def test_nonsense_on_the_control_socket_harms_nothing(replica: Bench) -> None:
@@ -455,11 +459,11 @@ def test_a_status_that_cannot_be_written_is_told_all_the_same_and_written_later(
     until("it is written", lambda: path.exists() and replica.status() == status)
 
 
-def test_what_the_application_writes_is_in_its_log(replica: Bench) -> None:
-    replica.start(replica.job("echo out; echo err >&2", restart=Restart.NEVER))
-    replica.wait()
-    assert (replica.directory / "app.log").read_text() == "out\nerr\n"
-    assert (replica.directory / "app.log").stat().st_mode & 0o777 == 0o600
+def test_what_the_application_writes_is_in_its_log(either: Bench) -> None:
+    either.start(either.job("echo out; echo err >&2", restart=Restart.NEVER))
+    either.wait()
+    assert (either.directory / "app.log").read_text() == "out\nerr\n"
+    assert (either.directory / "app.log").stat().st_mode & 0o777 == 0o600
 
 
 def _free_port() -> int:

@@ -1,10 +1,11 @@
 """What a command needs to be seen: its programs, what interprets them, and what lies beside them."""
 
 # pathlib would cost the shim memory.
-# ruff: noqa: PTH113, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH112, PTH113, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import sys
@@ -48,9 +49,11 @@ def of_envoy(envoy: EnvoySpec, confinement: Confinement) -> list[Visible]:
 def hurdles(search: Search, command: Sequence[str], *, words: bool) -> list[tuple[str, int]]:
     """What a command can't do without: (path, what os.access is to grant).
 
-    Its program with all that interprets it and, if `words`, each file that a word of it names.
+    Its program with all that interprets it and, if `words`, each file that a word of it names.  FileNotFoundError.
     """
     program = search.find(command[0])
+    if not program and os.path.isdir(search.directory):  # which may not be where its user could tell
+        raise FileNotFoundError(errno.ENOENT, command[0])
     chain = search.interpreted(program) if program else []
     wanted = [(path, os.X_OK | os.R_OK if _interpreters(path) else os.X_OK) for path in chain]
     if words:

@@ -120,8 +120,10 @@ def _become(
         os.umask(program.umask)
         for standard, file in enumerate(files):
             os.dup2(file, standard, inheritable=True)
-        hurdles = _hurdles(program) if program.shut else []
+        hurdles: list[tuple[str, int]] = []
         if program.shut is not None:
+            stage = "command"
+            hurdles = _hurdles(program, program.shut)
             stage = "room"
             kernel.setns(program.shut.room, kernel.CLONE_NEWNS)
             stage = "user"
@@ -149,11 +151,10 @@ def _become(
         os._exit(NOT_FOUND)
 
 
-def _hurdles(program: Program) -> list[tuple[str, int]]:
+def _hurdles(program: Program, shut: Shut) -> list[tuple[str, int]]:
     """What the program can't do without: found with the shim's eyes, so that it can be named if it is not to be had."""
-    assert program.shut is not None
-    search = needs.Search.of(program.env, program.directory, program.shut.account)
-    return needs.hurdles(search, program.command, words=program.shut.words)
+    search = needs.Search.of(program.env, program.directory, shut.account)
+    return needs.hurdles(search, program.command, words=shut.words)
 
 
 def _explained(program: Program, stage: str, number: int, about: str) -> SpawnError:
