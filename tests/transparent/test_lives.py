@@ -7,13 +7,13 @@ import os
 import random
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from plait.agent.shim.processes import started_at
+from plait.agent.shim.processes import all_pids, started_at
 from tests.e2e.mesh import PLAIT, Mesh, clean_environment, processes_of, until
 from tests.local.network.spaces import needs_root
 from tests.transparent.town import (
@@ -216,18 +216,18 @@ def tally(moments: list[str]) -> tuple[int, int, int]:
 
 async def killed_somewhere(path: Path, chance: Chance) -> str:
     """Kills some or all of a mesh in any order at some moment, then `plait down`; which part of its life it was."""
-    mounts, spaces = mountinfo(), namespaces()
+    mounts = mountinfo()
     web = workload("web", python("web.py"), ports={"http": 8080}, callers=["client"])
     phase = chance.choice(("start", "run", "stop"))
     with host() as own:
         before = settings_of(own)
         async with starting(path, web, workload("client", IDLE), host=own) as mesh:
-            if phase != "start":
-                await until(mesh.is_ready, "the mesh to be ready")
+            await until(mesh.is_ready if phase != "start" else (mesh.state / "lock").exists, "its " + phase)
             if phase == "stop":
                 mesh.process.send_signal(signal.SIGINT)
             await asyncio.sleep(chance.uniform(0.0, {"start": 3.0, "run": 0.2, "stop": 1.5}[phase]))
             some = processes_of(mesh.state)
+            spaces = namespaces(some) - namespaces([os.getpid()])
             for pid in chance.sample(some, chance.randint(1, len(some)) if some else 0):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -235,7 +235,7 @@ async def killed_somewhere(path: Path, chance: Chance) -> str:
             assert settings_of(own) == before
         assert not mesh.state.exists()
     assert mountinfo() == mounts
-    await until(lambda: namespaces() <= spaces, "the namespaces to be gone", seconds=10)
+    await until(lambda: not spaces & namespaces(all_pids()), "the namespaces to be gone", seconds=10)
     return phase
 
 
@@ -256,10 +256,10 @@ def mountinfo() -> str:
     return Path("/proc/self/mountinfo").read_text()
 
 
-def namespaces() -> set[str]:
-    """Every network, process and mount namespace that a process is in or keeps open."""
+def namespaces(pids: Iterable[int]) -> set[str]:
+    """Every network, process and mount namespace that one of these processes is in or keeps open."""
     found: set[str] = set()
-    for process in Path("/proc").glob("[0-9]*"):
+    for process in (Path(f"/proc/{pid}") for pid in pids):
         links = [process / "ns" / kind for kind in ("net", "pid", "mnt")]
         with suppress(OSError):
             links += list((process / "fd").iterdir())
