@@ -3,7 +3,7 @@
 inquiry.py ENVOY_UID [FOLDER]...
 """
 
-# ruff: noqa: PTH115, PTH118, PTH123, PTH208, T201
+# ruff: noqa: PTH102, PTH106, PTH115, PTH118, PTH123, PTH208, T201
 
 import ctypes
 import json
@@ -59,6 +59,15 @@ def in_a_user_namespace(act: Callable[[], None]) -> str:
 def uncover() -> None:
     for folder in FOLDERS:
         call("umount2", folder.encode(), 2)
+
+
+def look_below() -> None:
+    """Mounts the root alone, without what is mounted on it, and looks at what that had covered."""
+    os.mkdir("/tmp/below")
+    try:
+        call("mount", b"/", b"/tmp/below", None, 4096, None)
+    finally:
+        os.rmdir("/tmp/below")
 
 
 def to_others() -> dict[str, list[int]]:
@@ -120,6 +129,7 @@ def main() -> None:
         },
         "in a user namespace": {
             "uncover": in_a_user_namespace(uncover),
+            "look below": in_a_user_namespace(look_below),
             "become Envoy": in_a_user_namespace(lambda: os.setuid(ENVOY_UID)),
         },
     }

@@ -405,6 +405,22 @@ def test_a_second_shim_of_a_replica_is_refused(replica: ConfinedBench) -> None:
     assert replica.get() == 200
 
 
+def test_an_application_does_not_run_as_its_envoys_user(replica: ConfinedBench) -> None:
+    with pytest.raises(OSError, match="an application cannot run as its Envoy's user"):
+        replica.start(replica.app(), app=replica.envoys)
+
+
+def test_an_application_cannot_widen_its_own_view(replica: ConfinedBench, closed: Path) -> None:
+    secret = program(closed / "bin" / "secret", "#!/bin/sh\n")
+    for name, make in (("link", None), ("script", f"#!{secret}\n")):
+        path = replica.work / name
+        program(path, make) if make else path.symlink_to(secret)
+        os.chown(path, replica.apps.uid, replica.apps.gid, follow_symlinks=False)
+    command = ("/bin/sh", "-c", "exec ./link ./script; exec ./script", "./link", "./script")
+    replica.start(replica.app(command=command))
+    assert asked(replica, closed)["folders"] == {str(closed): "PermissionError"}
+
+
 def test_what_the_kernel_refuses_reaches_the_agent_in_words(replica: ConfinedBench) -> None:
     replica.start(replica.app()).status_where(is_ready)
     replica.signal(signal.SIGKILL)

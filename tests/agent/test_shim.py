@@ -74,7 +74,7 @@ def test_the_application_starts_when_envoy_serves_and_is_ready_when_it_answers(e
     (either.work / "go").touch()
     status = control.status_where(is_ready)
     assert either.get() == 200
-    assert either.status() == status
+    until("what was told is written", lambda: either.status() == status)
     assert status["restarts"] == 0
 
 

@@ -74,6 +74,7 @@ def _enter(spec: ShimSpec, umask: int, network: int) -> int:
     if pid := os.fork():
         _say({"pid": pid})
         return 0
+    kernel.leave_keyring()  # whoever has the agent's would have the keys in it
     kernel.mount(None, "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
     kernel.mount("proc", "/proc", "proc", flags=flags, options="hidepid=2")

@@ -28,6 +28,8 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _MOUNT_SETATTR = 442
 """The number of this call is the same on every architecture that Python runs on but alpha."""
+_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -66,6 +68,12 @@ def set_capabilities(held: int) -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     low, high = held & 0xFFFFFFFF, held >> 32
     _call("capset", ctypes.byref(header), ctypes.byref((ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)))
+
+
+def leave_keyring() -> None:
+    """Gives this process and its children an empty session keyring, where the number of the call is known."""
+    if number := _KEYCTL.get(os.uname().machine):
+        _libc.syscall(ctypes.c_long(number), ctypes.c_long(_KEYCTL_JOIN_SESSION_KEYRING), None)
 
 
 def _call(name: str, *arguments: object, about: str = "") -> None:

@@ -1,7 +1,10 @@
-"""What a command needs to be seen: its programs, what interprets them, and what lies beside them."""
+"""What a command needs to be seen: its programs, what interprets them, and what lies beside them.
+
+What the user itself may have written (its own scripts and links) is not asked: it would be told what to show.
+"""
 
 # pathlib would cost the shim memory.
-# ruff: noqa: PTH112, PTH113, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH112, PTH113, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from plait.agent.shim.sight import ENTER, may
+from plait.agent.shim.sight import ENTER, is_of, may
 from plait.agent.shim.spec import Account, AppSpec, Confinement, EnvoySpec, Visible
 
 _PREFIX = ("bin", "lib", "lib64", "libexec", "pyvenv.cfg")
@@ -41,7 +44,7 @@ def of_application(app: AppSpec, confinement: Confinement) -> list[Visible]:
 
 def of_envoy(envoy: EnvoySpec, confinement: Confinement) -> list[Visible]:
     """What an Envoy has to see: its program with the folder that it is in, and what it is said to need."""
-    hops = _hops(envoy.command[0])
+    hops = _hops(envoy.command[0], confinement.envoy)
     folders = [folder for hop in hops if _is_of_use(folder := os.path.dirname(hop), confinement.envoy)]
     return [*(Visible(path=path) for path in (*hops, *folders)), *confinement.envoy_sees]
 
@@ -99,7 +102,7 @@ class Search:
         """A program, and behind it what runs it if it is a script, and what runs that."""
         found = [program]
         for one in found:  # grows while it is walked
-            if len(found) < _DEEP:
+            if len(found) < _DEEP and not is_of(one, self.account):
                 found += [
                     path for name in _interpreters(one) if (path := self.find(name)) and path not in found
                 ]
@@ -107,40 +110,50 @@ class Search:
 
     def around(self, program: str) -> Iterator[str]:
         """A program, the files of its prefix, and the same for whatever it is a symbolic link to."""
-        for hop in _hops(program):
+        for hop in _hops(program, self.account):
             folder = os.path.dirname(hop)
             prefix, name = os.path.split(folder)
             yield hop
             if _is_of_use(folder, self.account):
                 yield from (os.path.join(prefix, beside) for beside in _BESIDE.get(name, ()))
-                base = _base_of_environment(prefix)
+                base = _base_of_environment(prefix, self.account)
                 if base and base != folder:
                     yield from self.around(os.path.join(base, "python3"))
 
 
-def _hops(path: str) -> list[str]:
+def _hops(path: str, account: Account) -> list[str]:
     """A path, and where it leads to by one symbolic link after the other."""
     hops = [path]
-    while os.path.islink(hops[-1]) and len(hops) < _DEEP:
+    while os.path.islink(hops[-1]) and not is_of(hops[-1], account) and len(hops) < _DEEP:
         hops.append(os.path.join(os.path.dirname(hops[-1]), os.readlink(hops[-1])))
     return hops
 
 
 def _interpreters(path: str) -> list[str]:
     """The names of the programs that run a script; none for what is no script."""
-    try:
-        with open(path, "rb") as file:
-            first, _, rest = file.read(_HEAD).partition(b"\n")
-    except OSError:
-        return []
-    words = os.fsdecode(first[2:]).split() if first.startswith(b"#!") else []
+    first, _, rest = _head(path).partition("\n")
+    words = first[2:].split() if first.startswith("#!") else []
     if words and os.path.basename(words[0]) == "env":
         return [words[0], *[word for word in words[1:] if not word.startswith("-") and "=" not in word][:1]]
     # What pip writes when the path of the interpreter is too long for the kernel, or has spaces in it.
-    if words and rest.startswith(b"'''exec' "):
-        line = os.fsdecode(rest[9:].partition(b"\n")[0])
+    if words and rest.startswith("'''exec' "):
+        line = rest[9:].partition("\n")[0]
         return [words[0], line[1:].partition('"')[0] if line.startswith('"') else line.partition(" ")[0]]
     return words[:1]
+
+
+def _head(path: str) -> str:
+    """How a file begins; nothing if it can't be read."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # it may have become a pipe
+    except OSError:
+        return ""
+    try:
+        return os.fsdecode(os.read(file, _HEAD))
+    except OSError:
+        return ""
+    finally:
+        os.close(file)
 
 
 def _is_program(path: str) -> bool:
@@ -148,13 +161,10 @@ def _is_program(path: str) -> bool:
     return os.stat(path).st_mode & 0o111 != 0
 
 
-def _base_of_environment(prefix: str) -> str:
+def _base_of_environment(prefix: str, account: Account) -> str:
     """The folder of the interpreter that a virtual environment of Python was made with; empty: it is none."""
-    try:
-        with open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8", errors="surrogateescape") as file:
-            pairs = [line.partition("=") for line in file]
-    except OSError:
-        return ""
+    told = os.path.join(prefix, "pyvenv.cfg")
+    pairs = [line.partition("=") for line in _head(told).splitlines()] if not is_of(told, account) else []
     return next((value.strip() for key, _, value in pairs if key.strip() == "home"), "")
 
 

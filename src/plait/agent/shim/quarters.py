@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from plait.agent.shim import needs, room, sight
+from plait.agent.shim.room import RoomError
 from plait.agent.shim.spawn import Shut
 from plait.agent.shim.spec import ShimSpec
 
@@ -16,6 +17,8 @@ class Quarters:
         assert spec.confinement is not None
         self._spec = spec
         self._confinement = spec.confinement
+        if spec.confinement.envoy.uid == spec.confinement.app.uid:  # whom the network lets through
+            raise RoomError("an application cannot run as its Envoy's user: name another")
         self._envoy = room.make(self._envoys_view, self._confinement.files)
         self._app = room.make(self._apps_view, self._confinement.files)
 

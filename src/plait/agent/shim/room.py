@@ -4,7 +4,7 @@ A room is kept by a descriptor.  It begins as a copy of the shim's own view, so 
 """
 
 # pathlib would cost the shim memory.
-# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH120, PTH211
+# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH115, PTH120, PTH211
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _furnish(draw: Callable[[], Plan], files: Sequence[tuple[str, str]], tell: s
 
 def _build(plan: Plan, files: Sequence[tuple[str, str]]) -> None:
     """Mounts a view.  What will be shown is opened before anything covers it.  OSError."""
-    sources = {step.path: _opened(step.path) for step in plan.steps if isinstance(step, Visible)}
+    sources = {step.path: _opened(step.path, real=True) for step in plan.steps if isinstance(step, Visible)}
     laid = [(_opened(source), target) for source, target in files]
     covers = [step for step in plan.steps if isinstance(step, Cover)]
     for step in plan.steps:
@@ -109,5 +109,9 @@ def _lay_over(source: int, target: str, covers: Sequence[Cover]) -> None:
         _show(source, target, _CLOSED)
 
 
-def _opened(path: str) -> int:
-    return os.open(path, os.O_PATH | os.O_CLOEXEC)
+def _opened(path: str, *, real: bool = False) -> int:
+    """`real`: no symbolic link may have come into the way since somebody looked."""
+    file = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    if real and os.readlink(f"/proc/self/fd/{file}") != path:
+        raise OSError(f"{path} leads elsewhere than a moment ago")
+    return file

@@ -2,7 +2,8 @@
 
 A path is hidden by the topmost folder on its way that the user may not enter, or by one that each replica has of
 its own (PRIVATE).  Such a folder gets a cover, an empty file system, in which only the way to what is needed is made
-again: folders as folders, symbolic links as links, and what they lead to by mounting it there.
+again: folders as folders, symbolic links as links, and what they lead to by mounting it there.  A link that the user
+itself may have made opens no closed folder: it could name any.
 """
 
 # pathlib would cost the shim memory.
@@ -52,6 +53,8 @@ def plan(needed: Iterable[Visible], account: Account) -> Plan:
     for one in needed:
         if (found := follow(one.path)) is not None:
             passed, real = found
+            if any(is_of(link.path, account) for link in passed) and _hider(real, "", account, ()):
+                continue
             links |= {link.path: link for link in passed}
             writable = one.writable or (real in shown and shown[real].writable)
             shown[real] = Visible(path=real, writable=writable)
@@ -118,6 +121,14 @@ def may(path: str, account: Account, bits: int) -> bool:
     if found.st_gid == account.gid or found.st_gid in account.groups:
         return (found.st_mode >> 3 & bits) == bits
     return (found.st_mode & bits) == bits
+
+
+def is_of(path: str, account: Account) -> bool:
+    """Whether a file, or a symbolic link itself, is the user's own."""
+    try:
+        return os.lstat(path).st_uid == account.uid
+    except OSError:
+        return False
 
 
 def _hider(path: str, below: str, account: Account, private: tuple[str, ...]) -> str:
