@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from plait.agent import shims
+from plait.agent.shim.processes import children
 from plait.agent.shim.spec import Account, ProbeKind, ProbeSpec, Visible
 from plait.model.catalog import Restart
 from tests.agent.shims import APP, ConfinedBench, alive, bench, needs_rights, status, until
@@ -170,6 +171,13 @@ def test_a_killed_shim_takes_everything_along(replica: ConfinedBench) -> None:
     assert replica.wait() == 0
     assert not any(map(alive, everything))
     assert not shims.alive(replica.files)
+
+
+def test_the_first_process_reaps_what_others_leave_to_it(replica: ConfinedBench) -> None:
+    told = replica.start(replica.app()).status_where(is_ready)
+    execute(replica, "/bin/sh", "-c", "for _ in 1 2 3; do (sleep 0.1 &) ; done")
+    ours = {told["envoy_pid"], told["app_pid"]}
+    until("they have come and gone", lambda: set(children(told["shim_pid"])) == ours)
 
 
 def test_the_folders_that_everybody_writes_to_are_a_replicas_own(replica: ConfinedBench) -> None:

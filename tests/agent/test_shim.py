@@ -19,6 +19,7 @@ from plait.agent.shim.logs import bound
 from plait.agent.shim.spec import ProbeKind, ProbeSpec
 from plait.model.catalog import Restart
 from tests.agent.shims import BOTH_WAYS, SHIM, Bench, alive, bench, until
+from tests.agent.shims import status as status_of
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
@@ -118,6 +119,15 @@ def test_a_shim_imports_the_standard_library_the_life_and_the_model_only() -> No
     assert foreign == set()
     assert all(module.startswith(("plait.agent", "plait.model")) for module in ours)
     assert not {"asyncio", "http.client", "subprocess", "threading"} & set(told.stdout.split())
+
+
+@linux
+def test_in_explicit_mode_a_replica_keeps_its_users_rights(replica: Bench) -> None:
+    told = replica.start(replica.app()).status_where(is_ready)
+    names = ("CapPrm", "CapBnd", "NoNewPrivs", "Uid")
+    ours = [status_of(os.getpid())[name] for name in names]
+    for pid in (told["shim_pid"], told["app_pid"], told["envoy_pid"]):
+        assert [status_of(pid)[name] for name in names] == ours
 
 
 def test_a_second_shim_for_the_same_replica_leaves_at_once(replica: Bench) -> None:

@@ -229,6 +229,22 @@ def test_the_first_program_that_the_user_may_run_is_the_one(tools: Tools, root: 
     assert needs.Search(f"{root}/first", "/", STRANGER).find("tool") == str(first)
 
 
+def test_a_program_is_run_a_script_read_too_and_a_file_only_read(tools: Tools) -> None:
+    tools.program("script", f"#!{tools.prefix}/bin/reader\n")
+    for name, mode in (("data", 0o644), ("local", 0o711)):
+        file(tools.here / name, mode=mode)
+    command = ("script", "data", "none", "./local", "data\0")
+    assert [(Path(path).name, right) for path, right in needs.hurdles(tools.search, command, words=True)] == [
+        ("script", os.X_OK | os.R_OK),
+        ("reader", os.X_OK),
+        ("data", os.R_OK),
+        ("local", os.X_OK),
+    ]
+    assert len(needs.hurdles(tools.search, command, words=False)) == 2
+    with pytest.raises(FileNotFoundError):
+        needs.hurdles(tools.search, ("none",), words=True)
+
+
 def test_beside_a_program_lies_what_its_prefix_has_and_never_the_prefix(tools: Tools) -> None:
     tool = f"{tools.prefix}/bin/tool"
     beside = {f"{tools.prefix}/{name}" for name in ("bin", "lib", "lib64", "libexec", "pyvenv.cfg")}

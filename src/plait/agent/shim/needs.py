@@ -58,11 +58,9 @@ def hurdles(search: Search, command: Sequence[str], *, words: bool) -> list[tupl
     if not program and os.path.isdir(search.directory):  # which may not be where its user could tell
         raise FileNotFoundError(errno.ENOENT, command[0])
     chain = search.interpreted(program) if program else []
-    wanted = [(path, os.X_OK | os.R_OK if _interpreters(path) else os.X_OK) for path in chain]
-    if words:
-        named = (os.path.join(search.directory, word) for word in command[1:] if word and "\0" not in word)
-        wanted += [(path, os.R_OK) for path in named if os.path.isfile(path)]
-    return wanted
+    named = [os.path.join(search.directory, word) for word in command[1:] if words and "\0" not in word]
+    wanted = [(path, _right(path)) for path in named if os.path.isfile(path)]
+    return [*((path, _right(path) | os.X_OK) for path in chain), *wanted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +152,13 @@ def _head(path: str) -> str:
         return ""
     finally:
         os.close(file)
+
+
+def _right(path: str) -> int:
+    """What somebody has to be granted who uses a file: a program is run, a script read too."""
+    if not _is_program(path):
+        return os.R_OK
+    return os.X_OK | os.R_OK if _interpreters(path) else os.X_OK
 
 
 def _is_program(path: str) -> bool:

@@ -139,7 +139,7 @@ def _become(
         stage = "directory"
         os.chdir(program.directory)
         for about, wanted in hurdles:
-            stage = "read" if wanted == os.R_OK else "run"
+            stage = "run" if wanted & os.X_OK else "read"
             if not os.access(about, wanted):
                 raise PermissionError(errno.EACCES, about)
         stage, about = "command", ""
