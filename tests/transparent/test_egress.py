@@ -24,6 +24,7 @@ pytestmark = [
 ]
 
 HOST, WORLD = "10.99.0.1", "10.99.0.2"
+HOST_6, WORLD_6 = "fd10::1", "fd10::2"
 
 
 @contextmanager
@@ -31,9 +32,16 @@ def world(own: int) -> Iterator[None]:
     """Another namespace, joined to the host's, with servers in it."""
     with host() as outside, ExitStack() as stack:
         shown(own, f"ip link add out type veth peer name in netns /proc/{os.getpid()}/fd/{outside}")
-        shown(own, f"ip address add {HOST}/30 dev out; ip link set out up")
-        shown(outside, f"ip address add {WORLD}/30 dev in; ip link set in up")
-        command = (sys.executable, str(PROGRAMS / "world.py"), WORLD)
+        shown(
+            own,
+            f"ip address add {HOST}/30 dev out; ip address add {HOST_6}/64 dev out nodad; ip link set out up",
+        )
+        shown(
+            outside,
+            f"ip address add {WORLD}/30 dev in; ip address add {WORLD_6}/64 dev in nodad; ip link set in up",
+        )
+        shown(own, f"ip route add default via {WORLD_6} dev out")
+        command = (sys.executable, str(PROGRAMS / "world.py"), WORLD, WORLD_6)
         servers = namespace.inside(outside, lambda: subprocess.Popen(command, stdout=subprocess.PIPE))
         stack.callback(servers.wait)
         stack.callback(servers.kill)
@@ -61,17 +69,19 @@ async def mesh(tmp_path: Path, policy: str) -> AsyncIterator[Mesh]:
             yield made
 
 
-UDP = f"import socket; s = socket.socket(2, 2); s.settimeout(3); s.connect(('{WORLD}', 7)); s.send(b'hi'); print(s.recv(9))"
+_UDP = "import socket; s = socket.socket({}, 2); s.settimeout(3); s.connect(('{}', 7)); s.send(b'hi'); print(s.recv(9))"
+UDP, UDP_6 = _UDP.format("socket.AF_INET", WORLD), _UDP.format("socket.AF_INET6", WORLD_6)
 
 
 async def test_where_the_policy_allows_any_the_world_is_reached_through_envoy(tmp_path: Path) -> None:
     async with mesh(tmp_path, "ALLOW_ANY") as open_mesh:
-        for url in (f"http://{WORLD}:8000/", "http://any.example:8000/"):
+        for url in (f"http://{WORLD}:8000/", "http://any.example:8000/", f"http://[{WORLD_6}]:8000/"):
             assert await said(open_mesh, "client", "curl", "-s", "--max-time", "10", url) == "the world\n"
         assert '"path"' in await said(open_mesh, "client", "curl", "-s", "http://web:8080/"), (
             "names of the mesh too"
         )
-        assert await said(open_mesh, "client", sys.executable, "-c", UDP) == "b'hi'\n"
+        for program in (UDP, UDP_6):
+            assert await said(open_mesh, "client", sys.executable, "-c", program) == "b'hi'\n"
         counted = [labels for labels, _ in await samples(open_mesh, "client", "istio_tcp_sent_bytes_total")]
         assert any(labels["destination_service_name"] == "PassthroughCluster" for labels in counted)
         await the_way_out_comes_back(open_mesh)
@@ -99,4 +109,8 @@ async def test_where_it_does_not_nothing_of_the_world_is_reached_or_asked(tmp_pa
         assert (await run(shut, "client", "curl", "-s", "--max-time", "5", "http://any.example:8000/"))[
             0
         ] == 6
-        assert (await run(shut, "client", sys.executable, "-c", UDP))[0] == 1
+        for program in (UDP, UDP_6):
+            assert (await run(shut, "client", sys.executable, "-c", program))[0] == 1
+        assert (await run(shut, "client", "curl", "-s", "--max-time", "5", f"http://[{WORLD_6}]:8000/"))[
+            0
+        ] == 7

@@ -220,7 +220,7 @@ def the_host_does_not_reach_an_application(mesh: Mesh, own: int) -> None:
 @contextmanager
 def another_mesh() -> Iterator[int]:
     """The namespace of a workload of another mesh, in which root's traffic passes as its Envoy's."""
-    fabric = Fabric.make("198.18.0.0/16", OutboundTrafficPolicy.REGISTRY_ONLY)
+    fabric = Fabric.make(OutboundTrafficPolicy.REGISTRY_ONLY)
     sidecar = SidecarAddresses(address="198.18.200.200", transparent=True)
     inside = fabric.join("other", sidecar, envoy_uid=0, udp_ports=())
     try:

@@ -54,10 +54,10 @@ class Plan(Protocol):
         """A place for a replica with these ports; `taken`: sidecar addresses in use.  NoAddressError."""
 
 
-def plan(mode: Mode = Mode.EXPLICIT) -> Plan:
+def plan(mode: Mode = Mode.EXPLICIT, *, ipv6: bool = False) -> Plan:
     """The plan for a mode on the system that this runs on."""
     if mode is Mode.TRANSPARENT:
-        return OwnNamespaces()
+        return OwnNamespaces(ipv6)
     return OwnAddresses() if sys.platform == "linux" else OwnPorts()
 
 
@@ -65,6 +65,7 @@ def plan(mode: Mode = Mode.EXPLICIT) -> Plan:
 class OwnNamespaces:
     """Transparent mode: an address on the mesh's network, chosen at random, so that none is soon another's."""
 
+    ipv6: bool = False
     random: random.Random = field(default_factory=random.SystemRandom)
 
     def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:
@@ -72,7 +73,7 @@ class OwnNamespaces:
             address = str(REPLICA_NETWORK[self.random.randrange(1, REPLICA_NETWORK.num_addresses - 1)])
             if address not in taken:
                 return Places(
-                    sidecar=SidecarAddresses(address=address, transparent=True),
+                    sidecar=SidecarAddresses(address=address, transparent=True, ipv6=self.ipv6),
                     bindings=tuple(
                         _binding(port, (address, port.number), (LOOPBACK, port.number)) for port in ports
                     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,14 @@ class Site:
     control_plane: str
     around: Mapping[str, str]
     network: Network | None = None
-    plan: addresses.Plan = field(init=False)
     bootstrap: Callable[..., dict[str, Any]] = bootstrap
 
-    def __post_init__(self) -> None:
-        mode = Mode.EXPLICIT if self.network is None else Mode.TRANSPARENT
-        object.__setattr__(self, "plan", addresses.plan(mode))
+    @property
+    def plan(self) -> addresses.Plan:
+        """How replicas are given addresses."""
+        if self.network is None:
+            return addresses.plan(Mode.EXPLICIT)
+        return addresses.plan(Mode.TRANSPARENT, ipv6=self.network.ipv6)
 
     @property
     def terms(self) -> str:

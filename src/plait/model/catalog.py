@@ -196,6 +196,8 @@ class SidecarAddresses:
     health: int = 15021
     metrics: int = 15090
     transparent: bool = False
+    ipv6: bool = False
+    """Whether the kernel hands it what is sent over IPv6 as well; only where that leads anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

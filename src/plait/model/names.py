@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 CLUSTER_DOMAIN = "cluster.local"
 
 REPLICA_NETWORK = IPv4Network("198.18.0.0/16")
 """Where replicas have their addresses in transparent mode: of RFC 2544, which nobody else routes."""
+REPLICA_NETWORK_6 = IPv6Network("fd70:6c61:6974::/96")
+"""Where they have those of IPv6, which end in the others; only to leave the mesh by (RFC 4193)."""
 
 VIRTUAL_NETWORK = IPv4Network("240.0.0.0/5")
 """Where hosts have their virtual addresses: reserved for ever, and routed nowhere."""

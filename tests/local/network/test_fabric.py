@@ -26,7 +26,7 @@ class Joined:
     """Two replicas' namespaces, `here` and `there`, with something behind each of their Envoys' ports."""
 
     def __init__(self, policy: Policy) -> None:
-        self.fabric = Fabric.make("198.18.0.0/16", policy)
+        self.fabric = Fabric.make(policy)
         self.here, self.there = (
             self.fabric.join(name, SidecarAddresses(address=address), envoy_uid=ENVOY, udp_ports=(5353,))
             for name, address in (("here", HERE), ("there", THERE))

@@ -40,8 +40,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-for service in (resolver, echo):
+class Web(socketserver.ThreadingTCPServer):
+    address_family = socket.AF_INET6
+
+
+def echo_6() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as served:
+        served.bind((sys.argv[2], 7))
+        while True:
+            data, sender = served.recvfrom(512)
+            served.sendto(data, sender)
+
+
+for service in (resolver, echo, echo_6):
     threading.Thread(target=service, daemon=True).start()
-server = socketserver.ThreadingTCPServer((address, 8000), Handler)
+server = Web(("::", 8000), Handler)  # and IPv4
 print("open", flush=True)
 server.serve_forever()

@@ -21,7 +21,7 @@ _APPLICATION_IDLE_SECONDS = 3600.0
 """For connections of our own application: it closes them itself, long before."""
 _ATTEMPTS = 3
 """To connect, before any byte has been sent: as often as a request is tried that was never sent."""
-_LOOPBACK = "127.0.0.1"
+_LOOPBACK, _LOOPBACK_6 = "127.0.0.1", "::1"
 
 
 def main(view: View) -> Any:
@@ -69,6 +69,11 @@ def _transparent(view: View) -> Any:
     return api.message(parts.LISTENER)(
         name=names.OUTBOUND_LISTENER,
         address=parts.address(_LOOPBACK, view.sidecar.outbound),
+        additional_addresses=[
+            {"address": parts.address(one, view.sidecar.outbound)}
+            for one in (_LOOPBACK_6,)
+            if view.sidecar.ipv6
+        ],
         use_original_dst={"value": True},
         traffic_direction="OUTBOUND",
         enable_reuse_port={"value": False},
@@ -80,7 +85,7 @@ def _transparent(view: View) -> Any:
             },
             {
                 "name": "itself",
-                "filter_chain_match": _to("127.0.0.0", 8),
+                "filter_chain_match": _to("127.0.0.0", 8, _LOOPBACK_6),
                 "filters": [_tcp_proxy(view, names.BLACK_HOLE_CLUSTER)],
             },
         ],
@@ -88,8 +93,10 @@ def _transparent(view: View) -> Any:
     )
 
 
-def _to(prefix: str, length: int) -> dict[str, Any]:
-    return {"prefix_ranges": [{"address_prefix": prefix, "prefix_len": {"value": length}}]}
+def _to(prefix: str, length: int, *also: str) -> dict[str, Any]:
+    """To a network, and to single addresses of IPv6."""
+    ranges = [(prefix, length), *((one, 128) for one in also)]
+    return {"prefix_ranges": [{"address_prefix": one, "prefix_len": {"value": bits}} for one, bits in ranges]}
 
 
 def _manager(view: View) -> dict[str, Any]:

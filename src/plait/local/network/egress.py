@@ -14,12 +14,14 @@ from pathlib import Path
 
 from plait.local import journal
 from plait.local.network import programs
-from plait.local.network.fabric import EGRESS_LINK, Fabric
+from plait.local.network.fabric import EGRESS_LINK, Fabric, way_out_of_ipv6
 
 PROGRAM = "slirp4netns"
 RESOLVER = "198.19.0.3"
 ROLE = "egress"
 _NETWORK = "198.19.0.0/24"
+_ADDRESS_6, _ROUTER_6 = "fd00::100", "fd00::2"
+"""What the program calls itself over IPv6, and what it expects to be called by."""
 _MTU = 65520
 _READY_WITHIN_MS = 5000
 
@@ -39,6 +41,7 @@ def open_way(fabric: Fabric, state: Path, env: dict[str, str]) -> subprocess.Pop
                         f"--cidr={_NETWORK}",
                     ),
                     *("--disable-host-loopback", "--enable-sandbox", f"--ready-fd={tell}"),
+                    *(("--enable-ipv6",) if fabric.ipv6 else ()),
                     *(f"/proc/self/fd/{fabric.descriptor}", EGRESS_LINK),
                 ),
                 env=env,
@@ -57,9 +60,23 @@ def open_way(fabric: Fabric, state: Path, env: dict[str, str]) -> subprocess.Pop
             process.kill()
             process.wait()
             raise OSError(f"{PROGRAM} opens no way out; its log: {state / 'agent' / 'egress.log'}")
+        if fabric.ipv6:
+            way_out_of_ipv6(fabric, _ADDRESS_6, _ROUTER_6)
     finally:
         os.close(ready)
     return process
+
+
+def leads_out_of_the_host_by_ipv6() -> bool:
+    """Whether this machine has a way for IPv6 itself.
+
+    Without one, a workload is better off without: its programs then try IPv4 at once.
+    """
+    try:
+        routes = [line.split() for line in Path("/proc/net/ipv6_route").read_text().splitlines()]
+    except OSError:
+        return False
+    return any(int(route[0], 16) == 0 and int(route[1], 16) == 0 and route[9] != "lo" for route in routes)
 
 
 def is_open(state: Path) -> bool:

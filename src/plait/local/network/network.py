@@ -15,7 +15,6 @@ from plait.local.network import egress, namespace
 from plait.local.network.fabric import Fabric
 from plait.local.network.names import Names
 from plait.model.catalog import Protocol
-from plait.model.names import REPLICA_NETWORK
 from plait.model.settings import Mode, OutboundTrafficPolicy
 
 _log = logging.getLogger(__name__)
@@ -41,6 +40,11 @@ class Network:
         return f"{Mode.TRANSPARENT} {self._policy}"
 
     @property
+    def ipv6(self) -> bool:
+        """Whether replicas are joined to it over IPv6 too."""
+        return self._fabric is not None and self._fabric.ipv6
+
+    @property
     def descriptor(self) -> int:
         """Of the fabric's namespace, for every shim to hold."""
         assert self._fabric is not None
@@ -55,14 +59,15 @@ class Network:
         if found:
             most, _ = Counter(map(namespace.identity, found)).most_common(1)[0]
             kept = next(descriptor for descriptor in found if namespace.identity(descriptor) == most)
-            self._fabric = Fabric(kept, str(REPLICA_NETWORK), self._policy)
+            self._fabric = Fabric.found(kept, self._policy)
             for descriptor in found:
                 if descriptor != kept:
                     os.close(descriptor)
-            self._fabric.guard()
         else:
             egress.close_way(self._state)
-            self._fabric = Fabric.make(str(REPLICA_NETWORK), self._policy)
+            anywhere = self._policy is OutboundTrafficPolicy.ALLOW_ANY
+            ipv6 = anywhere and egress.leads_out_of_the_host_by_ipv6()
+            self._fabric = Fabric.make(self._policy, ipv6=ipv6)
         if self._policy is OutboundTrafficPolicy.REGISTRY_ONLY:
             egress.close_way(self._state)
         elif not egress.is_open(self._state):

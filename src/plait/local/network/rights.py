@@ -73,13 +73,7 @@ def _trial() -> list[str]:
     except NoUserError as error:
         return [str(error)]
     sample = SidecarAddresses(address="198.18.0.1", transparent=True)
-    text = rules.of_replica(
-        sample,
-        envoy_uid=1,
-        udp_ports=(1,),
-        replicas="198.18.0.0/16",
-        policy=OutboundTrafficPolicy.REGISTRY_ONLY,
-    )
+    text = rules.of_replica(sample, envoy_uid=1, udp_ports=(1,), policy=OutboundTrafficPolicy.REGISTRY_ONLY)
     try:
         made = namespace.make()
     except OSError as error:

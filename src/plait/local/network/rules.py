@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from plait.local.network import namespace, programs
 from plait.model.catalog import SidecarAddresses
+from plait.model.names import REPLICA_NETWORK, REPLICA_NETWORK_6
 from plait.model.settings import OutboundTrafficPolicy
 
 PROGRAM = "nft"
@@ -25,15 +26,19 @@ def of_replica(
     *,
     envoy_uid: int,
     udp_ports: Iterable[int],
-    replicas: str,
     policy: OutboundTrafficPolicy,
 ) -> str:
-    """The rules of one replica's namespace; `replicas` is the network of all of them."""
+    """The rules of one replica's namespace."""
     own, anywhere = sidecar.address, policy is OutboundTrafficPolicy.ALLOW_ANY
-    envoy_out = "" if anywhere else f"ip daddr {replicas} "
+    envoy_out = "" if anywhere else f"ip daddr {REPLICA_NETWORK} "
     out = "ct state established,related accept\n"
     if anywhere:
         out += "    meta l4proto { icmp, udp } accept\n"
+    turn_6 = icmp_6 = ""
+    if sidecar.ipv6:
+        turn_6 = f"    meta nfproto ipv6 meta l4proto tcp redirect to :{sidecar.outbound}\n"
+        icmp_6 = "    meta l4proto ipv6-icmp accept\n"
+        out += "    ip6 daddr ::1 accept\n"
     udp = ", ".join(str(port) for port in sorted(set(udp_ports)))
     udp_in = f"    udp dport {{ {udp} }} accept\n" if udp else ""
     return f"""{_CLEAR}table inet plait {{
@@ -43,7 +48,7 @@ def of_replica(
     meta skuid {envoy_uid} return
     oifname "lo" return
     meta nfproto ipv4 meta l4proto tcp redirect to :{sidecar.outbound}
-  }}
+{turn_6}  }}
   chain turn_in {{
     type nat hook prerouting priority -100
     iifname "lo" return
@@ -55,7 +60,7 @@ def of_replica(
     oifname "lo" accept
     ip daddr 127.0.0.0/8 accept
     meta skuid {envoy_uid} {envoy_out}meta l4proto tcp accept
-    {out}    meta l4proto tcp reject with tcp reset
+    {out}{icmp_6}    meta l4proto tcp reject with tcp reset
     reject
   }}
   chain in {{
@@ -64,7 +69,7 @@ def of_replica(
     ct state established,related accept
     tcp dport {sidecar.inbound} ct status dnat accept
     tcp dport {{ {sidecar.health}, {sidecar.metrics} }} accept
-{udp_in}    meta l4proto tcp reject with tcp reset
+{udp_in}{icmp_6}    meta l4proto tcp reject with tcp reset
   }}
   chain through {{
     type filter hook forward priority 0; policy drop
@@ -73,22 +78,26 @@ def of_replica(
 """
 
 
-def of_fabric(*, replicas: str, egress: str, policy: OutboundTrafficPolicy) -> str:
+def of_fabric(*, egress: str, policy: OutboundTrafficPolicy, ipv6: bool) -> str:
     """The rules of the fabric: replicas reach each other and, where they may, the link named `egress`."""
     out = ""
     if policy is OutboundTrafficPolicy.ALLOW_ANY:
-        out = f'    ip saddr {replicas} oifname "{egress}" accept\n'
+        out = f'    ip saddr {REPLICA_NETWORK} oifname "{egress}" accept\n'
+    if ipv6:
+        out += f'    ip6 saddr {REPLICA_NETWORK_6} oifname "{egress}" accept\n'
+    icmp_6 = "    meta l4proto ipv6-icmp accept\n" if ipv6 else ""
     return f"""{_CLEAR}table inet plait {{
   chain between {{
     type filter hook forward priority 0; policy drop
+    iifname != "{egress}" fib saddr . iif oif missing drop
     ct state established,related accept
-    iifname != "{egress}" ip saddr {replicas} ip daddr {replicas} accept
+    iifname != "{egress}" ip saddr {REPLICA_NETWORK} ip daddr {REPLICA_NETWORK} accept
 {out}    reject
   }}
   chain to_itself {{
     type filter hook input priority 0; policy drop
     ct state established,related accept
-  }}
+{icmp_6}  }}
   chain hide {{
     type nat hook postrouting priority 100
     oifname "{egress}" masquerade
