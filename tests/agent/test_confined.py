@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from plait.agent import shims
 from plait.agent.shim.processes import children
 from plait.agent.shim.spec import Account, ProbeKind, ProbeSpec, Visible
 from plait.model.catalog import Restart
-from tests.agent.shims import APP, ConfinedBench, alive, bench, needs_rights, status, until
+from tests.agent.shims import APP, ENVOY, ConfinedBench, alive, bench, needs_rights, status, until
 from tests.agent.test_shim import execute, has_failed, is_ready
 
 pytestmark = needs_rights
@@ -223,6 +224,17 @@ def test_what_envoy_sees_of_a_closed_folder_is_its_own_affair(replica: ConfinedB
     assert asked(replica, closed)["folders"] == {str(closed): "PermissionError"}
 
 
+def test_an_envoy_in_a_closed_folder_is_found(replica: ConfinedBench, closed: Path) -> None:
+    (closed / "_bin").mkdir()
+    (closed / "_bin" / "beside").touch()
+    (closed / "_bin" / "envoy").symlink_to(ENVOY)
+    envoy = replica.envoy()
+    command = (str(closed / "_bin" / "envoy"), *envoy.command[1:])
+    told = replica.start(replica.app(), replace(envoy, command=command)).status_where(is_ready)
+    seen = Path(f"/proc/{told['envoy_pid']}/root{closed}/_bin")
+    assert {path.name for path in seen.iterdir()} == {"beside", "envoy"}
+
+
 def test_an_interpreter_in_a_closed_folder_is_found_through_scripts_and_links(
     replica: ConfinedBench, closed: Path
 ) -> None:
@@ -258,7 +270,13 @@ def test_files_are_laid_over_others_wherever_those_really_are(replica: ConfinedB
         (closed / "new").write_text("new")
         (open_to_all / "real").write_text("old")
         (open_to_all / "link").symlink_to("real")
-        targets = ("/etc/hosts", str(open_to_all / "link"), "/tmp/made", "/no/such/place")
+        targets = (
+            "/etc/hosts",
+            str(open_to_all / "link"),
+            "/tmp/made",
+            "/no/such/place",
+            f"{replica.work}/made",
+        )
         files = tuple((str(closed / "new"), target) for target in targets)
         told = replica.start(replica.app(), files=files).status_where(is_ready)
         for target in targets[:3]:
@@ -267,6 +285,7 @@ def test_files_are_laid_over_others_wherever_those_really_are(replica: ConfinedB
         (closed / "new").write_text("newer")  # changed in place, as the agent does
         assert execute(replica, "cat", "/etc/hosts")[1] == b"newer"
         assert (open_to_all / "real").read_text() == "old"
+        assert not (replica.work / "made").exists()  # what is the host's own is not added to
     finally:
         shutil.rmtree(open_to_all)
 
@@ -367,6 +386,32 @@ def test_nothing_that_is_shut_in_runs_as_root(replica: ConfinedBench, whose: str
     control = replica.start(replica.app(), **{whose: Account(uid=0, gid=0)})
     told = control.status_where(has_failed)
     assert "nothing that is shut in runs as root" in told["message"]
+
+
+def test_an_application_that_stops_what_is_to_run_beside_it_does_not_stop_the_shim(
+    replica: ConfinedBench,
+) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "own = {os.getpid()}\n"
+        "os.fork() or signal.pause()\n"
+        "own |= {os.getpid()}\n"
+        "while True:\n"
+        "  for pid in set(range(2, 100)) - own:\n"
+        "    try: os.kill(pid, signal.SIGSTOP)\n"
+        "    except OSError: pass\n"
+    )
+    told = replica.start(replica.app(command=(*PYTHON, "-c", script))).status_where(
+        lambda told: told["app_pid"]
+    )
+    control = replica.connect()
+    control.next()
+    with Path(os.devnull).open("r+b") as nowhere:
+        line = json.dumps({"command": "exec", "argv": ["true"]}).encode() + b"\n"
+        socket.send_fds(control.socket, [line], [nowhere.fileno()] * 3)
+    replica.connect().command(command="kill")
+    assert replica.wait() == 0
+    assert not alive(told["app_pid"])
 
 
 def test_a_users_groups_go_with_it(replica: ConfinedBench) -> None:

@@ -4,11 +4,10 @@ What the user itself may have written (its own scripts and links) is not asked: 
 """
 
 # pathlib would cost the shim memory.
-# ruff: noqa: PTH112, PTH113, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120
+# ruff: noqa: PTH113, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
 import sys
@@ -52,11 +51,9 @@ def of_envoy(envoy: EnvoySpec, confinement: Confinement) -> list[Visible]:
 def hurdles(search: Search, command: Sequence[str], *, words: bool) -> list[tuple[str, int]]:
     """What a command can't do without: (path, what os.access is to grant).
 
-    Its program with all that interprets it and, if `words`, each file that a word of it names.  FileNotFoundError.
+    Its program with all that interprets it and, if `words`, each file that a word of it names.
     """
     program = search.find(command[0])
-    if not program and os.path.isdir(search.directory):  # which may not be where its user could tell
-        raise FileNotFoundError(errno.ENOENT, command[0])
     chain = search.interpreted(program) if program else []
     named = [os.path.join(search.directory, word) for word in command[1:] if words and "\0" not in word]
     wanted = [(path, _right(path)) for path in named if os.path.isfile(path)]
@@ -175,5 +172,6 @@ def _base_of_environment(prefix: str, account: Account) -> str:
 
 def _is_of_use(folder: str, account: Account) -> bool:
     """Whether a folder may be shown as a whole: it is nobody's home, and the user may enter it."""
-    real = os.path.realpath(folder)
-    return may(folder, account, ENTER) and all(os.path.realpath(one.pw_dir) != real for one in pwd.getpwall())
+    names = {folder, os.path.realpath(folder)}
+    # Homes are not looked at: that could mean to mount each of them.
+    return may(folder, account, ENTER) and all(one.pw_dir not in names for one in pwd.getpwall())

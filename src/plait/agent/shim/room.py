@@ -4,7 +4,7 @@ A room is kept by a descriptor.  It begins as a copy of the shim's own view, so 
 """
 
 # pathlib would cost the shim memory.
-# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH115, PTH120, PTH211
+# ruff: noqa: PTH102, PTH103, PTH110, PTH115, PTH116, PTH120, PTH211
 
 from __future__ import annotations
 
@@ -104,9 +104,15 @@ def _show(source: int, path: str, flags: int) -> None:
 
 def _lay_over(source: int, target: str, covers: Sequence[Cover]) -> None:
     """Lays a file over another; over one that is not there only where the view itself has made the folder."""
-    made = any(target.startswith(cover.path + "/") for cover in covers)
-    if os.path.exists(target) or (made and os.path.isdir(os.path.dirname(target))):
+    if os.path.exists(target) or _device(os.path.dirname(target)) in {
+        _device(cover.path) for cover in covers
+    }:
         _show(source, target, _CLOSED)
+
+
+def _device(path: str) -> int:
+    """The file system that a path is on; 0 where there is none."""
+    return os.stat(path).st_dev if os.path.exists(path) else 0
 
 
 def _opened(path: str, *, real: bool = False) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import select
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ NOT_FOUND = 127
 NOT_RUNNABLE = 126
 """Exit codes as shells use them."""
 _TOLD_BYTES = 8192
+_WITHIN = 5.0
+"""Seconds in which a child comes to run its program."""
 
 
 class SpawnError(Exception):
@@ -81,9 +84,14 @@ def spawn(program: Program, files: Sequence[int]) -> int:
         os.close(tell)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
-        told_text = os.read(told, _TOLD_BYTES)
+        # Once it is its user's, another of that user's may stop it, and must not stop the shim with it.
+        late = not select.select([told], [], [], _WITHIN)[0]
+        told_text = b"" if late else os.read(told, _TOLD_BYTES)
     finally:
         os.close(told)
+    if late:
+        os.kill(pid, signal.SIGKILL)
+        told_text = f"time {errno.ETIMEDOUT} ".encode()
     if told_text:
         os.waitpid(pid, 0)
         stage, number, about = os.fsdecode(told_text).split(" ", 2)
@@ -110,20 +118,15 @@ def _become(
     tell: int,
 ) -> NoReturn:
     """The child, between fork and exec; it never returns."""
-    stage, about = "prepare", ""
+    stage, about, found = "prepare", "", program.command[0]
     try:
-        signal.set_wakeup_fd(-1)
-        for caught in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
-            signal.signal(caught, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.setsid()
-        os.umask(program.umask)
-        for standard, file in enumerate(files):
-            os.dup2(file, standard, inheritable=True)
+        _begin_afresh(program.umask, files)
         hurdles: list[tuple[str, int]] = []
         if program.shut is not None:
-            stage = "command"
-            hurdles = _hurdles(program, program.shut)
+            search = needs.Search.of(program.env, program.directory, program.shut.account)
+            # Looked for with the shim's eyes, so that what is not to be had can be named.
+            found = search.find(program.command[0])
+            hurdles = needs.hurdles(search, program.command, words=program.shut.words)
             stage = "room"
             kernel.setns(program.shut.room, kernel.CLONE_NEWNS)
             stage = "user"
@@ -146,15 +149,23 @@ def _become(
         os.execvpe(program.command[0], program.command, dict(program.env))  # noqa: S606 - no shell is wanted
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in a word of the command
         number = getattr(error, "errno", None) or errno.EINVAL
+        if stage == "command" and number == errno.EACCES and not found:
+            number = errno.ENOENT  # in a folder that is closed to its user, who can't tell
         os.write(tell, os.fsencode(f"{stage} {number} {about}"))
     finally:
         os._exit(NOT_FOUND)
 
 
-def _hurdles(program: Program, shut: Shut) -> list[tuple[str, int]]:
-    """What the program can't do without: found with the shim's eyes, so that it can be named if it is not to be had."""
-    search = needs.Search.of(program.env, program.directory, shut.account)
-    return needs.hurdles(search, program.command, words=shut.words)
+def _begin_afresh(umask: int, files: Sequence[int]) -> None:
+    """Nothing of the shim's own is left in how the child takes signals, nor in its session and standard files."""
+    signal.set_wakeup_fd(-1)
+    for caught in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(caught, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.setsid()
+    os.umask(umask)
+    for standard, file in enumerate(files):
+        os.dup2(file, standard, inheritable=True)
 
 
 def _explained(program: Program, stage: str, number: int, about: str) -> SpawnError:
