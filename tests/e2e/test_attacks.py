@@ -58,7 +58,7 @@ async def test_a_workloads_key_opens_its_own_doors_and_no_other(
     mesh: Mesh, port: int, tmp_path: Path
 ) -> None:
     """One mesh for all, since starting it is the most of the time."""
-    for target in (f"unix:{mesh.state / 'run' / 'xds.sock'}", f"127.0.0.1:{port}"):
+    for target in (f"unix:{mesh.state / 'run' / 'xds' / 'sock'}", f"127.0.0.1:{port}"):
         await a_proxy_gets_its_own_configuration_alone(mesh, target)
     await a_workload_is_no_agent(mesh)
     await a_join_token_has_to_be_one(mesh)
@@ -108,7 +108,7 @@ async def a_proxy_gets_its_own_configuration_alone(mesh: Mesh, target: str) -> N
 
 
 async def a_workload_is_no_agent(mesh: Mesh) -> None:
-    target = f"unix:{mesh.state / 'run' / 'xds.sock'}"
+    target = f"unix:{mesh.state / 'run' / 'xds' / 'sock'}"
     async with channel(mesh, target, workloads_own(mesh, "bistro/frontend/0")) as over:
         with pytest.raises(grpc.aio.AioRpcError, match="PERMISSION_DENIED"):
             await over.unary_unary(f"/{LINK}/Sign")(SIGN_REQUEST.encode(SignRequest(csr="")))

@@ -296,6 +296,8 @@ async def test_a_second_up_takes_over_what_a_killed_one_left_running(mesh: Mesh)
             str(mesh.folder),
             "--state-dir",
             str(mesh.state),
+            "--mode",
+            "explicit",
             env=clean_environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,

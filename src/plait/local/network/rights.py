@@ -94,13 +94,16 @@ def _trial_of_process_namespaces() -> list[str]:
 
 
 _ENTER = """
-import ctypes, os, sys
+import ctypes, errno, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def call(name, *arguments):
     if getattr(libc, name)(*arguments) != 0:
         print(f"{name}: {os.strerror(ctypes.get_errno()).lower()}", flush=True)
         os._exit(1)
 call("unshare", 0x00020000 | 0x20000000 | 0x08000000)
+if libc.syscall(442, -1, b"", 0, None, 0) < 0 and ctypes.get_errno() == errno.ENOSYS:
+    print("mount_setattr: it needs Linux 5.12 or newer", flush=True)
+    os._exit(1)
 pid = os.fork()
 if pid == 0:
     call("mount", b"none", b"/", None, 0x44000, None)

@@ -330,6 +330,8 @@ def _syntax(error: yaml.YAMLError, text: str, offset: int) -> Problem:
     line = min(mark.line, len(lines) - 1) if mark is not None else 0
     if mark is not None and ("tab" in problem or lines[line][mark.column : mark.column + 1] == "\t"):
         return Problem(offset + line + 1, "yaml.tab", "a tab stands where only spaces may indent")
+    if "nesting depth" in problem:  # newer libyaml has a limit of its own, before which we hear of nothing
+        return Problem(offset + line + 1, "yaml.depth", f"nested deeper than {MOST_DEPTH} levels")
     message = f"{problem} {context}" if context else problem
     if begun is not None and begun.line < line:
         message += f" that begins on line {offset + begun.line + 1}"
