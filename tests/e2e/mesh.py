@@ -62,8 +62,9 @@ class Mesh:
         return out.decode()
 
     async def workloads(self) -> list[dict[str, Any]]:
-        """What `plait status` says of every replica."""
-        found: list[dict[str, Any]] = json.loads(await self.plait("status", "--output", "json"))["workloads"]
+        """What `plait status` says of every replica; its exit code may say that something is wrong elsewhere."""
+        said = await self.plait("status", "--output", "json", check=False)
+        found: list[dict[str, Any]] = json.loads(said)["workloads"]
         return found
 
     async def sidecar(self, workload: str) -> str:

@@ -70,6 +70,8 @@ def up(  # noqa: PLR0913, PLR0917 - an option each
 def _mode(wanted: Mode | None, policy: OutboundTrafficPolicy) -> Mode:
     """The mode that was asked for, or the best that can be had; ends the command when what was asked for can't."""
     if wanted is Mode.EXPLICIT:
+        if policy is OutboundTrafficPolicy.ALLOW_ANY:
+            typer.echo("--outbound-traffic-policy says nothing to applications in explicit mode", err=True)
         return wanted
     missing = rights.missing(policy)
     if not missing:

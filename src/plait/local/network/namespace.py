@@ -5,16 +5,16 @@ A namespace has no name and no mount: it lives as long as a process is in it or 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from plait.agent.shim import kernel
+
 T = TypeVar("T")
 
-_CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
 _LINK = "net:["
 
@@ -23,7 +23,7 @@ def make() -> int:
     """A descriptor of a new network namespace.  OSError when that may not be."""
 
     def unshared() -> int:
-        _call("unshare", _CLONE_NEWNET)
+        kernel.unshare(kernel.CLONE_NEWNET)
         return os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
 
     return _in_a_thread(unshared)
@@ -36,7 +36,7 @@ def inside(namespace: int, act: Callable[[], T]) -> T:
     """
 
     def entered() -> T:
-        _call("setns", namespace, _CLONE_NEWNET)
+        kernel.setns(namespace, kernel.CLONE_NEWNET)
         return act()
 
     return _in_a_thread(entered)
@@ -57,13 +57,6 @@ def held(pid: int) -> int | None:
     except OSError:  # it has ended meanwhile
         return None
     return None
-
-
-def _call(name: str, *arguments: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number).lower()}")
 
 
 def _in_a_thread(act: Callable[[], T]) -> T:

@@ -8,23 +8,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from plait.agent.shim.rights import KEPT
 from plait.local.network import egress, namespace, programs, rules
 from plait.local.users import NoUserError, draw
 from plait.model.catalog import SidecarAddresses
 from plait.model.settings import OutboundTrafficPolicy
 
-_CAPABILITIES = {
-    0: "CHOWN",
-    1: "DAC_OVERRIDE",
-    5: "KILL",
-    6: "SETGID",
-    7: "SETUID",
-    8: "SETPCAP",
-    12: "NET_ADMIN",
-    18: "SYS_CHROOT",
-    19: "SYS_PTRACE",
-    21: "SYS_ADMIN",
-}
+_CAPABILITIES = KEPT | {12: "NET_ADMIN"}
 
 
 def missing(policy: OutboundTrafficPolicy) -> tuple[str, ...]:
