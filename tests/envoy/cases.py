@@ -164,15 +164,11 @@ _ALLOCATED = Replica(
     serving=True,
 )
 
-_DATABASE = workload(
-    "database", listens(5432, Protocol.TCP), listens(8080), listens(9000, Protocol.UNDECLARED, "odd")
-)
+_DATABASE = workload("database", listens(5432, Protocol.TCP), listens(9000, Protocol.UNDECLARED, "odd"))
 _HIDDEN = (
+    FRONTEND,
     _DATABASE,
-    service(
-        "database", port(5432, Protocol.TCP), port(80, target=8080), port(9001, Protocol.UNDECLARED, "odd")
-    ),
-    destination("database", "v1"),
+    service("database", port(5432, Protocol.TCP), port(9001, Protocol.UNDECLARED, "odd")),
 )
 _PLACES = (hidden(FRONTEND, "198.18.0.1"), hidden(_DATABASE, "198.18.0.2"))
 
@@ -219,17 +215,26 @@ CASES = {
         names=("inbound", "BlackHole"),
     ),
     "transparent-client": Case(
-        facts=(*BISTRO, *_HIDDEN),
-        replicas=_PLACES,
-        proxy=0,
-        names=("BlackHole", "outbound", "database", "240", "241", "242", "243", "244", "245", "246", "247"),
+        facts=_HIDDEN, replicas=_PLACES, proxy=0, types=(CLUSTER, ENDPOINTS, LISTENER, SCOPED_ROUTES)
     ),
     "transparent-server": Case(
-        facts=(*_HIDDEN, *_POLICIES, peers("modes", None, (9000, MtlsMode.PERMISSIVE), app="database")),
-        settings=replace(SETTINGS, outbound_traffic_policy=OutboundTrafficPolicy.ALLOW_ANY),
+        facts=(
+            *_HIDDEN,
+            policy("deny", Action.DENY, allows(operations=[Operation(paths=("/admin/*",), ports=(9000,))])),
+            policy("allow", Action.ALLOW, allows(principal("frontend"))),
+            peers("modes", None, (9000, MtlsMode.PERMISSIVE), app="database"),
+        ),
         replicas=_PLACES,
         types=(CLUSTER, LISTENER, EXTENSION, ROUTES),
-        names=("inbound", "outbound", "Passthrough"),
+        names=("inbound",),
+    ),
+    "transparent-anywhere": Case(
+        facts=(FRONTEND, service("frontend")),
+        settings=replace(SETTINGS, outbound_traffic_policy=OutboundTrafficPolicy.ALLOW_ANY),
+        replicas=_PLACES,
+        proxy=0,
+        types=(CLUSTER, LISTENER),
+        names=("outbound", "BlackHole", "Passthrough"),
     ),
     "disabled": Case(
         facts=(*BISTRO, peers("off", MtlsMode.DISABLE)), types=(ENDPOINTS,), names=("outbound|8080||",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -273,6 +274,21 @@ class Proxy:
         return next((int(one["value"]) for one in stats if one.get("name") == name), 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Where an Envoy runs that does not run as the test itself."""
+
+    enter: tuple[str, ...]
+    """The words of a command that goes there."""
+    uid: int
+
+    def words(self, folder: Path) -> tuple[str, ...]:
+        """What to write before the program; its folder is made that user's."""
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, self.uid, self.uid)
+        return (*self.enter, "setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups")
+
+
 def write_secrets(folder: Path, chain: str, key: str, roots: str) -> None:
     """Put key and certificate where Envoy finds them, by one rename a file."""
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -285,12 +301,21 @@ def write_secrets(folder: Path, chain: str, key: str, roots: str) -> None:
 
 @asynccontextmanager
 async def envoy(
-    replica: Replica, authority: Authority, plane: ControlPlane, folder: Path
+    replica: Replica,
+    authority: Authority,
+    plane: ControlPlane,
+    folder: Path,
+    elsewhere: Elsewhere | None = None,
 ) -> AsyncIterator[Proxy]:
     """An Envoy beside a replica, killed at the end."""
     prepare(replica, authority, plane.path, folder)
+    program = os.open(ENVOY, os.O_RDONLY)  # whoever it runs as may not enter the folder that it lies in
+    command = (*elsewhere.words(folder), f"/proc/self/fd/{program}") if elsewhere else (ENVOY,)
     with (folder / "envoy.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(ENVOY, *_ARGUMENTS, cwd=folder, stdout=log, stderr=log)
+        process = await asyncio.create_subprocess_exec(
+            *command, *_ARGUMENTS, cwd=folder, stdout=log, stderr=log, pass_fds=(program,)
+        )
+    os.close(program)
     try:
         yield Proxy(replica, folder, process)
     finally:

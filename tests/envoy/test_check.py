@@ -63,7 +63,7 @@ def test_a_tcp_port_needs_its_cluster_its_admission_and_a_way_out() -> None:
 
 
 def test_default_filter_chains_are_looked_at_too() -> None:
-    snapshot = dict(CASES["transparent-server"].snapshot())
+    snapshot = dict(CASES["transparent-anywhere"].snapshot())
     left = {name: one for name, one in snapshot[CLUSTER].items() if name != "PassthroughCluster"}
     problems = check(snapshot | {CLUSTER: left})
     assert problems == ("outbound: leads to PassthroughCluster, which is no cluster",)

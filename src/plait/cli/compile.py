@@ -13,7 +13,7 @@ from plait.compiler.view import view
 from plait.envoy import api
 from plait.envoy.render import Renderer
 from plait.model.names import WorkloadKey
-from plait.model.settings import MeshSettings
+from plait.model.settings import MeshSettings, Mode
 from plait.resource import TYPES, Resource
 from plait.run import offline
 from plait.run.offline import Offline
@@ -22,10 +22,11 @@ from plait.run.offline import Offline
 def compile_(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders of YAML.", metavar="PATH...")],
     proxy: Annotated[str, typer.Option(help="Whose proxy: the first replica of NS/NAME.", metavar="NS/NAME")],
+    mode: Annotated[Mode, typer.Option(help="How traffic comes to the proxies.")] = Mode.TRANSPARENT,
 ) -> None:
     """Print what Envoy would be told, as its own JSON, each resource with the objects that made it.
 
-    Addresses are made up, counted from 127.77.0.1, and every replica is taken to serve.
+    Addresses are made up, counted from 198.18.0.1 (explicit: 127.77.0.1), and every replica is taken to serve.
     """
     try:
         read = offline.read(paths, MeshSettings())
@@ -33,7 +34,7 @@ def compile_(
         typer.echo(f"plait compile: {error}", err=True)
         raise typer.Exit(2) from error
     namespace, _, name = proxy.partition("/")
-    replicas = offline.replicas(read.mesh)
+    replicas = offline.replicas(read.mesh, mode)
     replica = next((one for one in replicas if one.key.workload == WorkloadKey(namespace, name)), None)
     if replica is None:
         known = ", ".join(str(key) for key in sorted(read.mesh.workloads)) or "none"

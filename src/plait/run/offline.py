@@ -10,14 +10,16 @@ from pathlib import Path
 from plait.model.catalog import Binding, Replica, SidecarAddresses, Workload
 from plait.model.finding import Finding
 from plait.model.mesh import Mesh
-from plait.model.names import ReplicaKey
-from plait.model.settings import MeshSettings
+from plait.model.names import REPLICA_NETWORK, ReplicaKey
+from plait.model.settings import MeshSettings, Mode
 from plait.run.compilation import Compilation
 from plait.sources.files.folder import Folder
 from plait.sources.store import Store
 
 _FIRST_SIDECAR = IPv4Address("127.77.0.1")
 _FIRST_APPLICATION = IPv4Address("127.78.0.1")
+_FIRST_REPLICA = REPLICA_NETWORK[1]
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +50,38 @@ def locate(findings: Iterable[Finding], store: Store) -> tuple[Finding, ...]:
     )
 
 
-def replicas(mesh: Mesh) -> tuple[Replica, ...]:
+def replicas(mesh: Mesh, mode: Mode = Mode.TRANSPARENT) -> tuple[Replica, ...]:
     """The replicas as an agent would start them, serving, at addresses counted up from the first."""
     running = [
         (workload, number)
         for _, workload in sorted(mesh.workloads.items())
         for number in range(workload.replicas)
     ]
-    return tuple(_replica(workload, number, index) for index, (workload, number) in enumerate(running))
+    return tuple(
+        _replica(workload, number, _places(index, mode)) for index, (workload, number) in enumerate(running)
+    )
 
 
-def _replica(workload: Workload, number: int, index: int) -> Replica:
-    sidecar, application = str(_FIRST_SIDECAR + index), str(_FIRST_APPLICATION + index)
+def _places(index: int, mode: Mode) -> tuple[SidecarAddresses, str]:
+    """Where the sidecar listens, and where its application does."""
+    if mode is Mode.EXPLICIT:
+        return SidecarAddresses(address=str(_FIRST_SIDECAR + index)), str(_FIRST_APPLICATION + index)
+    return SidecarAddresses(address=str(_FIRST_REPLICA + index), transparent=True), _LOOPBACK
+
+
+def _replica(workload: Workload, number: int, places: tuple[SidecarAddresses, str]) -> Replica:
+    sidecar, application = places
     return Replica(
         key=ReplicaKey(workload.key, number),
         labels=workload.labels,
         service_account=workload.service_account,
-        sidecar=SidecarAddresses(address=sidecar),
+        sidecar=sidecar,
         bindings=tuple(
             Binding(
                 name=port.name,
                 number=port.number,
                 protocol=port.protocol,
-                address=sidecar,
+                address=sidecar.address,
                 port=port.number,
                 app_address=application,
                 app_port=port.number,

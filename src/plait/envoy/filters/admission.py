@@ -12,7 +12,7 @@ The expression is a resource of its own (ECDS): to change a policy changes no li
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from plait.envoy import api, build, names
@@ -25,10 +25,11 @@ _SPIFFE = "spiffe://"
 
 _PEER = "(connection.mtls ? connection.uri_san_peer_certificate : '')"
 """The caller's SPIFFE ID; empty when it showed no certificate."""
+_ANYBODY = f"({_PEER} != '')"
 _ALWAYS, _NEVER = "true", "false"
 _LONGEST = 90_000
 """Characters of an expression; Envoy's parser takes 100,000.  What would be longer allows nothing."""
-_SAFE = re.compile(r"[A-Za-z0-9/:._-]\Z")
+_SAFE = re.compile(r"[A-Za-z0-9/:|._-]\Z")
 
 
 def listener_filter(port: InboundPort) -> dict[str, Any]:
@@ -61,8 +62,7 @@ def expression(port: InboundPort) -> str:
     allowed = _any(_rules(port, Action.ALLOW)) if _policies(port, Action.ALLOW) else _ALWAYS
     if denied == _ALWAYS or allowed == _NEVER:
         return _NEVER
-    parts = [f"!{denied}"] * (denied != _NEVER) + [allowed] * (allowed != _ALWAYS)
-    return f"({' && '.join(parts)})" if parts else _ALWAYS
+    return _all([f"!{denied}"] * (denied != _NEVER) + [allowed] * (allowed != _ALWAYS))
 
 
 def _policies(port: InboundPort, action: Action) -> list[AuthorizationPolicy]:
@@ -84,13 +84,14 @@ def _rule(rule: PolicyRule) -> str:
 
 
 def _source(source: Source) -> str:
-    parts = [
-        *_part(source.principals, _principals),
-        *(f"!{part}" for part in _part(source.not_principals, _principals)),
-        *_part(source.namespaces, _namespaces),
-        *(f"!{part}" for part in _part(source.not_namespaces, _namespaces)),
-    ]
-    return f"({' && '.join(parts)})" if parts else _ALWAYS
+    return _all(
+        [
+            *_part(source.principals, _principals),
+            *(f"!{part}" for part in _part(source.not_principals, _principals)),
+            *_part(source.namespaces, _namespaces),
+            *(f"!{part}" for part in _part(source.not_namespaces, _namespaces)),
+        ]
+    )
 
 
 def _part(values: tuple[str, ...], test: Callable[[tuple[str, ...]], str]) -> list[str]:
@@ -98,19 +99,28 @@ def _part(values: tuple[str, ...], test: Callable[[tuple[str, ...]], str]) -> li
 
 
 def _any(tests: Iterable[str]) -> str:
-    found = list(dict.fromkeys(tests))
+    found = tuple(dict.fromkeys(tests))
     if _ALWAYS in found:
         return _ALWAYS
-    return f"({' || '.join(found)})" if found else _NEVER
+    return _joined(" || ", found) if found else _NEVER
+
+
+def _all(tests: list[str]) -> str:
+    return _joined(" && ", tests) if tests else _ALWAYS
+
+
+def _joined(between: str, tests: Sequence[str]) -> str:
+    """In parentheses, so that `!` and other operators may stand around it."""
+    return f"({between.join(tests)})" if len(tests) > 1 else tests[0]
 
 
 def _principals(values: tuple[str, ...]) -> str:
     """Principals, written without `spiffe://`; `*` alone is anybody with a certificate."""
-    exact = [_text(_SPIFFE + value) for value in values if "*" not in value]
-    tests = [f"{_PEER} in [{', '.join(exact)}]"] if exact else []
+    exact = [_text(_SPIFFE + one) for one in values if not one.startswith("*") and not one.endswith("*")]
+    tests = [f"({_PEER} in [{', '.join(exact)}])"] if exact else []
     for value in values:
         if value == "*":
-            tests.append(f"{_PEER} != ''")
+            tests.append(_ANYBODY)
         elif value.startswith("*"):
             tests.append(f"{_PEER}.endsWith({_text(value[1:])})")
         elif value.endswith("*"):
@@ -125,14 +135,12 @@ def _namespaces(values: tuple[str, ...]) -> str:
 
 def _namespace(value: str) -> str:
     if value == "*":
-        return f"{_PEER} != ''"
+        return _ANYBODY
     if value.startswith("*"):
-        pattern = f"{re.escape(value[1:])}/sa/[^/]+$"
-    elif value.endswith("*"):
-        pattern = f"^{_SPIFFE}[^/]+/ns/{re.escape(value[:-1])}"
-    else:
-        pattern = f"^{_SPIFFE}[^/]+/ns/{re.escape(value)}/sa/"
-    return f"{_PEER}.matches({_text(pattern)})"
+        return f"{_PEER}.matches({_text(f'{re.escape(value[1:])}/sa/[^/]+$')})"
+    if value.endswith("*"):
+        return f"{_PEER}.matches({_text(f'^{_SPIFFE}[^/]+/ns/{re.escape(value[:-1])}')})"
+    return f"{_PEER}.contains({_text(f'/ns/{value}/sa/')})"
 
 
 def _text(value: str) -> str:
