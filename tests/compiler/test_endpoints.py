@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from plait.compiler.endpoints import endpoints
 from plait.compiler.merge import merge
+from plait.model.catalog import Protocol
 from plait.model.mesh import ClusterKey
 from plait.model.names import WorkloadKey
 from plait.model.policy import MtlsMode
@@ -70,3 +71,23 @@ def test_only_where_mutual_tls_is_disabled_is_it_left_out() -> None:
         mesh, _ = merge((*FACTS, peers("peers", mode)), SETTINGS)
         (found,) = endpoints(mesh, [ONE])[ClusterKey(host("reservations"), 80)]
         assert found.mtls is (mode is not MtlsMode.DISABLE)
+
+
+def test_ports_that_may_be_no_http_have_endpoints_and_only_undeclared_ones_of_subsets() -> None:
+    database = workload(
+        "database", listens(5432, Protocol.TCP), listens(9000, Protocol.UNDECLARED), version="v1"
+    )
+    facts = (
+        database,
+        service(
+            "database", port(5432, Protocol.TCP), port(9000, Protocol.UNDECLARED), port(53, Protocol.UDP)
+        ),
+        destination("database", "v1"),
+        peers("off", MtlsMode.DISABLE),
+    )
+    found = endpoints(merge(facts, SETTINGS)[0], [replica(database)])
+    assert {(key.port, key.subset): [one.mtls for one in who] for key, who in found.items()} == {
+        (5432, ""): [False],
+        (9000, ""): [False],
+        (9000, "v1"): [False],
+    }

@@ -4,6 +4,7 @@ import pytest
 
 from plait.compiler.merge import merge
 from plait.compiler.view import view
+from plait.compiler.virtual_addresses import virtual_addresses
 from plait.model.catalog import Protocol
 from plait.model.mesh import ClusterKey, Mesh, OutboundRoutes, ServiceName, View
 from plait.model.names import Identity
@@ -12,6 +13,7 @@ from plait.model.reading import Fact
 from tests.compiler.facts import (
     SETTINGS,
     destination,
+    hidden,
     host,
     listens,
     peers,
@@ -194,3 +196,55 @@ def test_the_narrowest_scope_says_the_mode_of_mutual_tls(
 ) -> None:
     (inbound,) = seen(*BISTRO, *said).inbound
     assert inbound.mtls is mode
+
+
+DATABASE = workload("database", listens(5432, Protocol.TCP), listens(9000, Protocol.UNDECLARED))
+PORTS = (port(5432, Protocol.TCP), port(9000, Protocol.UNDECLARED), port(53, Protocol.UDP))
+
+
+def hidden_view(*facts: Fact) -> View:
+    return view(mesh_of(*facts), hidden(FRONTEND, "198.18.0.1"))
+
+
+def test_in_transparent_mode_a_host_may_be_called_by_its_address_too() -> None:
+    shop = service("shop", port(80), app="frontend")
+    found = hidden_view(*BISTRO, shop, routes("shop.example", rules=[rule(to("shop"))]))
+    texts = {text: (of, number) for text, of, number in found.authorities}
+    addresses = virtual_addresses(mesh_of(*BISTRO, shop, routes("shop.example", rules=[rule(to("shop"))])))
+    assert texts[f"{addresses[host('reservations')]}:8080"] == (host("reservations"), 8080)
+    assert texts[addresses[host("shop")]] == (host("shop"), 80)
+    assert texts[f"{addresses['shop.example']}:80"] == ("shop.example", 80)
+    assert addresses[host("reservations")] not in texts
+    assert texts["shop.example"] == ("shop.example", 80)
+
+
+def test_only_in_transparent_mode_is_called_what_may_be_no_http() -> None:
+    facts = (*BISTRO, DATABASE, service("database", *PORTS), destination("database", "v1"))
+    found = hidden_view(*facts)
+    address = virtual_addresses(mesh_of(*facts))[host("database")]
+    assert [(one.port, one.protocol, one.address) for one in found.tcp] == [
+        (5432, Protocol.TCP, address), (9000, Protocol.UNDECLARED, address),
+    ]  # fmt: skip
+    keys = {one.key for one in found.clusters if one.key.host == host("database")}
+    assert keys == {
+        ClusterKey(host("database"), 5432),
+        ClusterKey(host("database"), 9000),
+        ClusterKey(host("database"), 9000, "v1"),
+    }
+    assert [one.port for one in found.routes if one.host == host("database")] == [9000]
+    assert ("database:9000", host("database"), 9000) in found.authorities
+    explicit = seen(*facts)
+    assert explicit.tcp == ()
+    assert not [one for one in explicit.clusters if one.key.host == host("database")]
+    assert not [text for text, of, _ in explicit.authorities if of == host("database")]
+
+
+def test_a_route_to_an_undeclared_port_leads_nowhere_in_explicit_mode_alone() -> None:
+    facts = (*BISTRO, DATABASE, service("database", port(9000, Protocol.UNDECLARED)))
+    routed = routes("shop.example", rules=[rule(to("database"))])
+    assert seen(*facts, routed).missing == (ClusterKey(host("database"), 9000),)
+    assert hidden_view(*facts, routed).missing == ()
+    assert {one.port for one in hidden_view(*facts, routed).routes if one.host == "shop.example"} == {
+        80,
+        9000,
+    }

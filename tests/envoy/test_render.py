@@ -16,15 +16,28 @@ from plait.compiler.merge import merge
 from plait.compiler.view import view
 from plait.envoy import api
 from plait.envoy.render import Renderer
+from plait.model.catalog import Protocol
 from plait.model.names import ObjectRef, Origin, ReplicaKey
 from plait.model.policy import Action, MtlsMode
 from plait.model.reading import Fact
-from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, Resource, Snapshot
+from plait.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    LISTENER,
+    ROUTES,
+    SCOPED_ROUTES,
+    Resource,
+    Snapshot,
+)
 from tests.compiler.facts import (
     SETTINGS,
     allows,
+    hidden,
+    listens,
     peers,
     policy,
+    port,
     principal,
     routes,
     rule,
@@ -117,6 +130,39 @@ def test_a_changed_policy_is_one_resource_of_the_workloads_under_it_and_never_a_
     frontend, v1, v2 = (one.key for one in REPLICAS)
     assert changed(before[frontend], after[frontend]) == set()
     assert changed(before[v1], after[v1]) == changed(before[v2], after[v2]) == {(ROUTES, "inbound|8080||")}
+
+
+DATABASE = workload("database", listens(5432, Protocol.TCP), listens(9000, Protocol.UNDECLARED))
+HIDDEN = (hidden(workload("frontend"), "198.18.0.1"), hidden(DATABASE, "198.18.0.2"))
+CALLED = (DATABASE, service("database", port(5432, Protocol.TCP), port(9000, Protocol.UNDECLARED)))
+
+
+def render_hidden(renderer: Renderer, *facts: Fact) -> tuple[Snapshot, Snapshot]:
+    mesh, _ = merge(facts, SETTINGS)
+    client, server = (renderer.render(view(mesh, one), endpoints(mesh, HIDDEN)) for one in HIDDEN)
+    renderer.sweep()
+    return client, server
+
+
+def test_a_policy_over_connections_is_one_resource_a_port_and_never_a_listener() -> None:
+    renderer = Renderer()
+    before, after = render_hidden(renderer, *CALLED), render_hidden(renderer, *CALLED, policy("nobody"))
+    assert changed(before[0], after[0]) == {(ROUTES, "inbound|8080||")}
+    assert changed(before[1], after[1]) == {
+        (EXTENSION, "inbound|5432||"), (EXTENSION, "inbound|9000||"), (ROUTES, "inbound|9000||"),
+    }  # fmt: skip
+
+
+def test_a_new_service_of_tcp_is_one_more_listener_and_changes_none() -> None:
+    renderer = Renderer()
+    more = service("more", port(6000, Protocol.TCP, 5432), app="database")
+    before, after = render_hidden(renderer, *CALLED), render_hidden(renderer, *CALLED, more)
+    of_host = "more.bistro.svc.cluster.local"
+    assert changed(before[0], after[0]) == {
+        (CLUSTER, f"outbound|6000||{of_host}"),
+        (ENDPOINTS, f"outbound|6000||{of_host}"),
+        (LISTENER, f"outbound|6000|{of_host}"),
+    }
 
 
 def test_disabling_mutual_tls_changes_endpoints_and_the_own_listener_and_no_cluster() -> None:

@@ -390,6 +390,9 @@ async def test_http_of_either_version_is_found_out_at_an_undeclared_port(mesh: M
         assert got.endswith(b"/x")
         assert b" 403 " in await mesh.ask("frontend", f"http://database:{ODD}/admin")
         assert len(seen) == 1
+        streams = await mesh.connect("frontend", "database", ODD)
+        old = f"GET /x HTTP/1.0\r\nhost: database:{ODD}\r\n\r\n".encode()
+        assert (await said(*streams, old)).endswith(b"/x")
 
     async def echo(asked: bytes, _call: Any) -> bytes:
         return asked
@@ -642,6 +645,11 @@ async def test_bytes_and_connections_are_counted_at_both_ends(mesh: Mesh) -> Non
     async def counts(of: str, more: dict[str, str]) -> dict[str, int]:
         return {name: await mesh.metric(of, name, **labels, **more) for name in wanted}
 
+    async def balance(of: str) -> int:
+        """How many connections are open, by the metrics."""
+        opened = await mesh.metric(of, "tcp_connections_opened_total")
+        return opened - await mesh.metric(of, "tcp_connections_closed_total")
+
     before = {of: await counts(of, more) for of, more in ends}
     requests = await mesh.metric("database", "requests_total", reporter="destination")
     async with server(mesh.places["database"], TCP, greet):
@@ -659,6 +667,14 @@ async def test_bytes_and_connections_are_counted_at_both_ends(mesh: Mesh) -> Non
             return await counts(of, more) == expected
 
         await eventually(counted)
+    streams = await dial(mesh.places["stranger"], ADDRESSES["database"], TCP)
+    assert await said(*streams, b"this is no TLS") == b""
+    assert await mesh.hears("outsider", TCP) == b""  # denied
+
+    async def balanced() -> bool:
+        return [await balance(of) for of in mesh.proxies] == [0, 0, 0]
+
+    await eventually(balanced)
     assert await mesh.metric("database", "requests_total", reporter="destination") == requests
 
 

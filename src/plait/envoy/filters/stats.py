@@ -23,6 +23,8 @@ _OF_REQUEST = {
 
 _OF_CONNECTION = {"response_flags": "%RESPONSE_FLAGS%", "request_protocol": "tcp"}
 
+_CEL_NAME = "envoy.access_loggers.extension_filters.cel"
+_CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 _NEVER_CONNECTED = ("UH", "NC", "UO", "URX")
 """Flags of a connection that led nowhere: nobody there, no such cluster, too many, all attempts failed."""
 
@@ -124,8 +126,8 @@ def _of_requests(labels: dict[str, str]) -> dict[str, Any]:
 def _of_connections(labels: dict[str, str]) -> list[dict[str, Any]]:
     """One log for what is known at the start of a connection and one for what is known at its end.
 
-    A connection is counted as opened when it is known where it leads, so that the labels of both say the same.
-    What is received comes from the caller, what is sent goes to it, at both ends; bytes are counted at the end, for
+    A connection is counted as opened when it is known where it leads, so that the labels of both say the same; one
+    whose handshake fails, or whose caller leaves before, is neither.  What is received comes from the caller, what is sent goes to it, at both ends; bytes are counted at the end, for
     Envoy's numbers add up from entry to entry.
     """
     tags = _tags(labels | _OF_CONNECTION)
@@ -133,9 +135,12 @@ def _of_connections(labels: dict[str, str]) -> list[dict[str, Any]]:
     def sum_of(name: str, value: str) -> dict[str, Any]:
         return {"stat": {"name": name, "tags": tags}, "value_format": value}
 
-    ended = {"log_type_filter": {"types": ["TcpConnectionEnd"]}}
-    led_nowhere = {"and_filter": {"filters": [ended, {"response_flag_filter": {"flags": _NEVER_CONNECTED}}]}}
-    connected = {"log_type_filter": {"types": ["TcpUpstreamConnected"]}}
+    connects = _log_type("TcpUpstreamConnected")
+    ends = _log_type("TcpConnectionEnd")
+    led_nowhere = {"response_flag_filter": {"flags": _NEVER_CONNECTED}}
+    was_connected = {
+        "extension_filter": build.extension(_CEL_NAME, _CEL, expression="has(upstream.local_address)")
+    }
     opened = _access_log(counters=[_one("tcp_connections_opened_total", tags)])
     closed = _access_log(
         counters=[
@@ -145,9 +150,21 @@ def _of_connections(labels: dict[str, str]) -> list[dict[str, Any]]:
         ]
     )
     return [
-        opened | {"filter": {"or_filter": {"filters": [connected, led_nowhere]}}},
-        closed | {"filter": ended},
+        opened | {"filter": _any(connects, _both(ends, led_nowhere))},
+        closed | {"filter": _both(ends, _any(was_connected, led_nowhere))},
     ]
+
+
+def _log_type(name: str) -> dict[str, Any]:
+    return {"log_type_filter": {"types": [name]}}
+
+
+def _any(*filters: dict[str, Any]) -> dict[str, Any]:
+    return {"or_filter": {"filters": filters}}
+
+
+def _both(*filters: dict[str, Any]) -> dict[str, Any]:
+    return {"and_filter": {"filters": filters}}
 
 
 def _tags(labels: dict[str, str]) -> list[dict[str, str]]:

@@ -140,6 +140,7 @@ def _manager(view: View, port: InboundPort, *, mtls: bool) -> dict[str, Any]:
         set_current_client_cert_details={"subject": {"value": True}, "uri": True},
         early_header_mutation_extensions=[_without_envoy_headers()],
         local_reply_config=_local_replies(),
+        **({} if port.protocol.is_http else parts.HTTP_1_0),
     )
 
 

@@ -101,9 +101,11 @@ def _to(prefix: str, length: int, *also: str) -> dict[str, Any]:
 
 def _manager(view: View) -> dict[str, Any]:
     """The whole authority chooses the routes."""
-    idle: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "common_http_protocol_options": {"idle_timeout": build.seconds(_APPLICATION_IDLE_SECONDS)}
     }
+    if view.sidecar.transparent:  # nobody has been told that there is a proxy
+        fields |= parts.HTTP_1_0
     return parts.manager(
         "outbound",
         filters=[http_filter for http_filter in ORDER if http_filter.outbound],
@@ -117,7 +119,7 @@ def _manager(view: View) -> dict[str, Any]:
             "rds_config_source": build.ADS,
             "scoped_rds": {"scoped_rds_config_source": build.ADS},
         },
-        **idle,
+        **fields,
     )
 
 

@@ -17,6 +17,9 @@ DETECTION_SECONDS = 0.1
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+HTTP_1_0: dict[str, Any] = {"http_protocol_options": {"accept_http_10": True}}
+"""Of a manager: clients of HTTP/1.0 are served, if they name a host."""
+
 _NAMES = "envoy.filters.listener"
 _LISTENER_FILTERS = "envoy.extensions.filters.listener"
 

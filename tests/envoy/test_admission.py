@@ -1,0 +1,80 @@
+"""admission: policies over connections as one expression.  tests/envoy/test_transparent.py has Envoy evaluate them."""
+
+import pytest
+
+from plait.compiler.merge import merge
+from plait.compiler.view import view
+from plait.envoy.filters.admission import expression, extension
+from plait.model.catalog import Protocol
+from plait.model.mesh import InboundPort
+from plait.model.policy import Action, AuthorizationPolicy, Operation, PolicyRule, Source
+from tests.compiler.facts import SETTINGS, allows, listens, policy, principal, replica, workload
+
+DATABASE = workload("database", listens(5432, Protocol.TCP))
+PEER = "(connection.mtls ? connection.uri_san_peer_certificate : '')"
+FRONTEND = f"({PEER} in ['spiffe://cluster.local/ns/bistro/sa/frontend'])"
+ALLOW, DENY = Action.ALLOW, Action.DENY
+
+
+def guarded(*policies: AuthorizationPolicy) -> InboundPort:
+    return view(merge((DATABASE, *policies), SETTINGS)[0], replica(DATABASE)).inbound[0]
+
+
+def said(*rules: PolicyRule, action: Action = ALLOW) -> str:
+    return expression(guarded(policy("policy", action, *rules)))
+
+
+def test_without_policies_everybody_is_let_in_and_an_empty_one_shuts_all_out() -> None:
+    assert expression(guarded()) == "true"
+    assert said() == "false"
+    assert said(action=DENY) == "true"
+    assert said(allows()) == "true"
+    assert said(allows(), action=DENY) == "false"
+
+
+def test_denying_comes_before_allowing() -> None:
+    both = guarded(
+        policy("allow", ALLOW, allows(principal("frontend"))),
+        policy("deny", DENY, allows(principal("frontend"))),
+    )
+    assert expression(both) == f"(!{FRONTEND} && {FRONTEND})"
+    assert said(allows(principal("frontend")), action=DENY) == f"!{FRONTEND}"
+
+
+def test_any_rule_and_any_source_will_do_and_all_parts_of_a_source_must_hold() -> None:
+    narrow = Source(principals=("*",), not_namespaces=("market",))
+    assert said(allows(principal("frontend"), narrow), allows(principal("frontend"), index=1)) == (
+        f"(({FRONTEND} || (({PEER} != '') && !{PEER}.contains('/ns/market/sa/'))) || {FRONTEND})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "allowed", "denied"),
+    [
+        (Operation(ports=(5432,)), "true", "false"),
+        (Operation(ports=(80,)), "false", "true"),
+        (Operation(not_ports=(5432,)), "false", "true"),
+        (Operation(methods=("GET",)), "false", "false"),
+        (Operation(not_paths=("/x",), ports=(5432,)), "false", "false"),
+        (Operation(not_paths=("/x",), ports=(80,)), "false", "true"),
+    ],
+)
+def test_what_a_rule_says_of_http_allows_nothing_and_denies_without_being_looked_at(
+    operation: Operation, allowed: str, denied: str
+) -> None:
+    assert said(allows(operations=[operation])) == allowed
+    assert said(allows(operations=[operation]), action=DENY) == denied
+
+
+def test_nothing_that_a_user_writes_can_end_a_text_or_the_format_around_it() -> None:
+    text = said(allows(Source(principals=("a' || true)% %CEL(\\",))))
+    assert text.count("'") == 4
+    assert "%" not in text
+    assert "\\U00000027" in text
+
+
+def test_more_than_envoy_can_parse_lets_nobody_in() -> None:
+    many = Source(principals=tuple(f"cluster.local/ns/{number}/sa/{'x' * 60}" for number in range(1200)))
+    assert len(said(allows(many))) > 90_000
+    body = extension(guarded(policy("policy", ALLOW, allows(many)))).typed_config.value
+    assert b"%CEL(false ? 'inbound|5432||' : '')%" in body

@@ -1,0 +1,29 @@
+"""assignments: what agents are asked to run, and which names their workloads can resolve."""
+
+from plait.compiler.merge import merge
+from plait.compiler.virtual_addresses import virtual_addresses
+from plait.model.finding import Place
+from plait.model.names import ObjectRef
+from plait.model.reading import Fact
+from plait.run.assignments import assignments
+from tests.compiler.facts import SETTINGS, host, routes, rule, service, to, workload
+
+BISTRO: tuple[Fact, ...] = (workload("reservations"), service("reservations"))
+
+
+def locate(_ref: ObjectRef, _field: str) -> Place:
+    return Place("/mesh/bistro.yaml")
+
+
+def test_every_host_that_may_be_called_resolves_to_its_virtual_address() -> None:
+    mesh, _ = merge((*BISTRO, routes("shop.example", rules=[rule(to("reservations"))])), SETTINGS)
+    found = assignments(mesh, locate)
+    assert [one.host for one in found.hosts] == [host("reservations"), "shop.example"]
+    assert {one.host: one.address for one in found.hosts} == virtual_addresses(mesh)
+
+
+def test_a_new_host_rolls_nothing_over() -> None:
+    before = assignments(merge(BISTRO, SETTINGS)[0], locate)
+    after = assignments(merge((*BISTRO, service("more")), SETTINGS)[0], locate)
+    assert before.workloads == after.workloads
+    assert before.hosts != after.hosts
