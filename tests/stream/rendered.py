@@ -101,6 +101,40 @@ def listener(name: str, path: Path, *, stat_prefix: str = "test") -> Any:
     )
 
 
+def extension(name: str, to_cluster: str) -> Any:
+    """A filter that tells the TCP proxy behind it where to go."""
+    state = {
+        "object_key": "envoy.tcp_proxy.cluster",
+        "format_string": {"text_format_source": {"inline_string": to_cluster}},
+    }
+    return api.message("envoy.config.core.v3.TypedExtensionConfig")(
+        name=name, typed_config=api.pack(api.message(_STATE)(on_new_connection=[state]))
+    )
+
+
+def led_listener(name: str, path: Path, by: str) -> Any:
+    """A TCP listener on a Unix socket that an extension leads, which it asks for by name."""
+    proxy = api.message("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy")(
+        stat_prefix="test", cluster="nowhere"
+    )
+    return api.message("envoy.config.listener.v3.Listener")(
+        name=name,
+        address={"pipe": {"path": str(path)}},
+        filter_chains=[
+            {
+                "filters": [
+                    {
+                        "name": by,
+                        "config_discovery": {"config_source": _ADS, "type_urls": [api.TYPE_PREFIX + _STATE]},
+                    },
+                    {"name": "tcp", "typed_config": api.pack(proxy)},
+                ]
+            }
+        ],
+    )
+
+
+_STATE = "envoy.extensions.filters.network.set_filter_state.v3.Config"
 _ADS = {"ads": {}, "resource_api_version": "V3"}
 
 

@@ -6,14 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, Snapshot
+from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Snapshot
 from plait.xds.server import Peer, Server
 from tests.stream.conftest import eventually, eventually_async, serving
 from tests.stream.envoy import Envoy, backend, running, traffic
 from tests.stream.pki import Authority
-from tests.stream.rendered import changed, cluster, endpoints, listener, routes, scope, snapshot
+from tests.stream.rendered import (
+    changed,
+    cluster,
+    endpoints,
+    extension,
+    led_listener,
+    listener,
+    routes,
+    scope,
+    snapshot,
+)
 
 URI = "spiffe://cluster.local/ns/ns/sa/default"
 NODE = "ns/w/0"
@@ -101,6 +112,39 @@ async def test_changed_endpoints_and_routes_are_all_that_is_sent(bench: Bench) -
     await bench.synced()
     assert await bench.envoy.get(HOST) == (200, "two")
     assert bench.resources() == {**before, ENDPOINTS: before[ENDPOINTS] + 1}
+
+
+async def test_a_changed_extension_is_all_that_is_sent_and_its_listener_stays(bench: Bench) -> None:
+    base = await bench.started()
+    socket = bench.envoy.folder / "led"
+    led = changed(
+        base,
+        cluster("B"),
+        endpoints("B", bench.two),
+        led_listener("led", socket, "way"),
+        extension("way", "A"),
+    )
+    bench.publish(led)
+    await eventually_async(lambda: answers(socket, "one"))
+    before = bench.resources()
+    bench.publish(changed(led, extension("way", "B")))
+    await bench.synced()
+    await eventually_async(lambda: answers(socket, "two"))
+    assert bench.resources() == {**before, EXTENSION: before[EXTENSION] + 1}
+    bench.publish(base)
+    await bench.synced()
+    await eventually_async(lambda: answers(socket, ""))
+    assert await bench.envoy.get(HOST) == (200, "one")
+
+
+async def answers(socket: Path, text: str) -> bool:
+    """Whether this is what comes from a socket; nothing when nobody listens there."""
+    try:
+        connector = aiohttp.UnixConnector(str(socket))
+        async with aiohttp.ClientSession(connector=connector) as client, client.get("http://led/") as answer:
+            return await answer.text() == text
+    except aiohttp.ClientError:
+        return text == ""
 
 
 async def test_a_route_moves_to_a_new_cluster_and_back_without_a_failed_request(bench: Bench) -> None:
