@@ -239,9 +239,9 @@ async def killed_somewhere(path: Path, chance: Chance) -> str:
             if phase == "stop":
                 mesh.process.send_signal(signal.SIGINT)
             await asyncio.sleep(chance.uniform(0.0, {"start": 3.0, "run": 0.2, "stop": 1.5}[phase]))
-            some = processes_of(mesh.state)
+            some = [*processes_of(mesh.state), mesh.process.pid]
             spaces = namespaces(some) - namespaces([os.getpid()])
-            for pid in chance.sample(some, chance.randint(1, len(some)) if some else 0):
+            for pid in chance.sample(some, chance.randint(1, len(some))):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             await ended_by_down(mesh)

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 
 import pytest
 
@@ -127,13 +127,18 @@ async def test_twenty_workloads_start_within_fifteen_seconds_and_are_small(
         workload(f"web{number}", python("web.py"), ports={"http": 8080}, callers=["nobody"])
         for number in range(20)
     ]
-    with host() as own:
-        began = time.monotonic()
-        async with town(tmp_path, *many, host=own) as mesh:
-            took = time.monotonic() - began
-            await asyncio.sleep(5)  # idle is what comes after the start
-            each = [resident(mesh, f"web{number}") for number in range(20)]
-    record_property("seconds until 20 workloads serve", round(took, 1))
+    times = []
+    for run in range(3):
+        path = tmp_path / str(run)
+        path.mkdir()
+        with host() as own:
+            began = time.monotonic()
+            async with town(path, *many, host=own) as mesh:
+                times.append(time.monotonic() - began)
+                await asyncio.sleep(5)  # idle is what comes after the start
+                each = [resident(mesh, f"web{number}") for number in range(20)]
+    took = median(times)
+    record_property("seconds until 20 workloads serve, median of three", round(took, 1))
     record_property(
         "MB of shim and Envoy of an idle one: mean and most", f"{mean(each):.1f}, {max(each):.1f}"
     )
