@@ -36,6 +36,7 @@ from plait.local.blueprint import Site, draw
 from plait.local.journal import Journal
 from plait.local.placement import Act, Drain, Forget, Start, Stop, place
 from plait.local.replica import LocalReplica, Outcome
+from plait.local.sweep import belonging
 from plait.local.users import NoUserError
 from plait.model.names import ReplicaKey
 
@@ -109,9 +110,7 @@ class Machine:
         """Finds again what an agent before this one has left running.  OSError when there can be no network."""
         known = ReplicaFiles.all(self._site.state)
         if self._site.network is not None:
-            living = [status for files in known if shims.alive(files) and (status := files.last_status())]
-            pids = [status.shim_pid for status in living if status.shim_pid is not None]
-            await asyncio.to_thread(self._site.network.take_up, pids)
+            await asyncio.to_thread(self._site.network.take_up, belonging(self._site.state))
         await asyncio.gather(*(self._find(files) for files in known))
 
     async def run(self, link: Link) -> None:
@@ -278,7 +277,7 @@ class Machine:
         record = files.read()
         if record is not None:
             replica = LocalReplica(self._site, record, self._changed.set)
-            adopted = self._is_reachable(files) and await replica.adopt()
+            adopted = await replica.adopt()
             if adopted or replica.state is State.ENDED:
                 self._replicas[record.key] = replica
                 if not adopted:
@@ -289,10 +288,3 @@ class Machine:
         await shims.end_remains(files)
         files.remove()
         self._journal.record("gone", id=files.id)
-
-    def _is_reachable(self, files: ReplicaFiles) -> bool:
-        """Whether a replica that is found is joined to the mesh's network as it is now."""
-        network, status = self._site.network, files.last_status()
-        if network is None or status is None or status.shim_pid is None or not shims.alive(files):
-            return True  # it is taken up, or not, for other reasons
-        return network.holds(status.shim_pid)

@@ -18,6 +18,7 @@ from plait.agent.shims import Shim, ShimLostError
 from plait.link.messages import ReplicaReport, State
 from plait.local.blueprint import Site, prepare
 from plait.local.journal import Journal
+from plait.local.network.network import Network
 from plait.local.placement import Seen
 from plait.model.names import ReplicaKey
 
@@ -141,15 +142,28 @@ class LocalReplica:
         network = self._site.network
         if network is None:
             return shims.start(self.files, env)
-        inside = await asyncio.to_thread(network.join, self.record, self.files)
+        entering = asyncio.create_task(asyncio.to_thread(self._enter, network, env))
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            # A shim that is about to run can't be called back: it is waited for, and then stopped like any other,
+            # or left for the next agent.
+            process = await entering
+            if not self.stopping:
+                raise
+            return process
+
+    def _enter(self, network: Network, env: dict[str, str]) -> subprocess.Popen[bytes] | shims.Entered:
+        """Makes its namespace, and the shim in there; it takes a while, and runs in a thread."""
+        inside = network.join(self.record, self.files)
         try:
             entry = shims.Entry(network=inside, keep=(network.descriptor,))
-            return await asyncio.to_thread(shims.start, self.files, env, entry)
+            return shims.start(self.files, env, entry)
         finally:
             os.close(inside)
 
     async def adopt(self) -> bool:
-        """Takes up the shim that is there; False when there is none, or it is already on its way out."""
+        """Takes up the shim that is there; False: there is none, it is leaving, or the mesh's network does not reach it."""
         with suppress(ShimLostError):
             while shims.alive(self.files):
                 await self._connect()
@@ -157,6 +171,9 @@ class LocalReplica:
                     break
         if self._status is None:
             self._status = self.files.last_status()
+            return False
+        network, shim = self._site.network, self._status.shim_pid
+        if network is not None and (shim is None or not network.holds(shim)):
             return False
         if self._status.phase is Phase.DRAINING:
             self.stopping = True

@@ -48,8 +48,13 @@ def identity(namespace: int) -> int:
 
 
 def held(pid: int) -> int | None:
-    """A descriptor of the network namespace that a process keeps open and is not in itself; None: it has none."""
+    """A descriptor of the network namespace that a process of ours keeps open and is not in itself; None: it has none.
+
+    A process of another user, such as an application, is not believed.
+    """
     try:
+        if Path(f"/proc/{pid}").stat().st_uid != os.geteuid():
+            return None
         own = Path(f"/proc/{pid}/ns/net").readlink()
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             if str(target := entry.readlink()).startswith(_LINK) and target != own:

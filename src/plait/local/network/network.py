@@ -50,12 +50,12 @@ class Network:
         assert self._fabric is not None
         return self._fabric.descriptor
 
-    def take_up(self, shims: Iterable[int]) -> None:
-        """Finds the fabric that these processes hold, or makes one; and opens the way out, if there is to be one.
+    def take_up(self, processes: Iterable[int]) -> None:
+        """Finds the fabric that the mesh's processes hold, or makes one; and opens the way out, if there is to be one.
 
         OSError.
         """
-        found = [descriptor for pid in shims if (descriptor := namespace.held(pid)) is not None]
+        found = [descriptor for pid in processes if (descriptor := namespace.held(pid)) is not None]
         if found:
             most, _ = Counter(map(namespace.identity, found)).most_common(1)[0]
             kept = next(descriptor for descriptor in found if namespace.identity(descriptor) == most)
