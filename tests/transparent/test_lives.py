@@ -200,6 +200,25 @@ async def test_a_stuck_application_is_killed_after_its_grace(pair: Mesh) -> None
     await until(gone, "it to be gone", seconds=20)
 
 
+async def test_what_is_removed_while_it_starts_is_gone_whole(pair: Mesh) -> None:
+    chance, flash = random.Random(3), pair.folder / "flash.yaml"
+    for _ in range(6):
+        flash.write_text(workload("flash", IDLE, replicas=3))
+        await asyncio.sleep(chance.uniform(0.05, 0.6))
+        flash.unlink()
+        await asyncio.sleep(0.1)
+
+    async def gone() -> bool:
+        return not [one for one in await pair.workloads() if one["name"] == "flash"]
+
+    await until(gone, "every flash to be gone")
+    shims = [command for command in commands(pair) if "shim/__main__.py" in command]
+    await until(
+        lambda: len([one for one in commands(pair) if "shim/__main__.py" in one]) == 2, f"two of {shims}"
+    )
+    assert await answers(pair)
+
+
 # Kills at any moment ---------------------------------------------------------------------------------
 
 Chance = random.Random
