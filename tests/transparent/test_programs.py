@@ -31,6 +31,7 @@ def everybody() -> list[str]:
     found = [
         workload("client", IDLE),
         workload("stranger", IDLE),
+        workload("reader", IDLE, workingDir="."),
         workload("web", python("web.py"), ports={"http": 8080}, callers=["client"]),
         workload("site", python("web.py"), ports={"http": 80}, callers=["client"]),
         workload("echo", python("tcp.py", "echo"), ports={"tcp-echo": 9000}, callers=["client"]),
@@ -103,9 +104,9 @@ async def names_are_found_by_musl_too(mesh: Mesh) -> None:
     command = (MUSL, "-static", "-x", "c", "-", "-o", str(program))
     await asyncio.to_thread(subprocess.run, command, input=source.encode(), check=True)
     for name in ("web", "web.town.svc.cluster.local"):
-        found = await said(mesh, "client", str(program), name)
-        assert found == (await said(mesh, "client", "getent", "ahostsv4", name)).split()[0] + "\n"
-    assert (await run(mesh, "client", str(program), "nowhere"))[0] == 1
+        found = await said(mesh, "reader", str(program), name)
+        assert found == (await said(mesh, "reader", "getent", "ahostsv4", name)).split()[0] + "\n"
+    assert (await run(mesh, "reader", str(program), "nowhere"))[0] == 1
 
 
 async def a_raw_socket_with_half_close(mesh: Mesh) -> None:

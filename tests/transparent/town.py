@@ -45,7 +45,10 @@ def workload(
     callers: Sequence[str] = (),
     **spec: object,
 ) -> str:
-    """The YAML of a workload with an account of its own, a Service over its ports, and whom it lets in."""
+    """The YAML of a workload with an account of its own, a Service over its ports, and whom it lets in.
+
+    It works in the folder of PROGRAMS, and so sees them wherever this checkout lies.
+    """
     ports = ports or {}
     declared = [{"name": port, "port": number} for port, number in ports.items()]
     documents: list[object] = [
@@ -54,7 +57,13 @@ def workload(
             "apiVersion": "plait.dev/v1alpha1",
             "kind": "Workload",
             "metadata": {"name": name, "namespace": "town", "labels": {"app": name}},
-            "spec": {"command": list(command), "serviceAccount": name, "ports": declared, **spec},
+            "spec": {
+                "command": list(command),
+                "workingDir": str(PROGRAMS),
+                "serviceAccount": name,
+                "ports": declared,
+                **spec,
+            },
         },
     ]
     if ports:
