@@ -184,7 +184,8 @@ async def test_a_second_up_takes_over_what_a_killed_one_left_running(pair: Mesh)
     pair.output = pair.output.with_name("again")
     await until(pair.is_ready, "the second to be ready")
     assert (pids(pair, "web"), address(pair, "web")) == before
-    assert await answers(pair)
+    assert await asyncio.to_thread(requests_from, pair, 1) == 1, "requests go on"
+    await until(lambda: answers(pair), "the agent to be there for exec, too")
 
 
 async def test_a_stuck_application_is_killed_after_its_grace(pair: Mesh) -> None:
