@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -199,6 +202,43 @@ async def test_a_stuck_application_is_killed_after_its_grace(pair: Mesh) -> None
         return not await state_of(pair, "stuck")
 
     await until(gone, "it to be gone", seconds=20)
+
+
+async def test_who_runs_on_after_its_agent_has_died_finds_services_that_come_later(pair: Mesh) -> None:
+    old = pair.pid("agent")
+    os.kill(old, signal.SIGKILL)
+    await until(lambda: pair.pid("agent") != old, "another agent")
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "later", "namespace": "town"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 8080}]},
+    }
+    (pair.folder / "later.yaml").write_text(json.dumps(service))
+
+    async def found() -> bool:
+        return (await run(pair, "client", "getent", "hosts", "later"))[0] == 0
+
+    await until(found, "the service to be found by name")
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A folder that every workload sees and may write to."""
+    made = Path(tempfile.mkdtemp(prefix="plait-test-", dir="/run"))
+    made.chmod(0o777)
+    yield made
+    shutil.rmtree(made)
+
+
+async def test_who_is_told_to_stop_still_finds_the_others(tmp_path: Path, scratch: Path) -> None:
+    """At the end of the mesh as a whole."""
+    script = f"trap 'getent hosts web > {scratch}/found; exit 0' TERM; while true; do sleep 0.1; done"
+    web = workload("web", python("web.py"), ports={"http": 8080})
+    with host() as own:
+        async with town(tmp_path, web, workload("client", ("sh", "-c", script)), host=own):
+            pass
+    assert "web" in (scratch / "found").read_text()
 
 
 async def test_what_is_removed_while_it_starts_is_gone_whole(pair: Mesh) -> None:

@@ -119,8 +119,6 @@ async def rights_are_gone_and_do_not_come_back(mesh: Mesh) -> None:
     assert int(uid) not in {0, os.getuid()}
     for stranger in (uid, 0):
         assert await tried(mesh, "setuid", stranger) == "PermissionError"
-    for privileged in ("su", "passwd", "mount"):  # programs that would make root of us
-        await run(mesh, "thief", "sh", "-c", f"command -v {privileged} && {privileged} -c true </dev/null")
     assert (await run(mesh, "thief", "sh", "-c", "su root -c id </dev/null"))[0] != 0
 
 

@@ -110,7 +110,8 @@ class Loop:
     def stop_workloads(self) -> None:
         """Ask every agent to drain and stop everything."""
         self.stopping = True
-        self._assign(Assignments(trust_domain=self.settings.trust_domain, workloads=()))
+        hosts = self._assigned.hosts if self._assigned else ()  # whoever drains still calls others
+        self._assign(Assignments(trust_domain=self.settings.trust_domain, workloads=(), hosts=hosts))
 
     async def run(self) -> None:
         """Rebuild whenever something has changed and settled; until cancelled."""

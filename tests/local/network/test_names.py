@@ -52,6 +52,22 @@ def test_what_is_written_in_place_is_the_same_file(tmp_path: Path) -> None:
     assert names.hosts("bistro").stat().st_ino == inode
 
 
+def test_the_next_agent_tells_those_that_the_last_one_started(tmp_path: Path) -> None:
+    Names(tmp_path, Policy.REGISTRY_ONLY).prepare("bistro")
+    next_agent = Names(tmp_path, Policy.REGISTRY_ONLY)
+    next_agent.tell((RESERVATIONS,))
+    assert "240.1.2.3 reservations " in next_agent.hosts("bistro").read_text()
+
+
+def test_another_policy_has_files_of_its_own(tmp_path: Path) -> None:
+    shut, wide = (Names(tmp_path, policy) for policy in Policy)
+    assert {shut.resolv_conf, shut.hosts("bistro")}.isdisjoint({wide.resolv_conf, wide.hosts("bistro")})
+    for names in (shut, wide):
+        names.prepare("bistro")
+    assert "nameserver" not in shut.resolv_conf.read_text()
+    assert "nameserver" in wide.resolv_conf.read_text()
+
+
 def test_other_names_are_asked_for_only_where_the_mesh_is_open() -> None:
     assert "nameserver" not in resolv_conf(Policy.REGISTRY_ONLY)
     assert "nameserver 198.19.0.3\n" in resolv_conf(Policy.ALLOW_ANY)

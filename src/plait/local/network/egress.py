@@ -23,7 +23,7 @@ _NETWORK = "198.19.0.0/24"
 _ADDRESS_6, _ROUTER_6 = "fd00::100", "fd00::2"
 """What the program calls itself over IPv6, and what it expects to be called by."""
 _MTU = 65520
-_READY_WITHIN_MS = 5000
+_READY_WITHIN_SECONDS = 5.0
 
 
 def open_way(fabric: Fabric, state: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -55,16 +55,23 @@ def open_way(fabric: Fabric, state: Path, env: dict[str, str]) -> subprocess.Pop
         os.close(tell)
     try:
         journal.Journal(state).process(process.pid, ROLE)
-        heard, _, _ = select.select([ready], [], [], _READY_WITHIN_MS / 1000)
-        if not heard or not os.read(ready, 1):
-            process.kill()
-            process.wait()
-            raise OSError(f"{PROGRAM} opens no way out; its log: {state / 'agent' / 'egress.log'}")
+        _wait(ready, state)
         if fabric.ipv6:
             way_out_of_ipv6(fabric, _ADDRESS_6, _ROUTER_6)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     finally:
         os.close(ready)
     return process
+
+
+def _wait(ready: int, state: Path) -> None:
+    """Until the program says that there is a way out.  OSError."""
+    heard, _, _ = select.select([ready], [], [], _READY_WITHIN_SECONDS)
+    if not heard or not os.read(ready, 1):
+        raise OSError(f"{PROGRAM} opens no way out; its log: {state / 'agent' / 'egress.log'}")
 
 
 def leads_out_of_the_host_by_ipv6() -> bool:

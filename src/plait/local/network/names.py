@@ -24,39 +24,37 @@ _READABLE = 0o644
 
 
 class Names:
-    """The files of one mesh, in a directory of their own."""
+    """The files of one mesh under one policy, in a directory of their own; those of another policy are not touched."""
 
     def __init__(self, directory: Path, policy: OutboundTrafficPolicy) -> None:
         self._directory = directory
         self._policy = policy
-        self._hosts: tuple[HostAddress, ...] = ()
-        self._namespaces: set[str] = set()
+        self._hosts: tuple[HostAddress, ...] | None = None
 
     @property
     def resolv_conf(self) -> Path:
-        return self._directory / "resolv.conf"
+        return self._directory / f"{self._policy}.resolv.conf"
 
     def hosts(self, namespace: str) -> Path:
-        return self._directory / f"{namespace}.hosts"
+        return self._directory / f"{namespace}.{self._policy}.hosts"
 
     def tell(self, hosts: tuple[HostAddress, ...]) -> None:
-        """These are the names from now on, for everybody who runs."""
+        """These are the names from now on, for everybody who runs, whichever agent started it."""
         if hosts != self._hosts:
             self._hosts = hosts
-            for namespace in sorted(self._namespaces):
-                self._write(namespace)
+            for path in sorted(self._directory.glob(self.hosts("*").name)):
+                self._write(path.name.partition(".")[0])
 
     def prepare(self, namespace: str) -> None:
         """The files for a workload of a namespace.  OSError."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         if not self.resolv_conf.exists():
             _replace(self.resolv_conf, resolv_conf(self._policy))
-        self._namespaces.add(namespace)
         self._write(namespace)
 
     def _write(self, namespace: str) -> None:
         path = self.hosts(namespace)
-        wanted = tuple(lines(self._hosts, namespace))
+        wanted = tuple(lines(self._hosts or (), namespace))
         try:
             old = path.read_text()
         except FileNotFoundError:

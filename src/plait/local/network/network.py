@@ -102,9 +102,8 @@ class Network:
         assert self._fabric is not None
         while True:
             await asyncio.sleep(_LOOK_EVERY)
-            if self._way_out is not None:
-                self._way_out.poll()
-            if await asyncio.to_thread(egress.is_open, self._state):
+            ours = self._way_out
+            if ours.poll() is None if ours else await asyncio.to_thread(egress.is_open, self._state):
                 continue
             _log.warning("the way out of the mesh has closed, and is opened again")
             try:
