@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,10 +13,22 @@ from pathlib import Path
 
 import pytest
 
+from plait.agent.record import ReplicaFiles
 from plait.local.network import egress, namespace, programs
-from tests.e2e.mesh import Mesh, running, until
+from tests.e2e.mesh import PLAIT, Mesh, clean_environment, running, until
 from tests.local.network.spaces import needs_root, shown
-from tests.transparent.town import IDLE, NAMESPACE, PROGRAMS, host, python, run, said, samples, workload
+from tests.transparent.town import (
+    IDLE,
+    NAMESPACE,
+    PROGRAMS,
+    files,
+    host,
+    python,
+    run,
+    said,
+    samples,
+    workload,
+)
 
 pytestmark = [
     needs_root,
@@ -51,22 +64,25 @@ def world(own: int) -> Iterator[None]:
         yield
 
 
+def on(own: int, tmp_path: Path) -> tuple[str, ...]:
+    """What puts a program on a host whose resolver is the world's."""
+    mount = f'mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && exec "$@"'
+    return ("nsenter", f"--net=/proc/{os.getpid()}/fd/{own}", "unshare", "--mount", "sh", "-c", mount, "sh")
+
+
 @asynccontextmanager
-async def mesh(tmp_path: Path, policy: str) -> AsyncIterator[Mesh]:
-    """A mesh on a host whose resolver is the world's."""
+async def mesh(tmp_path: Path, policy: str) -> AsyncIterator[tuple[Mesh, tuple[str, ...]]]:
+    """A mesh on a host whose resolver is the world's, and what puts another program there."""
     folder = tmp_path / "town"
     folder.mkdir()
     web = workload("web", python("web.py"), ports={"http": 8080})
     (folder / "town.yaml").write_text(NAMESPACE + web + workload("client", IDLE))
     (tmp_path / "resolv.conf").write_text(f"nameserver {WORLD}\n")
     with host() as own, world(own):
-        prefix = (
-            *("nsenter", f"--net=/proc/{os.getpid()}/fd/{own}", "unshare", "--mount"),
-            *("sh", "-c", f'mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && exec "$@"', "sh"),
-        )
+        prefix = on(own, tmp_path)
         arguments = ("--outbound-traffic-policy", policy)
         async with running(folder, *arguments, mode="transparent", prefix=prefix) as made:
-            yield made
+            yield made, prefix
 
 
 _UDP = "import socket; s = socket.socket({}, 2); s.settimeout(3); s.connect(('{}', 7)); s.send(b'hi'); print(s.recv(9))"
@@ -74,7 +90,7 @@ UDP, UDP_6 = _UDP.format("socket.AF_INET", WORLD), _UDP.format("socket.AF_INET6"
 
 
 async def test_where_the_policy_allows_any_the_world_is_reached_through_envoy(tmp_path: Path) -> None:
-    async with mesh(tmp_path, "ALLOW_ANY") as open_mesh:
+    async with mesh(tmp_path, "ALLOW_ANY") as (open_mesh, _):
         for url in (f"http://{WORLD}:8000/", "http://any.example:8000/", f"http://[{WORLD_6}]:8000/"):
             assert await said(open_mesh, "client", "curl", "-s", "--max-time", "10", url) == "the world\n"
         assert '"path"' in await said(open_mesh, "client", "curl", "-s", "http://web:8080/"), (
@@ -99,8 +115,43 @@ async def the_way_out_comes_back(open_mesh: Mesh) -> None:
     assert open_mesh.pid(egress.ROLE) != old
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [("REGISTRY_ONLY", "ALLOW_ANY"), ("ALLOW_ANY", "REGISTRY_ONLY")]
+)
+async def test_a_second_up_with_another_policy_rolls_what_runs_over_to_it(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    async with mesh(tmp_path, before) as (made, prefix):
+        old = {name: files(made, name).read() for name in ("web", "client")}
+        made.process.kill()
+        await made.process.wait()
+        command = (*PLAIT, "up", str(made.folder), "--state-dir", str(made.state), "--mode", "transparent")
+        with made.output.with_name("again").open("wb") as output:
+            made.process = await asyncio.create_subprocess_exec(
+                *(*prefix, *command, "--outbound-traffic-policy", after),
+                env=clean_environment(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        made.output = made.output.with_name("again")
+
+        async def as_it_says() -> bool:
+            _, world = await run(made, "client", "curl", "-s", "--max-time", "3", "http://any.example:8000/")
+            code, own = await run(made, "client", "curl", "-s", "--max-time", "3", "http://web:8080/")
+            return (world == "the world\n") == (after == "ALLOW_ANY") and code == 0 and '"path"' in own
+
+        def rolled_over() -> bool:
+            found = {one.read() for one in ReplicaFiles.all(made.state)}
+            return len(found) == 2 and not found & set(old.values())
+
+        await until(rolled_over, "both to be made anew")
+        await until(as_it_says, f"the client to be under {after}")
+
+
 async def test_where_it_does_not_nothing_of_the_world_is_reached_or_asked(tmp_path: Path) -> None:
-    async with mesh(tmp_path, "REGISTRY_ONLY") as shut:
+    async with mesh(tmp_path, "REGISTRY_ONLY") as (shut, _):
         assert '"path"' in await said(shut, "client", "curl", "-s", "http://web:8080/")
         assert (await run(shut, "client", "curl", "-s", "--max-time", "5", f"http://{WORLD}:8000/"))[0] in {
             52,
