@@ -32,7 +32,7 @@ golden: $(VENV)/developing ## Write the golden files anew; read the difference b
 	@PLAIT_GOLDEN=write $(BIN)/pytest -m "not prove" tests/envoy/test_golden.py tests/dialects/test_golden.py $(ARGS)
 
 bench: $(VENV)/developing ## What a change costs the control plane, for meshes of 100 and 1,000 services
-	@$(BIN)/python bench/rebuild.py $(ARGS)
+	@$(BIN)/python -m bench.rebuild $(ARGS)
 
 descriptors: $(VENV)/developing ## Read Envoy's message classes anew out of the pinned Envoy
 	@$(BIN)/python tools/envoy_descriptors.py

@@ -1,4 +1,4 @@
-"""What a change costs the control plane before anything is sent: `python bench/rebuild.py [SERVICES ...]`.
+"""What a change costs the control plane before anything is sent: `python -m bench.rebuild [SERVICES ...]`.
 
 Measured in one process, one after the other: reading all files, the first build for some proxies, a build in
 which nothing changed, one after a route changed, and one after an endpoint went away.  Times are the median of
@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from statistics import median
 
-from meshes import files
-
+from bench.meshes import files
 from plait.compiler.endpoints import endpoints
 from plait.compiler.view import view
 from plait.envoy.render import Renderer
