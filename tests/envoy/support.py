@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from plait.envoy import api
-from plait.envoy.bootstrap import bootstrap
+from plait.envoy.bootstrap import bootstrap, own_labels
 from plait.envoy.secrets import identity_secret, roots_secret
 from plait.model.catalog import Replica
 from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, ROUTES, TYPES, Snapshot
@@ -313,7 +313,13 @@ async def envoy(
     command = (*elsewhere.words(folder), f"/proc/self/fd/{program}") if elsewhere else (ENVOY,)
     with (folder / "envoy.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *command, *_ARGUMENTS, cwd=folder, stdout=log, stderr=log, pass_fds=(program,)
+            *command,
+            *_ARGUMENTS,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            pass_fds=(program,),
+            env=os.environ | own_labels(replica.key, replica.labels),
         )
     os.close(program)
     try:

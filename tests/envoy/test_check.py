@@ -58,7 +58,7 @@ def test_a_tcp_port_needs_its_cluster_its_admission_and_a_way_out() -> None:
 
     port = "inbound|9000||"
     assert left(CLUSTER, port) == (f"{port}: leads to {port}, which is no cluster",)
-    assert left(EXTENSION, port) == (f"inbound: asks for {port}, which is no extension",)
+    assert left(EXTENSION, port) == (f"inbound: leads to {port}, which is no extension",)
     assert left(CLUSTER, "BlackHoleCluster") == ("inbound: leads to BlackHoleCluster, which is no cluster",)
 
 

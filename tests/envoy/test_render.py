@@ -27,6 +27,7 @@ from plait.resource import (
     LISTENER,
     ROUTES,
     SCOPED_ROUTES,
+    Layers,
     Resource,
     Snapshot,
 )
@@ -186,10 +187,13 @@ def test_where_something_was_written_is_not_part_of_what_is_sent() -> None:
     assert moved in after[REPLICAS[0].key][ROUTES][name].origins
 
 
-def test_maps_that_proxies_share_are_made_once() -> None:
-    snapshots = list(render(Renderer(), *BISTRO).values())
-    for type_url in (ENDPOINTS, SCOPED_ROUTES):
-        assert snapshots[0][type_url] is snapshots[1][type_url]
+def test_proxies_share_the_very_same_tables_from_build_to_build() -> None:
+    renderer = Renderer()
+    snapshots = [snapshot for _ in range(2) for snapshot in render(renderer, *BISTRO).values()]
+    for kind in (CLUSTER, ENDPOINTS, SCOPED_ROUTES, ROUTES):
+        tables = [Layers.of(snapshot[kind]).table for snapshot in snapshots]
+        assert tables[0].resources
+        assert all(table is tables[0] for table in tables)
 
 
 def test_every_cluster_has_endpoints_though_nobody_serves() -> None:

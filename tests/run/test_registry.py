@@ -32,7 +32,6 @@ def report(number: int, state: State = State.READY) -> ReplicaReport:
 def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "registry.json")
     registry.hello("local", [report(0), report(1, State.DRAINING)])
-    registry.save()
     assert Registry.load(tmp_path / "registry.json").reports() == registry.reports()
     assert (tmp_path / "registry.json").stat().st_mode & 0o777 == 0o600
 
@@ -53,3 +52,48 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path: Path) -> None:
     path.touch(mode=0o600)
     path.write_bytes(b'{"agents": [{"agent":')
     assert Registry.load(path).reports() == ()
+
+
+def test_each_thing_said_is_remembered_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "registry.jsonl"
+    registry = Registry.load(path)
+    registry.hello("local", [report(0), report(1)])
+    registry.report("local", report(2))
+    registry.report("local", report(1, State.DRAINING))
+    registry.gone("local", report(0).replica.key)
+    assert Registry.load(path).reports() == registry.reports() == (report(1, State.DRAINING), report(2))
+    registry = Registry.load(path)
+    registry.report("local", report(3))
+    assert len(Registry.load(path).reports()) == 3
+
+
+def test_a_line_that_was_cut_short_loses_itself_alone(tmp_path: Path) -> None:
+    path = tmp_path / "registry.jsonl"
+    registry = Registry(path)
+    registry.hello("local", [report(0)])
+    registry.report("local", report(1))
+    registry.report("local", report(2))
+    path.write_bytes(path.read_bytes()[:-20])
+    assert Registry.load(path).reports() == (report(0), report(1))
+
+
+def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "registry.jsonl"
+    registry = Registry(path)
+    registry.hello("local", [report(0)])
+    once = path.stat().st_size
+    for number in range(1500):
+        registry.report("local", report(0, State.READY if number % 2 else State.DRAINING))
+    assert path.stat().st_size < 1100 * once
+    assert Registry.load(path).reports() == (report(0, State.READY),)
+
+
+def test_who_is_selected_stays_the_very_same_while_only_states_change(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry.jsonl")
+    registry.hello("local", [report(0), report(1)])
+    before = registry.members()
+    registry.report("local", report(1, State.DRAINING))
+    assert registry.members() is before
+    assert [one.serving for one in registry.replicas().values()] == [True, False]
+    registry.gone("local", report(0).replica.key)
+    assert list(registry.replicas()) == ["bistro/payments/1"]

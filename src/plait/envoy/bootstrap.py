@@ -1,4 +1,4 @@
-"""The file that an Envoy starts with: who it is, where the control plane is, and its own two ports.
+"""What an Envoy starts with: a file (who it is, where the control plane is, its own two ports) and an environment.
 
 Made of plain values, without message classes: agents import this and stay small.
 """
@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from plait.envoy import names, scrape, tls
-from plait.model.catalog import SidecarAddresses
+from plait.model.catalog import Labels, SidecarAddresses
 from plait.model.names import ReplicaKey
 
 _T = "type.googleapis.com/envoy."
@@ -114,6 +114,19 @@ def bootstrap(
                 )
             ]
         },
+    }
+
+
+def own_labels(node: ReplicaKey, labels: Labels) -> dict[str, str]:
+    """What an Envoy must have in its environment: the workload that its metrics speak of."""
+    said = dict(labels)
+    version = said.get("version", "")
+    return {
+        names.OWN_WORKLOAD: node.workload.name,
+        names.OWN_NAMESPACE: node.workload.namespace,
+        names.OWN_APP: said.get("app", node.workload.name),
+        names.OWN_VERSION: version or "unknown",
+        names.OWN_REVISION: version or "latest",
     }
 
 

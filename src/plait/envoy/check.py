@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from plait.envoy import api, names
 from plait.model.mesh import ClusterKey
@@ -17,60 +18,133 @@ from plait.resource import (
     LISTENER,
     ROUTES,
     SCOPED_ROUTES,
+    Layers,
     Resource,
     Snapshot,
+    Table,
 )
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 
+_USERS = {
+    ROUTES: (CLUSTER,),
+    SCOPED_ROUTES: (ROUTES,),
+    EXTENSION: (CLUSTER,),
+    LISTENER: (CLUSTER, ROUTES, EXTENSION),
+}
+"""What resources of a type may name."""
+_NO = {CLUSTER: "no cluster", ROUTES: "no route configuration", EXTENSION: "no extension"}
+_NONE = Layers()
+
+_Named = tuple[str, str]
+"""(name of a resource, name of what it needs)."""
+
+T = TypeVar("T")
+
+
+def _once(function: Callable[[Table, Table, str], T]) -> Callable[[Table, Table, str], T]:
+    """Remembers what is found of two tables for as long as both live; the third is the type of the second."""
+    known: WeakKeyDictionary[Table, WeakKeyDictionary[Table, T]] = WeakKeyDictionary()
+
+    def remembered(first: Table, second: Table, type_url: str) -> T:
+        found = known.get(first)
+        if found is None:
+            found = known[first] = WeakKeyDictionary()
+        if second not in found:
+            found[second] = function(first, second, type_url)
+        return found[second]
+
+    return remembered
+
 
 def check(snapshot: Snapshot, missing: Iterable[ClusterKey] = ()) -> tuple[str, ...]:
     """What is wrong with a snapshot, sorted; `missing` are clusters that routes may name though there are none.
 
-    A snapshot with problems is ours to mend, not the user's: it is not sent, and the last good one stays.
+    A snapshot with problems is ours to mend, not the user's: it is not sent, and the last good one stays.  The
+    tables that proxies share are looked at once for all.
     """
-    absent = frozenset(names.cluster(key) for key in missing)
-    return tuple(sorted({*_misnamed(snapshot), *_endpoints(snapshot), *_references(snapshot, absent)}))
+    layers = {kind: Layers.of(resources) for kind, resources in snapshot.items()}
+    return tuple(sorted({*_misnamed(layers), *_endpoints(layers), *_references(layers, missing)}))
 
 
-def _misnamed(snapshot: Snapshot) -> Iterator[str]:
-    for type_url, resources in snapshot.items():
-        for name, resource in resources.items():
-            if (resource.type_url, resource.name) != (type_url, name):
-                yield f"{name}: kept as {type_url}, but is {resource.name} of {resource.type_url}"
+def _misnamed(snapshot: Mapping[str, Layers]) -> Iterator[str]:
+    for type_url, layers in snapshot.items():
+        yield from _misnamed_in(layers.table, layers.table, type_url)
+        yield from _misnamed_among(layers.own, type_url)
 
 
-def _endpoints(snapshot: Snapshot) -> Iterator[str]:
-    wanted = {name for name in snapshot.get(CLUSTER, {}) if names.cluster_key(name) is not None}
-    found = set(snapshot.get(ENDPOINTS, {}))
-    yield from (f"{name}: a cluster without endpoints resource" for name in wanted - found)
-    yield from (f"{name}: endpoints of no cluster" for name in found - wanted)
+@_once
+def _misnamed_in(table: Table, _: Table, type_url: str) -> tuple[str, ...]:
+    return tuple(_misnamed_among(table.resources, type_url))
 
 
-def _references(snapshot: Snapshot, missing: frozenset[str]) -> Iterator[str]:
-    clusters = snapshot.get(CLUSTER, {}).keys() | missing
-    routes = snapshot.get(ROUTES, {}).keys()
-    extensions = snapshot.get(EXTENSION, {}).keys()
-    for type_url in (ROUTES, SCOPED_ROUTES, EXTENSION, LISTENER):
-        for resource in snapshot.get(type_url, {}).values():
-            needs = _needs(resource)
-            yield from (f"{resource.name}: {fault}" for fault in needs.faults)
-            for name in needs.clusters - clusters:
-                yield f"{resource.name}: leads to {name}, which is no cluster"
-            for name in needs.routes - routes:
-                yield f"{resource.name}: leads to {name}, which is no route configuration"
-            for name in needs.extensions - extensions:
-                yield f"{resource.name}: asks for {name}, which is no extension"
+def _misnamed_among(resources: Mapping[str, Resource], type_url: str) -> Iterator[str]:
+    for name, resource in resources.items():
+        if (resource.type_url, resource.name) != (type_url, name):
+            yield f"{name}: kept as {type_url}, but is {resource.name} of {resource.type_url}"
+
+
+def _endpoints(snapshot: Mapping[str, Layers]) -> Iterator[str]:
+    clusters, found = snapshot.get(CLUSTER, _NONE), snapshot.get(ENDPOINTS, _NONE)
+    bare, strays = _unpaired(clusters.table, found.table, ENDPOINTS)
+    own = {name for name in clusters.own if names.cluster_key(name) is not None}
+    yield from (f"{name}: a cluster without endpoints resource" for name in bare | own if name not in found)
+    strays = strays | found.own.keys()
+    yield from (f"{name}: endpoints of no cluster" for name in strays if name not in clusters)
+
+
+@_once
+def _unpaired(clusters: Table, found: Table, _: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Clusters without endpoints, and endpoints without a cluster."""
+    wanted = {name for name in clusters.resources if names.cluster_key(name) is not None}
+    return frozenset(wanted - found.resources.keys()), frozenset(found.resources.keys() - wanted)
+
+
+def _references(snapshot: Mapping[str, Layers], missing: Iterable[ClusterKey]) -> Iterator[str]:
+    for user, kinds in _USERS.items():
+        users = snapshot.get(user, _NONE)
+        for kind in kinds:
+            provided = snapshot.get(kind, _NONE)
+            needed = (*_lacking(users.table, provided.table, kind), *_needed_among(users.own, kind))
+            lacking = [(name, wanted) for name, wanted in needed if wanted not in provided]
+            if lacking and kind == CLUSTER:
+                meant = frozenset(names.cluster(key) for key in missing)
+                lacking = [(name, wanted) for name, wanted in lacking if wanted not in meant]
+            yield from (f"{name}: leads to {wanted}, which is {_NO[kind]}" for name, wanted in lacking)
+    listeners = snapshot.get(LISTENER, _NONE)
+    yield from _faults_in(listeners.table, listeners.table, LISTENER)
+    yield from _faults_among(listeners.own)
+
+
+@_once
+def _lacking(users: Table, provided: Table, kind: str) -> tuple[_Named, ...]:
+    """What resources of one table need that is not in another."""
+    needed = _needed_among(users.resources, kind)
+    return tuple((name, wanted) for name, wanted in needed if wanted not in provided.resources)
+
+
+def _needed_among(resources: Mapping[str, Resource], kind: str) -> Iterator[_Named]:
+    for resource in resources.values():
+        for wanted in _needs(resource).of.get(kind, ()):
+            yield resource.name, wanted
+
+
+@_once
+def _faults_in(table: Table, _: Table, _type_url: str) -> tuple[str, ...]:
+    return tuple(_faults_among(table.resources))
+
+
+def _faults_among(resources: Mapping[str, Resource]) -> Iterator[str]:
+    for resource in resources.values():
+        yield from (f"{resource.name}: {fault}" for fault in _needs(resource).faults)
 
 
 @dataclass(frozen=True, slots=True)
 class _Needs:
-    """What a resource refers to, and what is wrong with it alone."""
+    """What a resource refers to, by type, and what is wrong with it alone."""
 
-    clusters: frozenset[str] = frozenset()
-    routes: frozenset[str] = frozenset()
-    extensions: frozenset[str] = frozenset()
+    of: Mapping[str, Collection[str]]
     faults: tuple[str, ...] = ()
 
 
@@ -79,11 +153,11 @@ def _needs(resource: Resource) -> _Needs:
     """Read once for each content: most resources are the same from proxy to proxy and from build to build."""
     message = api.parse(resource.type_url, resource.body)
     if resource.type_url == ROUTES:
-        return _Needs(clusters=frozenset(_clusters_of_routes(message)))
+        return _Needs({CLUSTER: frozenset(_clusters_of_routes(message))})
     if resource.type_url == SCOPED_ROUTES:
-        return _Needs(routes=frozenset((message.route_configuration_name,)))
+        return _Needs({ROUTES: (message.route_configuration_name,)})
     if resource.type_url == EXTENSION:  # it leads to the port that it is named after
-        return _Needs(clusters=frozenset((resource.name,)))
+        return _Needs({CLUSTER: (resource.name,)})
     return _of_listener(message)
 
 
@@ -111,9 +185,7 @@ def _of_listener(listener: Any) -> _Needs:
                 pass
     twice = Counter(chain.name for chain in listener.filter_chains if chain.name)
     return _Needs(
-        clusters=frozenset(clusters),
-        routes=frozenset(routes - {""}),
-        extensions=frozenset(extensions),
+        {CLUSTER: clusters, ROUTES: routes - {""}, EXTENSION: extensions},
         faults=tuple(
             f"filter chain {chain} stands there twice" for chain, count in twice.items() if count > 1
         ),

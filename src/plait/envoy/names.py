@@ -44,6 +44,13 @@ another replica may be asked whatever the method was."""
 
 METRICS_PREFIX = "istio"
 
+OWN_WORKLOAD = "PLAIT_WORKLOAD"
+OWN_NAMESPACE = "PLAIT_WORKLOAD_NAMESPACE"
+OWN_APP = "PLAIT_APP"
+OWN_VERSION = "PLAIT_VERSION"
+OWN_REVISION = "PLAIT_REVISION"
+"""Variables that an Envoy is started with: what its metrics say of its own workload."""
+
 _CONTROL_PLANE_PATH = "plait/control-plane"
 _NOBODY_PATH = "plait/nobody"
 

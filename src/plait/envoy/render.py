@@ -1,159 +1,271 @@
-"""From a View to the Resources of one proxy, each made once for everybody who gets it."""
+"""From a View to the Resources of one proxy, each made once for everybody who gets it.
+
+Most of what a proxy is told it shares with all others of its mode or namespace: these are Tables, and from build
+to build the very same ones when nothing in them has changed.  What is its own hangs on a few of its fields.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from plait.envoy import build, clusters, endpoints, names, routes
 from plait.envoy.filters import admission
 from plait.envoy.listeners import inbound, outbound
 from plait.model.catalog import Protocol
-from plait.model.mesh import Cluster, ClusterKey, Endpoint, InboundPort, OutboundRoutes, TcpPort, View
+from plait.model.mesh import ClusterKey, Endpoint, InboundPort, View
 from plait.model.names import Origin
+from plait.model.policy import MtlsMode
 from plait.model.settings import OutboundTrafficPolicy
-from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Resource, Snapshot
+from plait.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    LISTENER,
+    NO_TABLE,
+    ROUTES,
+    SCOPED_ROUTES,
+    TYPES,
+    Layers,
+    Resource,
+    Snapshot,
+    Table,
+)
 
 Endpoints = Mapping[ClusterKey, tuple[Endpoint, ...]]
-_Named = Mapping[str, Resource]
+
+
+@dataclass(slots=True)
+class _Piece:
+    """What a Resource is made from; equal contents make equal Resources."""
+
+    type_url: str
+    name: str
+    content: Hashable
+    make: Callable[[], Any]
+    origins: tuple[Origin, ...] = ()
+
+    def resource(self) -> Resource:
+        return build.resource(self.type_url, self.name, self.make(), self.origins)
+
+
+_Made = dict[tuple[str, str], tuple[Hashable, Resource]]
+
+
+@dataclass(slots=True)
+class _Shared:
+    """One Table, and what it was made from."""
+
+    inputs: tuple[object, ...] = ()
+    made: _Made | None = None
+    table: Table = NO_TABLE
+
+
+@dataclass(slots=True)
+class _Own:
+    """The resources of one proxy alone, and what they were made from."""
+
+    inputs: tuple[object, ...] = ()
+    made: _Made | None = None
+    resources: Mapping[str, Mapping[str, Resource]] | None = None
 
 
 class Renderer:
     """Renders Views; what was made before is found again by its content.
 
-    A rebuild renders the View of every proxy, with the same endpoints, and then calls `sweep`.
+    Inputs are compared part by part, so that those which are the very same as the last time cost nothing.
+    `sweep` forgets what nobody asked for since it was last called.
     """
 
     def __init__(self) -> None:
-        self._made: dict[Hashable, Resource] = {}
-        self._before: dict[Hashable, Resource] = {}
-        self._shared: dict[tuple[int, ...], tuple[tuple[object, ...], _Named]] = {}
+        self._shared: dict[Hashable, _Shared] = {}
+        self._own: dict[Hashable, _Own] = {}
+        self._known: WeakValueDictionary[Hashable, Resource] = WeakValueDictionary()
+        """What proxies have each for itself, and yet is the same for many."""
+        self._asked: set[Hashable] = set()
 
     def render(self, view: View, found: Endpoints) -> Snapshot:
         """Everything that one proxy is told; a cluster that nobody serves gets an empty list of endpoints."""
+        transparent = view.sidecar.transparent
         trust_domain = view.settings.trust_domain
-        shared_clusters = self._share(
-            (view.clusters,), lambda: (self._cluster(one, trust_domain) for one in view.clusters)
-        )
-        shared_routes = self._share((view.routes,), lambda: (self._routes(one) for one in view.routes))
-        return {
-            CLUSTER: {**shared_clusters, **_by_name(self._own_clusters(view))},
-            ENDPOINTS: self._share(
-                (view.clusters, found),
-                lambda: (self.render_endpoints(one, found.get(one.key, ())) for one in view.clusters),
+        shared = {
+            CLUSTER: self._table(
+                (CLUSTER, transparent),
+                (view.clusters, trust_domain),
+                lambda: _clusters(view, trust_domain),
             ),
-            LISTENER: _by_name(self._listeners(view)),
-            EXTENSION: _by_name(self._admission(one) for one in view.inbound if one.protocol.may_be_tcp),
-            SCOPED_ROUTES: self._share((view.authorities, view.routes), lambda: self._scopes(view)),
-            ROUTES: {
-                **shared_routes,
-                **_by_name(self._inbound_routes(one) for one in view.inbound if one.protocol.may_be_http),
-            },
+            ENDPOINTS: self._table(
+                (ENDPOINTS, transparent), (view.clusters, found), lambda: _endpoints(view, found)
+            ),
+            SCOPED_ROUTES: self._table(
+                (SCOPED_ROUTES, transparent, view.node.workload.namespace),
+                (view.authorities,),
+                lambda: _scopes(view),
+            ),
+            ROUTES: self._table((ROUTES, transparent), (view.routes,), lambda: _routes(view)),
         }
-
-    def render_endpoints(self, cluster: Cluster, found: tuple[Endpoint, ...]) -> Resource:
-        """The endpoints of one cluster."""
-        name, content = names.cluster(cluster.key), (found, cluster.origins)
-        return self._make(
-            ENDPOINTS, name, content, lambda: endpoints.assignment(cluster.key, found), cluster.origins
-        )
+        if transparent:
+            place = (view.sidecar.outbound, view.sidecar.ipv6, view.settings)
+            shared[LISTENER] = self._table((LISTENER, *place), (view.tcp,), lambda: _listeners(view))
+        own = self._of_one(view)
+        return {kind: Layers(shared.get(kind, NO_TABLE), own.get(kind)) for kind in TYPES}
 
     def sweep(self) -> None:
         """Forget what nobody asked for since the last sweep."""
-        self._before, self._made = self._made, {}
-        self._shared.clear()
+        self._shared = {key: kept for key, kept in self._shared.items() if key in self._asked}
+        self._own = {key: kept for key, kept in self._own.items() if key in self._asked}
+        self._asked.clear()
 
-    def _share(self, values: tuple[object, ...], make: Callable[[], Iterable[Resource]]) -> _Named:
-        """The same mapping for the very same values: most Views of a rebuild share theirs."""
-        key = tuple(id(value) for value in values)
+    def _table(
+        self, key: Hashable, inputs: tuple[object, ...], pieces: Callable[[], Iterable[_Piece]]
+    ) -> Table:
+        self._asked.add(key)
         kept = self._shared.get(key)
         if kept is None:
-            kept = self._shared[key] = (values, _by_name(make()))  # the values are kept, and so their ids
-        return kept[1]
+            kept = self._shared[key] = _Shared()
+        if kept.made is None or kept.inputs != inputs:
+            kept.made = _made(pieces(), kept.made or {}, _Piece.resource)
+            kept.table = Table.of((resource for _, resource in kept.made.values()), kept.table)
+        kept.inputs = inputs
+        return kept.table
 
-    def _make(
-        self,
-        type_url: str,
-        name: str,
-        content: Hashable,
-        message: Callable[[], Any],
-        origins: tuple[Origin, ...],
-    ) -> Resource:
-        """The Resource made of this content."""
-        key = (type_url, name, content)
-        made = self._made.get(key) or self._before.get(key)
-        if made is None:
-            made = build.resource(type_url, name, message(), origins)
-        self._made[key] = made
-        return made
+    def _of_one(self, view: View) -> Mapping[str, Mapping[str, Resource]]:
+        self._asked.add(view.node)
+        inputs = (view.sidecar, view.settings, view.inbound, view.origins)
+        kept = self._own.get(view.node)
+        if kept is None:
+            kept = self._own[view.node] = _Own()
+        if kept.resources is None or kept.inputs != inputs:
+            kept.made = _made(_of_proxy(view), kept.made or {}, self._same)
+            resources: dict[str, dict[str, Resource]] = {}
+            for _, resource in kept.made.values():
+                resources.setdefault(resource.type_url, {})[resource.name] = resource
+            kept.resources = resources
+        kept.inputs = inputs
+        return kept.resources
 
-    def _cluster(self, cluster: Cluster, trust_domain: str) -> Resource:
-        return self._make(
+    def _same(self, piece: _Piece) -> Resource:
+        """The Resource made of this for any proxy."""
+        key = (piece.type_url, piece.name, piece.content, piece.origins)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = piece.resource()
+        return found
+
+
+def _made(pieces: Iterable[_Piece], before: _Made, make: Callable[[_Piece], Resource]) -> _Made:
+    """Every piece's Resource: the one from before where it is made from the same."""
+    found: _Made = {}
+    for piece in pieces:
+        key, content = (piece.type_url, piece.name), (piece.content, piece.origins)
+        kept = before.get(key)
+        found[key] = kept if kept is not None and kept[0] == content else (content, make(piece))
+    return found
+
+
+def _clusters(view: View, trust_domain: str) -> Iterator[_Piece]:
+    for one in view.clusters:
+        yield _Piece(
             CLUSTER,
-            names.cluster(cluster.key),
-            (cluster, trust_domain),
-            lambda: clusters.outbound(cluster, trust_domain),
-            cluster.origins,
+            names.cluster(one.key),
+            (one, trust_domain),
+            lambda one=one: clusters.outbound(one, trust_domain),  # type: ignore[misc]
+            one.origins,
         )
 
-    def _own_clusters(self, view: View) -> Iterable[Resource]:
-        """To the application itself, and to where no service is."""
-        for port in view.inbound:
-            yield self._inbound_cluster(names.inbound(port.number), port, clusters.inbound)
-            if port.protocol is Protocol.UNDECLARED:
-                yield self._inbound_cluster(names.inbound_http(port.number), port, clusters.inbound_http)
-        if view.sidecar.transparent or any(port.protocol.may_be_tcp for port in view.inbound):
-            yield self._make(CLUSTER, names.BLACK_HOLE_CLUSTER, (), clusters.black_hole, ())
-        anywhere = view.settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
-        if view.sidecar.transparent and anywhere:
-            yield self._make(CLUSTER, names.PASSTHROUGH_CLUSTER, (), clusters.passthrough, ())
 
-    def _inbound_cluster(self, name: str, port: InboundPort, make: Callable[[InboundPort], Any]) -> Resource:
-        return self._make(CLUSTER, name, port, lambda: make(port), port.origins)
-
-    def _routes(self, found: OutboundRoutes) -> Resource:
-        name = names.routes(found.host, found.port)
-        return self._make(ROUTES, name, found, lambda: routes.outbound(found), found.origins)
-
-    def _inbound_routes(self, port: InboundPort) -> Resource:
-        name = names.inbound(port.number)
-        return self._make(ROUTES, name, port, lambda: routes.inbound(port), _guarded(port))
-
-    def _admission(self, port: InboundPort) -> Resource:
-        name = names.inbound(port.number)
-        return self._make(EXTENSION, name, port, lambda: admission.extension(port), _guarded(port))
-
-    def _scopes(self, view: View) -> Iterable[Resource]:
-        origins = {(one.host, one.port): one.origins for one in view.routes}
-        for authority, host, port in view.authorities:
-            yield self._scope(authority, host, port, origins[host, port])
-
-    def _scope(self, authority: str, host: str, port: int, origins: tuple[Origin, ...]) -> Resource:
-        content = (host, port, origins)
-        return self._make(
-            SCOPED_ROUTES, authority, content, lambda: routes.scope(authority, host, port), origins
+def _endpoints(view: View, found: Endpoints) -> Iterator[_Piece]:
+    for one in view.clusters:
+        behind = found.get(one.key, ())
+        yield _Piece(
+            ENDPOINTS,
+            names.cluster(one.key),
+            behind,
+            lambda key=one.key, behind=behind: endpoints.assignment(key, behind),  # type: ignore[misc]
+            one.origins,
         )
 
-    def _listeners(self, view: View) -> Iterable[Resource]:
-        proxy = (view.node, view.settings, view.labels, view.service_account, view.sidecar)
-        name = names.OUTBOUND_LISTENER
-        yield self._make(LISTENER, name, (proxy, view.origins), lambda: outbound.main(view), view.origins)
-        for port in view.tcp:
-            yield self._tcp_listener(view, port, proxy)
-        if view.inbound:
-            name = names.INBOUND_LISTENER
-            content = (proxy, view.inbound)
-            origins = tuple(dict.fromkeys(origin for port in view.inbound for origin in port.origins))
-            yield self._make(LISTENER, name, content, lambda: inbound.listener(view), origins)
 
-    def _tcp_listener(self, view: View, port: TcpPort, proxy: Hashable) -> Resource:
+def _scopes(view: View) -> Iterator[_Piece]:
+    for authority, host, port in view.authorities:
+        yield _Piece(
+            SCOPED_ROUTES,
+            authority,
+            (host, port),
+            lambda authority=authority, host=host, port=port: routes.scope(authority, host, port),  # type: ignore[misc]
+        )
+
+
+def _routes(view: View) -> Iterator[_Piece]:
+    for one in view.routes:
+        name = names.routes(one.host, one.port)
+        yield _Piece(ROUTES, name, one, lambda one=one: routes.outbound(one), one.origins)  # type: ignore[misc]
+
+
+def _listeners(view: View) -> Iterator[_Piece]:
+    """Where everything comes to that an application in transparent mode sends, and the ports that are not HTTP."""
+    yield _main_listener(view)
+    for port in view.tcp:
         name = names.tcp_listener(port.host, port.port)
-        return self._make(LISTENER, name, (proxy, port), lambda: outbound.tcp(view, port), port.origins)
+        yield _Piece(LISTENER, name, port, lambda port=port: outbound.tcp(port), port.origins)  # type: ignore[misc]
 
 
-def _guarded(port: InboundPort) -> tuple[Origin, ...]:
-    return (*port.origins, *(policy.origin for policy in port.policies))
+def _main_listener(view: View) -> _Piece:
+    sidecar, settings = view.sidecar, view.settings
+    shared = sidecar.transparent
+    return _Piece(
+        LISTENER,
+        names.OUTBOUND_LISTENER,
+        () if shared else (sidecar, settings),
+        lambda: outbound.main(sidecar, settings),
+        () if shared else view.origins,
+    )
 
 
-def _by_name(resources: Iterable[Resource]) -> dict[str, Resource]:
-    return {resource.name: resource for resource in resources}
+def _of_proxy(view: View) -> Iterator[_Piece]:
+    """What one proxy has for itself: its outbound listener in explicit mode, and everything about its own ports.
+
+    Each piece is made from a port without what it does not depend on, so that it is not made again for that.
+    """
+    if not view.sidecar.transparent:
+        yield _main_listener(view)
+    if view.inbound:
+        ports = tuple(replace(port, policies=()) for port in view.inbound)
+        yield _Piece(
+            LISTENER,
+            names.INBOUND_LISTENER,
+            (view.sidecar, view.settings, ports),
+            lambda: inbound.listener(view.sidecar, view.settings.trust_domain, ports),
+            tuple(dict.fromkeys(origin for port in ports for origin in port.origins)),
+        )
+    for port in view.inbound:
+        yield from _application(port)
+        ruled = replace(port, address="", port=0, app_address="", app_port=0, mtls=MtlsMode.STRICT)
+        yield from _guards(ruled)
+    if view.sidecar.transparent or any(port.protocol.may_be_tcp for port in view.inbound):
+        yield _Piece(CLUSTER, names.BLACK_HOLE_CLUSTER, (), clusters.black_hole)
+    anywhere = view.settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
+    if view.sidecar.transparent and anywhere:
+        yield _Piece(CLUSTER, names.PASSTHROUGH_CLUSTER, (), clusters.passthrough)
+
+
+def _application(port: InboundPort) -> Iterator[_Piece]:
+    """To the application itself."""
+    there = replace(port, address="", port=0, mtls=MtlsMode.STRICT, services=(), policies=())
+    name = names.inbound(port.number)
+    yield _Piece(CLUSTER, name, there, lambda: clusters.inbound(there), port.origins)
+    if port.protocol is Protocol.UNDECLARED:
+        name = names.inbound_http(port.number)
+        yield _Piece(CLUSTER, name, there, lambda: clusters.inbound_http(there), port.origins)
+
+
+def _guards(port: InboundPort) -> Iterator[_Piece]:
+    """Who may, and as which service it was called."""
+    name = names.inbound(port.number)
+    origins = (*port.origins, *(policy.origin for policy in port.policies))
+    if port.protocol.may_be_tcp:
+        yield _Piece(EXTENSION, name, port, lambda: admission.extension(port), origins)
+    if port.protocol.may_be_http:
+        yield _Piece(ROUTES, name, port, lambda: routes.inbound(port), origins)

@@ -18,7 +18,7 @@ from plait.agent.shim.spec import (
     ShimSpec,
     Visible,
 )
-from plait.envoy.bootstrap import bootstrap
+from plait.envoy.bootstrap import bootstrap, own_labels
 from plait.link.messages import WorkloadAssignment
 from plait.local import addresses, environment, users
 from plait.local.addresses import LOOPBACK, Places
@@ -120,7 +120,7 @@ def draw(  # noqa: PLR0913 - all that a replica follows from
             confinement=confinement,
             envoy=EnvoySpec(
                 command=(site.envoy, "-c", str(files.bootstrap), "--service-node", str(key), *_ENVOY_OPTIONS),
-                env=environment.bare(site.around, site.marks(files)),
+                env=environment.bare(site.around, site.marks(files) | own_labels(key, assignment.labels)),
                 admin=str(files.admin),
                 listeners=_listeners(places),
             ),

@@ -191,7 +191,7 @@ async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSett
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     authority = Authority.open(state.authority, trust_domain=trust_domain, now=time.time())
     own = _Own(authority)
-    registry = Registry.load(state.control_plane / "registry.json")
+    registry = Registry.load(state.control_plane / "registry.jsonl")
     server = Server(
         lambda node, peer: authorize(registry, trust_domain, node, peer),
         expires=lambda peer: validity(peer.certificate.decode())[1],

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from plait.api.events import ConfigChanged, Events, FindingAppeared, FindingVanished, ReplicaChanged
@@ -21,11 +23,13 @@ from plait.envoy.check import check
 from plait.envoy.render import Renderer
 from plait.link.messages import Assignments, ReplicaReport, State
 from plait.link.server import Link
-from plait.model.catalog import Member
+from plait.model.catalog import Member, Replica
 from plait.model.change import Change, Gone, Stated, Unreadable
 from plait.model.finding import Finding
+from plait.model.mesh import ClusterKey, Endpoint
 from plait.model.names import ReplicaKey
 from plait.model.settings import MeshSettings
+from plait.resource import Snapshot
 from plait.run import offline, views
 from plait.run.assignments import AGENT, assignments
 from plait.run.compilation import Compilation, Compiled
@@ -63,7 +67,10 @@ class Loop:
     _compiled: Compiled | None = None
     _findings: tuple[Finding, ...] = ()
     _told: dict[FindingView, None] = field(default_factory=dict)
+    _refused: bool = False
+    """Whether a proxy refuses something."""
     _members: frozenset[Member] = frozenset()
+    _endpoints: Mapping[ClusterKey, tuple[Endpoint, ...]] = field(default_factory=dict)
     _renderer: Renderer = field(default_factory=Renderer)
     _settle: Settle = field(default_factory=Settle)
     _stated: dict[str, Stated] = field(default_factory=dict)
@@ -136,33 +143,29 @@ class Loop:
         self.registry.hello(agent, replicas)
         for key in before.keys() - self.registry.agents[agent].keys():
             self._vanished(key)
-        for report in replicas:
+        for report in self.registry.agents[agent].values():
             if before.get(report.replica.key) != report:
                 self.events.publish(ReplicaChanged(views.workload(report)))
         log.info("agent %s is connected, with %d replicas", agent, len(replicas))
-        self._remember()
+        self.touch()
 
     def on_report(self, agent: str, report: ReplicaReport) -> None:
         """One replica has changed."""
         self.registry.report(agent, report)
         self.events.publish(ReplicaChanged(views.workload(report)))
-        self._remember()
+        self.touch()
 
     def on_gone(self, agent: str, key: ReplicaKey) -> None:
         """One replica is no more."""
         self.registry.gone(agent, key)
         self._vanished(key)
-        self._remember()
+        self.touch()
 
     def on_lost(self, agent: str) -> None:
         """An agent is away: its replicas run on without it, so that nothing is taken from the proxies."""
         log.warning("agent %s is not connected", agent)
 
     # ----------------------------------------------------------------------------------------------------
-
-    def _remember(self) -> None:
-        self.registry.save()
-        self.touch()
 
     def _vanished(self, key: ReplicaKey) -> None:
         workload = key.workload
@@ -189,19 +192,24 @@ class Loop:
         if self._documents_changed or members != self._members or self._compiled is None:
             self._compile(members)
         assert self._compiled is not None
-        mesh = self._compiled.mesh
-        by_cluster = endpoints(mesh, self.registry.replicas())
+        replicas = self.registry.replicas()
+        self._endpoints = endpoints(self._compiled.mesh, replicas.values())
         self.generation += 1
-        for replica in self.registry.replicas():
-            seen = view(mesh, replica)
-            snapshot = self._renderer.render(seen, by_cluster)
-            if problems := check(snapshot, seen.missing):  # ours to mend; the last good one stays
-                log.error("%s is not told what was made for it: %s", replica.key, "; ".join(problems))
-            else:
-                self.server.publish(str(replica.key), snapshot)
+        for node, replica in replicas.items():
+            self.server.offer(node, partial(self._snapshot, replica))
         self._renderer.sweep()
         self.events.publish(ConfigChanged(self.generation))
         self._withdraw()
+
+    def _snapshot(self, replica: Replica) -> Snapshot | None:
+        """What a proxy is to be told now; None when that is not sound, and the last good one stays."""
+        assert self._compiled is not None
+        seen = view(self._compiled.mesh, replica)
+        snapshot = self._renderer.render(seen, self._endpoints)
+        if problems := check(snapshot, seen.missing):  # ours to mend
+            log.error("%s is not told what was made for it: %s", replica.key, "; ".join(problems))
+            return None
+        return snapshot
 
     def _compile(self, members: frozenset[Member]) -> None:
         documents_changed, self._documents_changed = self._documents_changed, False
@@ -217,7 +225,7 @@ class Loop:
 
     def answered(self, answer: Answer) -> None:
         """A proxy has accepted or refused something: findings may come or go with that."""
-        if isinstance(answer, Rejected) or any(found.code == views.REJECTED for found in self._told):
+        if isinstance(answer, Rejected) or self._refused:
             self.tell_findings()
 
     def tell_findings(self) -> None:
@@ -228,6 +236,7 @@ class Loop:
         for found in self._told.keys() - now.keys():
             self.events.publish(FindingVanished(found))
         self._told = now
+        self._refused = any(found.code == views.REJECTED for found in now)
 
     def _assign(self, wanted: Assignments) -> None:
         if wanted != self._assigned:

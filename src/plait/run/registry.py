@@ -2,11 +2,14 @@
 
 A control plane that comes back has to know every endpoint before it tells any proxy anything, or it would
 take endpoints away that serve.  What an agent says in its Hello replaces all that is remembered of it.
+
+Each thing said is one more line of a file (0600); from time to time that is written anew with what still holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,47 +21,56 @@ from plait.model.names import ReplicaKey
 
 
 @dataclass(frozen=True, slots=True)
-class _Remembered:
-    agents: tuple[Hello, ...]
+class _Reported:
+    agent: str
+    report: ReplicaReport
 
 
-_FILE = Codec[_Remembered](_Remembered)
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    agent: str
+    key: ReplicaKey
+
+
+_LINE = Codec[Hello | _Reported | _Gone](Hello | _Reported | _Gone)
+_SPARE = 1000
+"""So many lines, and one for each report, are added before the file is written anew."""
 
 
 @dataclass(slots=True)
 class Registry:
-    """Reports by agent and replica; `path` is where they are kept (0600)."""
+    """Reports by agent and replica; `path` is where they are kept."""
 
     path: Path
     agents: dict[str, dict[ReplicaKey, ReplicaReport]] = field(default_factory=dict)
+    _room: int = 0
+    """How many lines may still be added."""
+    _order: tuple[ReplicaKey, ...] | None = None
+    _replicas: dict[str, Replica] | None = None
+    _members: frozenset[Member] | None = None
+    """What follows from the reports, until they change."""
 
     @staticmethod
     def load(path: Path) -> Registry:
-        """What was remembered; an unreadable file is as good as none, since agents say it all again."""
+        """What was remembered, up to a line that was cut short: agents say it all again."""
+        found = Registry(path)
         try:
-            hellos = _FILE.decode(read_private(path)).agents
+            for line in read_private(path).splitlines():
+                found._apply(_LINE.decode(line))
         except (FileNotFoundError, Insecure, CodecError):
-            return Registry(path)
-        return Registry(
-            path, {hello.agent: {report.replica.key: report for report in hello.replicas} for hello in hellos}
-        )
-
-    def save(self) -> None:
-        """Write everything aside and rename it into place."""
-        hellos = (
-            Hello(agent=agent, replicas=tuple(reports.values()))
-            for agent, reports in sorted(self.agents.items())
-        )
-        write_private(self.path, _FILE.encode(_Remembered(tuple(hellos))))
+            pass
+        return found
 
     def hello(self, agent: str, reports: Iterable[ReplicaReport]) -> None:
-        self.agents[agent] = {report.replica.key: report for report in reports}
+        """All that runs under an agent."""
+        self._apply(Hello(agent=agent, replicas=tuple(reports)))
+        self._rewrite()
 
     def report(self, agent: str, report: ReplicaReport) -> None:
-        self.agents.setdefault(agent, {})[report.replica.key] = report
+        self._append(_Reported(agent, report))
 
     def gone(self, agent: str, key: ReplicaKey) -> None:
-        self.agents.get(agent, {}).pop(key, None)
+        self._append(_Gone(agent, key))
 
     def find(self, key: ReplicaKey) -> tuple[str, ReplicaReport] | None:
         """The agent of a replica and its last report."""
@@ -69,11 +81,66 @@ class Registry:
 
     def reports(self) -> tuple[ReplicaReport, ...]:
         """Every report, sorted by replica."""
-        merged = {key: report for reports in self.agents.values() for key, report in reports.items()}
-        return tuple(merged[key] for key in sorted(merged))
+        return tuple(report for _, report in self._sorted())
 
-    def replicas(self) -> tuple[Replica, ...]:
-        return tuple(report.replica for report in self.reports())
+    def replicas(self) -> Mapping[str, Replica]:
+        """Every replica by the name of its node, sorted; the same mapping until something is said."""
+        if self._replicas is None:
+            self._replicas = {str(key): report.replica for key, report in self._sorted()}
+        return self._replicas
 
     def members(self) -> frozenset[Member]:
-        return frozenset(replica.member for replica in self.replicas())
+        """What selectors look at; the same set until one more, one less or another is there."""
+        if self._members is None:
+            self._members = frozenset(replica.member for replica in self.replicas().values())
+        return self._members
+
+    def _sorted(self) -> Iterator[tuple[ReplicaKey, ReplicaReport]]:
+        merged = {key: report for reports in self.agents.values() for key, report in reports.items()}
+        if self._order is None:
+            self._order = tuple(sorted(merged, key=lambda key: (*_words(key), key.number)))
+        return ((key, merged[key]) for key in self._order)
+
+    def _apply(self, said: Hello | _Reported | _Gone) -> None:
+        reports = self.agents.setdefault(said.agent, {})
+        self._replicas = None
+        match said:
+            case Hello(replicas=replicas):
+                self.agents[said.agent] = {report.replica.key: report for report in replicas}
+                self._order = self._members = None
+            case _Reported(report=report):
+                before = reports.get(report.replica.key)
+                reports[report.replica.key] = report
+                if before is None:
+                    self._order = None
+                if before is None or before.replica.member != report.replica.member:
+                    self._members = None
+            case _Gone(key=key):
+                if reports.pop(key, None) is not None:
+                    self._order = self._members = None
+
+    def _append(self, said: _Reported | _Gone) -> None:
+        self._apply(said)
+        if not self._room:
+            self._rewrite()
+            return
+        self._room -= 1
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(self.path, flags, 0o600)
+        try:
+            os.write(file, _LINE.encode(said) + b"\n")
+        finally:
+            os.close(file)
+
+    def _rewrite(self) -> None:
+        """Write everything aside and rename it into place."""
+        hellos = [
+            Hello(agent=agent, replicas=tuple(reports.values()))
+            for agent, reports in sorted(self.agents.items())
+        ]
+        write_private(self.path, b"".join(_LINE.encode(hello) + b"\n" for hello in hellos))
+        self._room = _SPARE + sum(map(len, self.agents.values()))
+
+
+def _words(key: ReplicaKey) -> tuple[str, str]:
+    return key.workload.namespace, key.workload.name

@@ -11,10 +11,13 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from plait.resource import Snapshot
+from plait.resource import NO_DIFFERENCE, Layers, Snapshot
 from plait.xds.messages import Event, Rejection, Request, Response, TypeStatus
 from plait.xds.stream import Stream
 from plait.xds.wire import METHOD, SERVICE, decode, encode
+
+Offer = Callable[[], Snapshot | None]
+"""Makes the snapshot of a node; None when there is none that could be sent, and the last one stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +88,11 @@ class _Connection:
 
 @dataclass(slots=True)
 class _Node:
-    snapshot: Snapshot
-    generation: int
+    """`offered` makes the snapshot that takes the place of this one as soon as the proxy connects."""
+
+    snapshot: Snapshot | None = None
+    generation: int = 0
+    offered: Offer | None = None
     connection: _Connection | None = None
 
 
@@ -126,22 +132,37 @@ class Server:
 
     def publish(self, node: str, snapshot: Snapshot) -> None:
         """From now on this is what the node should have.  Nothing is sent if it is equal to the last one."""
+        self.offer(node, lambda: snapshot)
+
+    def offer(self, node: str, make: Offer) -> None:
+        """From now on the node should have what this makes: at once when it is connected, else when it connects."""
         known = self._nodes.get(node)
-        if known is not None and known.snapshot == snapshot:
-            # Equal in what is sent, yet its origins may be newer.
-            known.snapshot = snapshot
-            if known.connection is not None:
-                known.connection.stream.publish(snapshot, known.generation)
-            return
-        self._generation += 1
         if known is None:
-            self._nodes[node] = _Node(snapshot, self._generation)
+            self._nodes[node] = _Node(offered=make)
             self._arrival = _pulse(self._arrival)
             return
-        known.snapshot, known.generation = snapshot, self._generation
+        known.offered = make
         if known.connection is not None:
-            known.connection.stream.publish(snapshot, self._generation)
-            known.connection.wake.set()
+            self._take(known)
+        elif known.snapshot is None:
+            self._arrival = _pulse(self._arrival)
+
+    def _take(self, known: _Node) -> None:
+        """Make what was offered, and tell the proxy if it is connected."""
+        made = known.offered() if known.offered is not None else None
+        known.offered = None
+        if made is None:
+            return
+        changed = known.snapshot is None or not _same(known.snapshot, made)
+        known.snapshot = made
+        if changed:
+            self._generation += 1
+            known.generation = self._generation
+        if known.connection is not None:
+            # Equal in what is sent, its origins may be newer all the same.
+            known.connection.stream.publish(made, known.generation)
+            if changed:
+                known.connection.wake.set()
 
     def forget(self, node: str) -> None:
         """The node is no more; its streams are closed."""
@@ -170,14 +191,17 @@ class Server:
 
         Returns the nodes that had not after `timeout` seconds: none when all did.  A rejection is an answer.
         """
-        asked = {name: node.generation for name, node in self._nodes.items()}
+        asked = [(name, node.generation) for name, node in self._nodes.items() if node.connection is not None]
         deadline = asyncio.get_running_loop().time() + timeout
-        while behind := tuple(sorted(name for name in asked if self._is_behind(name, asked[name]))):
+        while asked:
+            if not self._is_behind(*asked[-1]):
+                asked.pop()
+                continue
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._progress.wait()
             except TimeoutError:
-                return behind
+                return tuple(sorted(name for name, generation in asked if self._is_behind(name, generation)))
         return ()
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
@@ -236,16 +260,22 @@ class Server:
         """The node, as soon as there is a snapshot for it; None when there is none in time."""
         try:
             async with asyncio.timeout(self._patience):
-                while name not in self._nodes and not self._closing:
+                while not self._closing:
+                    node = self._nodes.get(name)
+                    if node is not None:
+                        self._take(node)
+                        if node.snapshot is not None:
+                            return node
                     await self._arrival.wait()
         except TimeoutError:
-            return None
-        return self._nodes.get(name)
+            pass
+        return None
 
     async def _converse(
         self, opening: Request, node: _Node, context: Any, remaining: float | None
     ) -> _End | None:
         """Listen and speak until one end is tired of it, a newer stream takes the node's place, or time is up."""
+        assert node.snapshot is not None  # or it would not be known
         if node.connection is not None:
             node.connection.close(_End(grpc.StatusCode.ABORTED, f"{opening.node} has opened a newer stream"))
         connection = _Connection(
@@ -306,6 +336,15 @@ def _pulse(event: asyncio.Event) -> asyncio.Event:
     """Wake whoever waits for the event; the one returned stands for the next time."""
     event.set()
     return asyncio.Event()
+
+
+def _same(before: Snapshot, after: Snapshot) -> bool:
+    """Whether the same is sent for both."""
+    return before.keys() == after.keys() and all(
+        (mine := Layers.of(before[kind])).same(theirs := Layers.of(after[kind]))
+        or (theirs.table.since(mine.table) == NO_DIFFERENCE and mine.own == theirs.own)
+        for kind in after
+    )
 
 
 def _status(name: str, node: _Node) -> ProxyStatus:

@@ -64,7 +64,7 @@ from plait.resource import (
     ROUTES,
     SCOPED_ROUTES,
     TYPES,
-    Resource,
+    Layers,
     Snapshot,
 )
 from plait.xds.messages import Event, Rejection, Request, Response, TypeStatus
@@ -73,7 +73,7 @@ from plait.xds.watch import Watch
 _USE = (LISTENER, EXTENSION, SCOPED_ROUTES, ROUTES)
 _BREAK = (*_USE, CLUSTER, ENDPOINTS)
 _USED = (ROUTES, CLUSTER, ENDPOINTS)
-_NOTHING: Mapping[str, Resource] = {}
+_NOTHING = Layers()
 
 
 class Stream:
@@ -82,9 +82,9 @@ class Stream:
     def __init__(self, snapshot: Snapshot, generation: int) -> None:
         self._watches: dict[str, Watch] = {}
         self._serial = 0
-        self._newest = self._round = snapshot
+        self._newest = self._round = _layered(snapshot)
         self._newest_generation = self._round_generation = generation
-        self._endpoints = snapshot.get(ENDPOINTS, _NOTHING)
+        self._endpoints = self._round.get(ENDPOINTS, _NOTHING)
         self._owed: dict[str, int] = {}
         """Endpoints that this round's use waits for -> the first response (by serial) that can bring them."""
         self._completed: int | None = None
@@ -92,12 +92,12 @@ class Stream:
 
     def publish(self, snapshot: Snapshot, generation: int) -> None:
         """The proxy should have this from now on; generations only grow."""
-        self._newest, self._newest_generation = snapshot, generation
+        self._newest, self._newest_generation = _layered(snapshot), generation
         if self._completed == self._round_generation:
             self._begin()
         else:
-            mine, newest = self._round.get(ENDPOINTS, _NOTHING), snapshot.get(ENDPOINTS, _NOTHING)
-            self._endpoints = {**mine, **newest}
+            mine, newest = self._round.get(ENDPOINTS, _NOTHING), self._newest.get(ENDPOINTS, _NOTHING)
+            self._endpoints = _with_older(newest, mine)
 
     def receive(self, request: Request, now: float) -> Event | None:
         """What the proxy says: an answer, a change of what it asks for, or both.
@@ -183,11 +183,10 @@ class Stream:
             self._owe_endpoints(watch)
 
     def _owe_endpoints(self, watch: Watch) -> None:
-        for resource in self._endpoints.values():
-            if watch.lacks(resource):
-                self._owed.setdefault(resource.name, self._serial + 1)
+        for resource in watch.lacking(self._endpoints):
+            self._owed.setdefault(resource.name, self._serial + 1)
 
-    def _target(self, type_url: str) -> Mapping[str, Resource]:
+    def _target(self, type_url: str) -> Layers:
         return self._endpoints if type_url == ENDPOINTS else self._round.get(type_url, _NOTHING)
 
     def _make(self, now: float) -> tuple[Response | None, bool]:
@@ -251,3 +250,14 @@ class Stream:
     def _owes(self, endpoints: Watch) -> bool:
         """Whether owed endpoints are still to come: neither here, nor withdrawn, refused or wanted no more."""
         return any(name in self._endpoints and endpoints.lacks(self._endpoints[name]) for name in self._owed)
+
+
+def _layered(snapshot: Snapshot) -> Mapping[str, Layers]:
+    return {type_url: Layers.of(resources) for type_url, resources in snapshot.items()}
+
+
+def _with_older(newest: Layers, older: Layers) -> Layers:
+    """The newest, and what only the older ones have."""
+    gone = newest.table.since(older.table).gone
+    left = {name: older[name] for name in (*gone, *older.own) if name not in newest}
+    return Layers(newest.table, {**left, **newest.own}) if left else newest

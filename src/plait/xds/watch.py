@@ -1,17 +1,27 @@
-"""One type on one stream: what the proxy asks for, what it has, and what it would not take."""
+"""One type on one stream: what the proxy asks for, what it has, and what it would not take.
+
+What a proxy has is kept as a Table that it shares with other proxies, and what differs from that: in a mesh of
+thousands of proxies most have the same, and a change costs each of them what has changed, not what there is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
 
-from plait.resource import Resource
+from plait.resource import NO_TABLE, Layers, Resource, Table
 from plait.xds.messages import Accepted, Event, Rejected, Rejection, Request, Response, TypeStatus
 from plait.xds.nack import culprits
 
 WILDCARD = "*"
 
-Target = Mapping[str, Resource]
+
+@lru_cache(maxsize=64)
+def _shared(names: frozenset[str]) -> frozenset[str]:
+    """The same set for equal sets: most proxies ask for the same names."""
+    return names
 
 
 @dataclass(slots=True)
@@ -24,6 +34,8 @@ class _Unanswered:
     removed: tuple[str, ...]
     serial: int
     sent_at: float
+    completes: Table | None
+    """The proxy has all of this table that it wants and does not refuse, once it has accepted this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +50,11 @@ class Watch:
 
     type_url: str
     wildcard: bool = False
-    names: set[str] = field(default_factory=set)
-    _held: dict[str, str] = field(default_factory=dict)
-    """Name -> version that the proxy has, as far as it said so."""
+    names: frozenset[str] = frozenset()
+    _table: Table = NO_TABLE
+    """The proxy has what it wants of this, but for ..."""
+    _held: dict[str, str | None] = field(default_factory=dict)
+    """... these, of which it has another version, or none (None); and what the table does not hold at all."""
     _doubtful: set[str] = field(default_factory=set)
     """Sent in a response that was rejected: Envoy may have taken them all the same, one by one."""
     _refused: dict[str, _Refusal] = field(default_factory=dict)
@@ -50,8 +64,8 @@ class Watch:
     _unanswered: _Unanswered | None = None
     _limit: int | None = None
     """At most so many resources a response, while a rejection that names nobody is being narrowed down."""
-    _nothing_due: Target | None = None
-    _nothing_stale: Target | None = None
+    _nothing_due: Layers | None = None
+    _nothing_stale: Layers | None = None
     """The target that was compared last without result: short cuts, dropped at each change."""
     _sent: int = 0
     _latency: float | None = None
@@ -65,10 +79,10 @@ class Watch:
         is nothing to say: Envoy's start waits for that.
         """
         watch = Watch(request.type_url)
-        watch.names = set(request.subscribe) - {WILDCARD}
+        watch.names = _shared(frozenset(request.subscribe) - {WILDCARD})
         watch.wildcard = WILDCARD in request.subscribe or not request.subscribe
         watch._held = {name: version for name, version in request.versions if watch.wants(name)}
-        watch._untold = watch.names - watch._held.keys()
+        watch._untold = set(watch.names - watch._held.keys())
         watch._must_answer = watch.wildcard and not watch._held
         return watch
 
@@ -81,77 +95,91 @@ class Watch:
 
     def has(self, name: str) -> bool:
         """Whether the proxy has some version of this."""
-        return name in self._held
+        return self._version(name) is not None
 
     def lacks(self, resource: Resource) -> bool:
         """Whether the proxy should be sent this: it wants it, has another version or none, and did not refuse it."""
         name, version = resource.name, resource.version
-        if not self.wants(name) or self._held.get(name) == version:
+        if not self.wants(name) or self._version(name) == version:
             return False
         refusal = self._refused.get(name)
         return refusal is None or refusal.version != version
 
+    def lacking(self, target: Layers) -> Iterator[Resource]:
+        """All that the proxy should be sent."""
+        return (resource for resource in self._candidates(target) if self.lacks(resource))
+
     def subscribe(self, names: Iterable[str]) -> None:
         """Names asked for after the first request; what the proxy asks for again it is sent again."""
-        for name in names:
-            if name == WILDCARD:
-                self.wildcard = self._must_answer = True
-            else:
-                self.names.add(name)
-                self.forget(name)
-                self._untold.add(name)
+        asked = set(names)
+        if not asked:
+            return
+        if WILDCARD in asked:
+            asked.discard(WILDCARD)
+            self._keep(self.names)
+            self.wildcard = self._must_answer = True
+        self.names = _shared(self.names | asked)
+        for name in asked:
+            self.forget(name)
+        self._untold |= asked
         self._changed()
 
     def unsubscribe(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name == WILDCARD:
-                self.wildcard = self._must_answer = False
-                for other in (self._held.keys() | self._doubtful | self._refused.keys()) - self.names:
-                    self._drop(other)
-                continue
-            self.names.discard(name)
-            self._untold.discard(name)
+        left = set(names)
+        if not left:
+            return
+        if WILDCARD in left:
+            left.discard(WILDCARD)
+            self._keep(self.names)
+            self.wildcard = self._must_answer = False
+        self.names = _shared(self.names - left)
+        self._untold -= left
+        for name in left:
             self._drop(name)
-            if self.wildcard:
-                self._untold.add(name)  # the proxy can't know whether the wildcard holds it: it is told
+        if self.wildcard:
+            self._untold |= left  # the proxy can't know whether the wildcard holds them: it is told
         self._changed()
 
     def forget(self, name: str) -> None:
         """What the proxy was sent by this name counts no more, so that it is sent again."""
-        self._held.pop(name, None)
+        self._lose(name)
         self._refused.pop(name, None)
         if self._unanswered is not None:
             self._unanswered.versions.pop(name, None)
         self._changed()
 
-    def respond(self, target: Target, serial: int, now: float) -> Response | None:
+    def respond(self, target: Layers, serial: int, now: float) -> Response | None:
         """What to send so that the proxy gets what it lacks; None while an answer is out, or if it lacks nothing.
 
         `serial` numbers the response among all of the stream; its text is the nonce.
         """
-        if self.unanswered or (self._nothing_due is target and not self._must_answer):
+        if self.unanswered or (_is(self._nothing_due, target) and not self._must_answer):
             return None
-        due = [resource for resource in self._chosen(target) if self.lacks(resource)]
+        due = tuple(self.lacking(target))
         absent = tuple(sorted(name for name in self._untold if name not in target))
         self._untold.clear()
         if not due and not absent and not self._must_answer:
+            self._complete(target.table, {})
             self._nothing_due = target
             self._limit = None
             return None
         self._must_answer = False
-        return self._send(tuple(due[: self._limit]), absent, serial, now)
+        whole = self._limit is None or len(due) <= self._limit
+        return self._send(due[: self._limit], absent, serial, now, target.table if whole else None)
 
-    def stale(self, target: Target) -> tuple[str, ...]:
+    def stale(self, target: Layers) -> tuple[str, ...]:
         """Names that the proxy has, or may have, and should not have any more."""
-        if self._nothing_stale is target:
+        if _is(self._nothing_stale, target):
             return ()
-        gone = tuple(sorted((self._held.keys() | self._doubtful) - target.keys()))
+        doubted = chain(target.table.since(self._table).gone, self._held)
+        suspects = {name for name in doubted if self.has(name)} | self._doubtful
+        gone = tuple(sorted(name for name in suspects if name not in target))
         if not gone:
             self._nothing_stale = target
         return gone
 
     def remove(self, names: tuple[str, ...], serial: int, now: float) -> Response:
-        return self._send((), names, serial, now)
+        return self._send((), names, serial, now, None)
 
     def answered(self, request: Request, now: float) -> tuple[Event, int] | None:
         """Take an acknowledgement or a rejection: what happened, and the serial of the response it answers.
@@ -163,7 +191,7 @@ class Watch:
             return None
         self._unanswered = None
         self._changed()
-        made_room = any(name in self._held for name in waiting.removed)
+        made_room = any(self.has(name) for name in waiting.removed)
         for name in waiting.removed:
             self._drop(name)
         latency = now - waiting.sent_at
@@ -172,9 +200,10 @@ class Watch:
             rejected = Rejected(type_url=self.type_url, names=blamed, reason=request.error, latency=latency)
             return rejected, waiting.serial
         self._latency = latency
-        for name in waiting.versions:
-            self._drop(name)
-        self._held.update(waiting.versions)
+        self._doubtful.difference_update(waiting.versions)
+        for name in self._refused.keys() & waiting.versions.keys() if self._refused else ():
+            del self._refused[name]
+        self._complete(waiting.completes or self._table, waiting.versions)
         if made_room:
             self._refused.clear()  # what is gone may be what they clashed with: they get one more chance
         if self._limit is not None:
@@ -184,37 +213,93 @@ class Watch:
         )
         return accepted, waiting.serial
 
-    def status(self, target: Target) -> TypeStatus:
-        wanted = tuple(self._chosen(target))
+    def status(self, target: Layers) -> TypeStatus:
+        wanted = len(target) if self.wildcard else self._asked_of(target)
+        behind = sum(
+            self.wants(one.name) and self._version(one.name) != one.version
+            for one in self._candidates(target)
+        )
         return TypeStatus(
             type_url=self.type_url,
-            wanted=len(wanted),
-            acknowledged=sum(self._held.get(resource.name) == resource.version for resource in wanted),
+            wanted=wanted,
+            acknowledged=wanted - behind,
             sent=self._sent,
             unanswered=self.unanswered,
             latency=self._latency,
             rejections=self.rejections(target),
         )
 
-    def rejections(self, target: Target) -> tuple[Rejection, ...]:
+    def rejections(self, target: Layers) -> tuple[Rejection, ...]:
         """What the proxy refuses of the target as it is now."""
+        if not self._refused:
+            return ()
         return tuple(
             Rejection(resource=resource, reason=refusal.reason)
             for name, refusal in sorted(self._refused.items())
             if (resource := target.get(name)) is not None and resource.version == refusal.version
         )
 
-    def _chosen(self, target: Target) -> Iterable[Resource]:
-        if self.wildcard:
-            return target.values()
-        return (target[name] for name in sorted(self.names & target.keys()))
+    def _asked_of(self, target: Layers) -> int:
+        """How many of the names asked for there are."""
+        table = target.table.resources
+        return len(self.names & table.keys()) + sum(
+            name in self.names for name in target.own if name not in table
+        )
+
+    def _version(self, name: str) -> str | None:
+        """The version that the proxy has, as far as it said so."""
+        if name in self._held:
+            return self._held[name]
+        resource = self._table.resources.get(name)
+        return resource.version if resource is not None and self.wants(name) else None
+
+    def _candidates(self, target: Layers) -> Iterator[Resource]:
+        """Every resource of the target, once, that the proxy may have to be sent."""
+        changed = target.table.since(self._table).changed
+        table, own = target.table.resources, target.own
+        yield from (one for one in changed.values() if one.name not in own) if own else changed.values()
+        yield from (
+            table[name] for name in self._held if name in table and name not in changed and name not in own
+        )
+        yield from own.values()
+
+    def _complete(self, table: Table, accepted: Mapping[str, str]) -> None:
+        """The proxy has taken these; of what it wants of the table it now lacks nothing but what it refuses or forgot."""
+        difference = table.since(self._table)
+        held = self._held
+        if difference.changed or difference.gone:
+            # What it has of the others stays as it is, and is seen against the new table from now on.
+            others = (name for name in chain(difference.changed, difference.gone) if name not in accepted)
+            held = {name: self._version(name) for name in others if self.wants(name)} | held
+        self._table = table
+        mine = table.resources
+        self._held = {
+            name: version
+            for name, version in ({**held, **accepted} if accepted else held).items()
+            if version != (mine[name].version if name in mine else None) and self.wants(name)
+        }
+
+    def _keep(self, names: frozenset[str]) -> None:
+        """Know nothing any more but of these."""
+        suspects = {*self._table.resources, *self._held, *self._doubtful, *self._refused}
+        self._held = {name: version for name in names if (version := self._version(name)) is not None}
+        self._table = NO_TABLE
+        for name in suspects - names:
+            self._drop(name)
+        if self._unanswered is not None:
+            self._unanswered.completes = None
 
     def _send(
-        self, resources: tuple[Resource, ...], removed: tuple[str, ...], serial: int, now: float
+        self,
+        resources: tuple[Resource, ...],
+        removed: tuple[str, ...],
+        serial: int,
+        now: float,
+        completes: Table | None,
     ) -> Response:
         nonce = str(serial)
         versions = {resource.name: resource.version for resource in resources}
-        self._unanswered = _Unanswered(nonce, tuple(versions), versions, removed, serial, now)
+        self._unanswered = _Unanswered(nonce, tuple(versions), versions, removed, serial, now, completes)
         self._sent += len(resources)
         return Response(type_url=self.type_url, nonce=nonce, resources=resources, removed=removed)
 
@@ -225,13 +310,20 @@ class Watch:
             blamed = waiting.names
         if not blamed and waiting.names:
             self._limit = max(1, len(waiting.names) // 2)
-        for name, version in waiting.versions.items():
+        for name, version in tuple(waiting.versions.items()):
             self._doubtful.add(name)
             if name in blamed:
                 self._refused[name] = _Refusal(version, reason)
             else:
-                self._held.pop(name, None)
+                self._lose(name)
         return blamed
+
+    def _lose(self, name: str) -> None:
+        """The proxy counts as having no version of this."""
+        if name in self._table.resources:
+            self._held[name] = None
+        else:
+            self._held.pop(name, None)
 
     def _changed(self) -> None:
         self._nothing_due = self._nothing_stale = None
@@ -240,3 +332,7 @@ class Watch:
         """Know nothing of this name any more."""
         self.forget(name)
         self._doubtful.discard(name)
+
+
+def _is(known: Layers | None, target: Layers) -> bool:
+    return known is not None and known.same(target)

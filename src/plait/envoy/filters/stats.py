@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from plait.envoy import build, names
-from plait.model.mesh import InboundPort, View
+from plait.model.mesh import InboundPort
 
 _UNKNOWN = "unknown"
 
@@ -59,22 +59,22 @@ _AT_DESTINATION = {
 }
 
 
-def at_source(view: View) -> dict[str, Any]:
+def at_source() -> dict[str, Any]:
     """The access log of the requests that the workload sends."""
-    return _of_requests(_workload_labels(view, "source") | _AT_SOURCE)
+    return _of_requests(_own_labels("source") | _AT_SOURCE)
 
 
-def at_destination(view: View, *, mtls: bool) -> dict[str, Any]:
+def at_destination(*, mtls: bool) -> dict[str, Any]:
     """The access log of the requests that the workload serves, over mutual TLS or in the clear."""
-    return _of_requests(_workload_labels(view, "destination") | _AT_DESTINATION | _security(mtls=mtls))
+    return _of_requests(_own_labels("destination") | _AT_DESTINATION | _security(mtls=mtls))
 
 
-def tcp_at_source(view: View) -> list[dict[str, Any]]:
+def tcp_at_source() -> list[dict[str, Any]]:
     """The access logs of the connections that the workload opens."""
-    return _of_connections(_workload_labels(view, "source") | _AT_SOURCE)
+    return _of_connections(_own_labels("source") | _AT_SOURCE)
 
 
-def tcp_at_destination(view: View, port: InboundPort, *, mtls: bool) -> list[dict[str, Any]]:
+def tcp_at_destination(port: InboundPort, *, mtls: bool) -> list[dict[str, Any]]:
     """The access logs of the connections that the workload takes at a port; the first service there is named."""
     service = port.services[0] if port.services else None
     called = {
@@ -82,7 +82,7 @@ def tcp_at_destination(view: View, port: InboundPort, *, mtls: bool) -> list[dic
         "destination_service_name": service.name if service else _UNKNOWN,
         "destination_service_namespace": service.namespace if service else _UNKNOWN,
     }
-    labels = _workload_labels(view, "destination") | _AT_DESTINATION | called
+    labels = _own_labels("destination") | _AT_DESTINATION | called
     return _of_connections(labels | _security(mtls=mtls))
 
 
@@ -90,20 +90,19 @@ def _security(*, mtls: bool) -> dict[str, str]:
     return {"connection_security_policy": "mutual_tls" if mtls else "none"}
 
 
-def _workload_labels(view: View, end: str) -> dict[str, str]:
-    """The workload that reports, as the end that it is."""
-    labels = dict(view.labels)
-    workload = view.node.workload
-    app = labels.get("app", workload.name)
-    version = labels.get("version", "")
+def _own_labels(end: str) -> dict[str, str]:
+    """The workload that reports, as the end that it is: Envoy reads it once, from the environment it is started with.
+
+    So what a listener says is the same for every workload.
+    """
     return {
-        f"{end}_workload": workload.name,
-        f"{end}_workload_namespace": workload.namespace,
-        f"{end}_app": app,
-        f"{end}_version": version or _UNKNOWN,
+        f"{end}_workload": f"%ENVIRONMENT({names.OWN_WORKLOAD})%",
+        f"{end}_workload_namespace": f"%ENVIRONMENT({names.OWN_NAMESPACE})%",
+        f"{end}_app": f"%ENVIRONMENT({names.OWN_APP})%",
+        f"{end}_version": f"%ENVIRONMENT({names.OWN_VERSION})%",
         f"{end}_cluster": _UNKNOWN,
-        f"{end}_canonical_service": app,
-        f"{end}_canonical_revision": version or "latest",
+        f"{end}_canonical_service": f"%ENVIRONMENT({names.OWN_APP})%",
+        f"{end}_canonical_revision": f"%ENVIRONMENT({names.OWN_REVISION})%",
     }
 
 

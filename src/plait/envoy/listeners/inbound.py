@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from plait.envoy import api, build, names, tls
 from plait.envoy.clusters import UPSTREAM_IDLE_SECONDS
 from plait.envoy.filters import ORDER, admission, stats
 from plait.envoy.listeners import parts
-from plait.model.catalog import Protocol
-from plait.model.mesh import InboundPort, View
+from plait.model.catalog import Protocol, SidecarAddresses
+from plait.model.mesh import InboundPort
 from plait.model.policy import MtlsMode
 
 _PEER_IDLE_SECONDS = 2 * UPSTREAM_IDLE_SECONDS
@@ -20,33 +20,31 @@ _HANDSHAKE_SECONDS = 10.0
 _HTTP_IN_TLS = ("h2", "http/1.1")
 
 
-def listener(view: View) -> Any | None:
-    """Takes each declared port, and nothing else; None when there is none.
+def listener(sidecar: SidecarAddresses, trust_domain: str, ports: Sequence[InboundPort]) -> Any:
+    """Takes each declared port, and nothing else.
 
     In explicit mode each is listened to at its own place.  In transparent mode the kernel brings all of them to one,
     and what comes for another port, or for that place itself, finds no filter chain and is closed.
     """
-    if not view.inbound:
-        return None
-    places = () if view.sidecar.transparent else view.inbound
+    places = () if sidecar.transparent else ports
     return api.message(parts.LISTENER)(
         name=names.INBOUND_LISTENER,
-        address=parts.address(view.sidecar.address, view.sidecar.inbound),
+        address=parts.address(sidecar.address, sidecar.inbound),
         additional_addresses=[{"address": parts.address(port.address, port.port)} for port in places],
         traffic_direction="INBOUND",
         enable_reuse_port={"value": False},
-        listener_filters=_listener_filters(view),
-        filter_chains=[chain for port in view.inbound for chain in _chains(view, port)],
-        **(parts.detection() if any(_may_wait(port) for port in view.inbound) else {}),
+        listener_filters=_listener_filters(ports, transparent=sidecar.transparent),
+        filter_chains=[chain for port in ports for chain in _chains(port, trust_domain)],
+        **(parts.detection() if any(_may_wait(port) for port in ports) else {}),
     )
 
 
-def _listener_filters(view: View) -> list[dict[str, Any]]:
+def _listener_filters(ports: Sequence[InboundPort], *, transparent: bool) -> list[dict[str, Any]]:
     """First bytes are looked at only at ports where they decide something."""
-    found = [parts.original_destination()] if view.sidecar.transparent else []
+    found = [parts.original_destination()] if transparent else []
     for inspector, decides in ((parts.tls_inspector, _tls_decides), (parts.http_inspector, _http_decides)):
-        others = [port.port for port in view.inbound if not decides(port)]
-        if len(others) < len(view.inbound):
+        others = [port.port for port in ports if not decides(port)]
+        if len(others) < len(ports):
             found.append(inspector() | _disabled_at(others))
     return found
 
@@ -74,27 +72,29 @@ def _disabled_at(ports: list[int]) -> dict[str, Any]:
     return {"filter_disabled": ranges[0] if len(ranges) == 1 else {"or_match": {"rules": ranges}}}
 
 
-def _chains(view: View, port: InboundPort) -> Iterator[dict[str, Any]]:
+def _chains(port: InboundPort, trust_domain: str) -> Iterator[dict[str, Any]]:
     """One way in, or two where both mutual TLS and plain text are taken; each twice when HTTP is to be found out."""
     both = port.mtls is MtlsMode.PERMISSIVE
     if port.mtls is not MtlsMode.DISABLE:
-        yield from _ways(view, port, {"transport_protocol": "tls"} if both else {}, mtls=True)
+        yield from _ways(port, trust_domain, {"transport_protocol": "tls"} if both else {}, mtls=True)
     if port.mtls is not MtlsMode.STRICT:
-        yield from _ways(view, port, {"transport_protocol": "raw_buffer"} if both else {}, mtls=False)
+        yield from _ways(port, trust_domain, {"transport_protocol": "raw_buffer"} if both else {}, mtls=False)
 
 
-def _ways(view: View, port: InboundPort, match: dict[str, Any], *, mtls: bool) -> Iterator[dict[str, Any]]:
+def _ways(
+    port: InboundPort, trust_domain: str, match: dict[str, Any], *, mtls: bool
+) -> Iterator[dict[str, Any]]:
     suffix = "mtls" if mtls else "clear"
     name = names.inbound(port.number) + suffix
-    secured = _secured(view) if mtls else _in_the_clear
+    secured = _secured(trust_domain) if mtls else _in_the_clear
     if port.protocol.is_http:
-        yield _chain(port, name, match, [_manager(view, port, mtls=mtls)]) | secured(_HTTP_IN_TLS)
+        yield _chain(port, name, match, [_manager(port, mtls=mtls)]) | secured(_HTTP_IN_TLS)
         return
     if port.protocol.may_be_http:
         seen = {"application_protocols": _HTTP_IN_TLS if mtls else parts.HTTP_SEEN}
         http = names.inbound_http(port.number) + suffix
-        yield _chain(port, http, match | seen, [_manager(view, port, mtls=mtls)]) | secured(_HTTP_IN_TLS)
-    yield _chain(port, name, match, _tcp(view, port, mtls=mtls)) | secured(())
+        yield _chain(port, http, match | seen, [_manager(port, mtls=mtls)]) | secured(_HTTP_IN_TLS)
+    yield _chain(port, name, match, _tcp(port, mtls=mtls)) | secured(())
 
 
 def _chain(
@@ -107,11 +107,11 @@ def _chain(
     }
 
 
-def _secured(view: View) -> Callable[[tuple[str, ...]], dict[str, Any]]:
+def _secured(trust_domain: str) -> Callable[[tuple[str, ...]], dict[str, Any]]:
     """Mutual TLS, in which one of these protocols is agreed on (none: whatever, and nothing is said of it)."""
 
     def with_alpn(alpn: tuple[str, ...]) -> dict[str, Any]:
-        context = tls.server(view.settings.trust_domain, alpn)
+        context = tls.server(trust_domain, alpn)
         return {
             "transport_socket": build.extension(tls.SOCKET, tls.DOWNSTREAM, **context),
             "transport_socket_connect_timeout": build.seconds(_HANDSHAKE_SECONDS),
@@ -124,11 +124,11 @@ def _in_the_clear(_alpn: tuple[str, ...]) -> dict[str, Any]:
     return {}
 
 
-def _manager(view: View, port: InboundPort, *, mtls: bool) -> dict[str, Any]:
+def _manager(port: InboundPort, *, mtls: bool) -> dict[str, Any]:
     return parts.manager(
         "inbound",
         filters=[http_filter for http_filter in ORDER if http_filter.inbound],
-        access_log=[stats.at_destination(view, mtls=mtls)],
+        access_log=[stats.at_destination(mtls=mtls)],
         rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
         common_http_protocol_options={
             "idle_timeout": build.seconds(_PEER_IDLE_SECONDS),
@@ -144,9 +144,9 @@ def _manager(view: View, port: InboundPort, *, mtls: bool) -> dict[str, Any]:
     )
 
 
-def _tcp(view: View, port: InboundPort, *, mtls: bool) -> list[dict[str, Any]]:
+def _tcp(port: InboundPort, *, mtls: bool) -> list[dict[str, Any]]:
     """Bytes as they are, to the application once the caller is known and admitted, and otherwise nowhere."""
-    log = stats.tcp_at_destination(view, port, mtls=mtls)
+    log = stats.tcp_at_destination(port, mtls=mtls)
     proxy = parts.tcp_proxy(
         "inbound",
         names.BLACK_HOLE_CLUSTER,

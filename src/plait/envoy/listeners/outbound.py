@@ -13,9 +13,10 @@ from typing import Any
 from plait.envoy import api, build, names
 from plait.envoy.filters import ORDER, stats
 from plait.envoy.listeners import parts
-from plait.model.mesh import TcpPort, View
+from plait.model.catalog import SidecarAddresses
+from plait.model.mesh import TcpPort
 from plait.model.names import VIRTUAL_NETWORK
-from plait.model.settings import OutboundTrafficPolicy
+from plait.model.settings import MeshSettings, OutboundTrafficPolicy
 
 _APPLICATION_IDLE_SECONDS = 3600.0
 """For connections of our own application: it closes them itself, long before."""
@@ -24,27 +25,27 @@ _ATTEMPTS = 3
 _LOOPBACK, _LOOPBACK_6 = "127.0.0.1", "::1"
 
 
-def main(view: View) -> Any:
+def main(sidecar: SidecarAddresses, settings: MeshSettings) -> Any:
     """The one place that everything comes to."""
-    if view.sidecar.transparent:
-        return _transparent(view)
+    if sidecar.transparent:
+        return _transparent(sidecar, settings)
     return api.message(parts.LISTENER)(
         name=names.OUTBOUND_LISTENER,
-        address=parts.address(view.sidecar.address, view.sidecar.outbound),
+        address=parts.address(sidecar.address, sidecar.outbound),
         traffic_direction="OUTBOUND",
         enable_reuse_port={"value": False},
-        filter_chains=[{"filters": [_manager(view)]}],
+        filter_chains=[{"filters": [_manager(transparent=False)]}],
     )
 
 
-def tcp(view: View, port: TcpPort) -> Any:
+def tcp(port: TcpPort) -> Any:
     """One port of a service that is not, or not surely, HTTP."""
-    to_service = {"filters": [_tcp_proxy(view, names.cluster(port.cluster))]}
+    to_service = {"filters": [_tcp_proxy(names.cluster(port.cluster))]}
     looked_at: dict[str, Any] = {"filter_chains": [to_service]}
     if port.protocol.may_be_http:
         as_http = {
             "filter_chain_match": {"application_protocols": parts.HTTP_SEEN},
-            "filters": [_manager(view)],
+            "filters": [_manager(transparent=True)],
         }
         looked_at = {
             "listener_filters": [parts.http_inspector()],
@@ -61,18 +62,16 @@ def tcp(view: View, port: TcpPort) -> Any:
     )
 
 
-def _transparent(view: View) -> Any:
+def _transparent(sidecar: SidecarAddresses, settings: MeshSettings) -> Any:
     """Whoever calls this place itself, by no redirection, has no way from here."""
-    anywhere = view.settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
+    anywhere = settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
     elsewhere = names.PASSTHROUGH_CLUSTER if anywhere else names.BLACK_HOLE_CLUSTER
     network = VIRTUAL_NETWORK
     return api.message(parts.LISTENER)(
         name=names.OUTBOUND_LISTENER,
-        address=parts.address(_LOOPBACK, view.sidecar.outbound),
+        address=parts.address(_LOOPBACK, sidecar.outbound),
         additional_addresses=[
-            {"address": parts.address(one, view.sidecar.outbound)}
-            for one in (_LOOPBACK_6,)
-            if view.sidecar.ipv6
+            {"address": parts.address(one, sidecar.outbound)} for one in (_LOOPBACK_6,) if sidecar.ipv6
         ],
         use_original_dst={"value": True},
         traffic_direction="OUTBOUND",
@@ -81,15 +80,15 @@ def _transparent(view: View) -> Any:
             {
                 "name": "mesh",
                 "filter_chain_match": _to(str(network.network_address), network.prefixlen),
-                "filters": [_manager(view)],
+                "filters": [_manager(transparent=True)],
             },
             {
                 "name": "itself",
                 "filter_chain_match": _to("127.0.0.0", 8, _LOOPBACK_6),
-                "filters": [_tcp_proxy(view, names.BLACK_HOLE_CLUSTER)],
+                "filters": [_tcp_proxy(names.BLACK_HOLE_CLUSTER)],
             },
         ],
-        default_filter_chain={"name": "elsewhere", "filters": [_tcp_proxy(view, elsewhere)]},
+        default_filter_chain={"name": "elsewhere", "filters": [_tcp_proxy(elsewhere)]},
     )
 
 
@@ -99,17 +98,17 @@ def _to(prefix: str, length: int, *also: str) -> dict[str, Any]:
     return {"prefix_ranges": [{"address_prefix": one, "prefix_len": {"value": bits}} for one, bits in ranges]}
 
 
-def _manager(view: View) -> dict[str, Any]:
+def _manager(*, transparent: bool) -> dict[str, Any]:
     """The whole authority chooses the routes."""
     fields: dict[str, Any] = {
         "common_http_protocol_options": {"idle_timeout": build.seconds(_APPLICATION_IDLE_SECONDS)}
     }
-    if view.sidecar.transparent:  # nobody has been told that there is a proxy
+    if transparent:  # nobody has been told that there is a proxy
         fields |= parts.HTTP_1_0
     return parts.manager(
         "outbound",
         filters=[http_filter for http_filter in ORDER if http_filter.outbound],
-        access_log=[stats.at_source(view)],
+        access_log=[stats.at_source()],
         strip_trailing_host_dot=True,  # the same name, said to be whole
         scoped_routes={
             "name": names.OUTBOUND_LISTENER,
@@ -123,7 +122,7 @@ def _manager(view: View) -> dict[str, Any]:
     )
 
 
-def _tcp_proxy(view: View, cluster: str) -> dict[str, Any]:
+def _tcp_proxy(cluster: str) -> dict[str, Any]:
     return parts.tcp_proxy(
-        "outbound", cluster, stats.tcp_at_source(view), max_connect_attempts={"value": _ATTEMPTS}
+        "outbound", cluster, stats.tcp_at_source(), max_connect_attempts={"value": _ATTEMPTS}
     )
