@@ -89,6 +89,14 @@ def test_a_file_that_is_named_is_read_whatever_its_ending(tmp_path: Path) -> Non
     assert [brief(change) for change in load([tmp_path / "mesh.txt"])] == [("mesh.txt", "a=1")]
 
 
+def test_files_are_named_as_they_are_seen_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.yaml", "sub/b.yaml"):
+        (tmp_path / name).write_text(thing("a"))
+    monkeypatch.chdir(tmp_path)
+    assert [change.unit for change in Folder([Path()]).load()] == ["a.yaml", "sub/b.yaml"]
+
+
 def test_a_path_that_does_not_exist_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere: no such file or folder"):
         load([tmp_path, tmp_path / "nowhere"])

@@ -1,12 +1,13 @@
 """Whatever is published, refused, delayed or cut off: every proxy ends with the latest, and never sees a gap."""
 
 from collections import deque
+from functools import lru_cache
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from plait.resource import Resource, Snapshot
+from plait.resource import Layers, Resource, Snapshot, Table
 from plait.xds.messages import Response
 from plait.xds.stream import Stream
 from tests.xds.simulation import Envoy, is_bad
@@ -40,10 +41,23 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     extra = draw(st.sets(st.sampled_from(CLUSTERS), max_size=2))
     clusters = [made("c", name, draw(VERSIONS)) for name in sorted(named | extra)]
     endpoints = [made("e", one.name, draw(GOOD)) for one in clusters if draw(st.integers(0, 9))]
-    result: dict[str, dict[str, Resource]] = {}
+    shared: dict[str, list[Resource]] = {}
+    own: dict[str, dict[str, Resource]] = {}
     for one in (*clusters, *endpoints, *listeners, *scopes, *routes):
-        result.setdefault(one.type_url, {})[one.name] = one
-    return result
+        if draw(st.integers(0, 3)):
+            shared.setdefault(one.type_url, []).append(one)
+        else:
+            own.setdefault(one.type_url, {})[one.name] = one
+    return {
+        type_url: Layers(table(tuple(shared.get(type_url, ()))), own.get(type_url, {}))
+        for type_url in (*shared, *own)
+    }
+
+
+@lru_cache(maxsize=1000)
+def table(resources: tuple[Resource, ...]) -> Table:
+    """The very same for the same resources, as a renderer has it."""
+    return Table.of(resources)
 
 
 class Mesh(RuleBasedStateMachine):

@@ -33,6 +33,8 @@ _QUIET = 0.05
 _DOUBT = 0.5
 """Seconds that a file must stay empty or away, having had content, before that is believed."""
 
+_HERE = f".{os.sep}"
+
 _Mark = tuple[int, int, int, int]
 """What stat says of a file's content: device, inode, size, time of the last write."""
 
@@ -189,30 +191,44 @@ def _files(paths: Sequence[Path]) -> tuple[dict[str, str], tuple[str, ...]]:
     closed: list[str] = []
     seen: set[str] = set()
     for path in paths:
-        waiting = [path]
+        waiting = [(str(path), os.path.realpath(path), path.is_file())]
         while waiting:
-            here = waiting.pop()
-            real = os.path.realpath(here)
+            here, real, is_file = waiting.pop()
             if real in seen:  # given twice, or a loop of links
                 continue
             seen.add(real)
-            if here.is_file():
-                found[str(here)] = real
+            if is_file:
+                found[here] = real
                 continue
             try:
-                waiting += sorted((below for below in here.iterdir() if _counts(below)), reverse=True)
+                with os.scandir(here) as entries:
+                    inside = sorted(entries, key=lambda entry: entry.name, reverse=True)
             except FileNotFoundError:
                 continue
             except OSError:
                 closed.append(f"{here}{os.sep}")
+                continue
+            waiting += [place for entry in inside if (place := _place(entry, real)) is not None]
     return found, tuple(closed)
 
 
-def _counts(path: Path) -> bool:
-    """Whether something in a folder is looked at: no hidden thing, no dropping of an editor."""
-    if path.name.startswith((".", "#", "~")):
-        return False
-    return path.is_dir() or (path.suffix.lower() in ENDINGS and path.is_file())
+def _place(entry: os.DirEntry[str], folder: str) -> tuple[str, str, bool] | None:
+    """(path, real path, whether it is a file) of something in a folder; None for what is not looked at.
+
+    No hidden thing, no dropping of an editor, no file that is not YAML or JSON.
+    """
+    if entry.name.startswith((".", "#", "~")):
+        return None
+    try:
+        is_file = entry.is_file()
+        if not is_file and not entry.is_dir():
+            return None
+    except OSError:
+        return None
+    if is_file and not entry.name.lower().endswith(ENDINGS):
+        return None
+    real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(folder, entry.name)  # noqa: PTH118 - once a file and second
+    return entry.path.removeprefix(_HERE), real, is_file
 
 
 def _unreadable(unit: str, reason: str) -> Unreadable:
@@ -222,7 +238,7 @@ def _unreadable(unit: str, reason: str) -> Unreadable:
 
 def _mark(path: str) -> _Mark | None:
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116 - once a file and second
     except OSError:
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
