@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from bench.meshes import files
+from bench.meshes import NAMESPACES, files
 from bench.records import Record
 from plait.compiler.endpoints import endpoints
 from plait.compiler.view import view
 from plait.envoy.render import Renderer
 from plait.model.catalog import Replica
+from plait.model.mesh import Mesh
 from plait.model.settings import MeshSettings
 from plait.resource import Snapshot
 from plait.run import offline
@@ -36,11 +37,11 @@ PROXIES = 10
 _CHANGED = "service-0000.yaml"
 
 
-class Held:
+class Bench:
     """One mesh, held in memory as the control plane holds it."""
 
-    def __init__(self, services: int) -> None:
-        self.texts = dict(files(services))
+    def __init__(self, services: int, namespaces: int = NAMESPACES) -> None:
+        self.texts = dict(files(services, namespaces))
         self.store = Store()
         self.compilation = Compilation(MeshSettings())
         self.renderer = Renderer()
@@ -50,14 +51,23 @@ class Held:
         for name, text in self.texts.items():
             self.store.apply(parse(name, text.encode()))
 
-    def build(self) -> list[Snapshot]:
-        """As the control plane's loop does it, for the first few proxies."""
+    def compile(self) -> Mesh:
         mesh = self.compilation.compile(self.store.documents()).mesh
         self.replicas = self.replicas or offline.replicas(mesh)
+        return mesh
+
+    def build(self) -> list[Snapshot]:
+        """As the control plane's loop does it, for the first few proxies."""
+        mesh = self.compile()
         found = endpoints(mesh, self.replicas)
         made = [self.renderer.render(view(mesh, replica), found) for replica in self.replicas[:PROXIES]]
         self.renderer.sweep()
         return made
+
+    def restore(self) -> None:
+        """Take every change back."""
+        self._write(lambda text: text)
+        self.replicas = tuple(replace(replica, serving=True) for replica in self.replicas)
 
     def change_nothing(self, _run: int) -> None:
         pass
@@ -90,24 +100,24 @@ def of(services: int, runs: int) -> Iterator[Record]:
     """Every case of one mesh."""
     reads, builds = [], []
     for _ in range(runs):
-        held = Held(services)
-        reads.append(_cpu(held.read))
-        builds.append(_cpu(held.build))
+        bench = Bench(services)
+        reads.append(_cpu(bench.read))
+        builds.append(_cpu(bench.build))
     yield _record(services, "read all files", reads)
     yield _record(services, "first build", builds)
     changes = {
-        "nothing changed": held.change_nothing,
-        "one route changed": held.change_route,
-        "one endpoint changed": held.change_endpoint,
-        "one policy changed": held.change_policy,
+        "nothing changed": bench.change_nothing,
+        "one route changed": bench.change_route,
+        "one endpoint changed": bench.change_endpoint,
+        "one policy changed": bench.change_policy,
     }
     for case, change in changes.items():
-        yield _record(services, case, [_cpu(partial(_changed, held, change, run)) for run in range(runs)])
+        yield _record(services, case, [_cpu(partial(_changed, bench, change, run)) for run in range(runs)])
 
 
-def _changed(held: Held, change: Callable[[int], None], run: int) -> None:
+def _changed(bench: Bench, change: Callable[[int], None], run: int) -> None:
     change(run)
-    held.build()
+    bench.build()
 
 
 def _cpu(act: Callable[[], object]) -> float:
