@@ -43,7 +43,8 @@ def test_a_rebuild_shares_what_did_not_change() -> None:
     changed = routes("kitchen", rules=[rule(to("kitchen"), timeout=5)])
     after = view(mesh_of(*FACTS, changed), REPLICAS[0])
     assert after.inbound is before.inbound
-    assert all(one is other for one, other in zip(before.clusters, after.clusters, strict=True))
+    assert after.clusters is before.clusters
+    assert after.authorities is before.authorities
     same = [one is other for one, other in zip(before.routes, after.routes, strict=True)]
     assert [one.host for one in after.routes] == [host("frontend"), host("kitchen")]
     assert same == [True, False]
@@ -53,6 +54,7 @@ def test_a_policy_changes_the_ports_of_those_it_is_over() -> None:
     first, second = mesh_of(*FACTS), mesh_of(*FACTS, policy("own", app="kitchen"))
     before, after = ([view(mesh, one).inbound for one in REPLICAS] for mesh in (first, second))
     assert after[0] is before[0]
+    assert view(second, REPLICAS[1]).routes is view(first, REPLICAS[1]).routes
     assert [one.name for one in after[1][0].policies] == ["own"]
 
 
@@ -63,6 +65,9 @@ def test_an_endpoint_that_goes_changes_the_clusters_it_stands_behind() -> None:
     frontend, kitchen = ClusterKey(host("frontend"), 8080), ClusterKey(host("kitchen"), 8080)
     assert after[frontend] is before[frontend]
     assert (len(before[kitchen]), after[kitchen]) == (1, ())
+    assert (
+        endpoints(mesh_of(*FACTS, policy("own")), (REPLICAS[0], replace(REPLICAS[1], serving=False))) is after
+    )
 
 
 def test_a_changed_target_of_a_route_changes_what_leads_there() -> None:

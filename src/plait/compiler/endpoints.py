@@ -43,7 +43,7 @@ def endpoints(mesh: Mesh, replicas: Iterable[Replica]) -> Mapping[ClusterKey, tu
         behind = tuple((one.labels, one.replicas, one.over) for one in selected)
         inputs = (service, destinations.get(host), behind, trust_domain)
         found.update(_MADE.of(host, inputs, _of_service))
-    return found
+    return _MADE.same("", found)
 
 
 def _serving(mesh: Mesh, replicas: Iterable[Replica]) -> Iterator[_Serving]:

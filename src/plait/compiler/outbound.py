@@ -53,11 +53,11 @@ def _of(mesh: Mesh, made: Made, *, transparent: bool) -> Outbound:
         for backend in rule.backends
     }
     return Outbound(
-        clusters=clusters,
-        routes=routes,
-        missing=tuple(ClusterKey(*key) for key in sorted(named - keys)),
+        clusters=made.same("clusters", clusters),
+        routes=made.same("routes", routes),
+        missing=made.same("missing", tuple(ClusterKey(*key) for key in sorted(named - keys))),
         authorities=_authorities(mesh, made, routes, addresses),
-        tcp=tuple(_tcp(mesh, made, addresses)) if transparent else (),
+        tcp=made.same("tcp", tuple(_tcp(mesh, made, addresses)) if transparent else ()),
     )
 
 
@@ -218,7 +218,9 @@ def _authorities(
             common.setdefault(authority[0], authority)
     everywhere = tuple(common.values())
     clients = sorted({member.namespace for member in mesh.members})
-    return {client: tuple(_woven(everywhere, own.get(client, ()))) for client in clients}
+    return {
+        client: made.of(("client", client), (everywhere, own.get(client, ())), _woven) for client in clients
+    }
 
 
 def _authorities_of(
@@ -244,11 +246,12 @@ def _authorities_of(
 
 def _woven(
     everywhere: tuple[Authority, ...], own: Iterable[tuple[int, tuple[Authority, ...]]]
-) -> Iterator[Authority]:
+) -> tuple[Authority, ...]:
     """What a namespace may call: its own names before the full ones of the same host."""
+    woven: list[Authority] = []
     done = 0
     for before, short in own:
-        yield from everywhere[done:before]
-        yield from short
+        woven += everywhere[done:before]
+        woven += short
         done = before
-    yield from everywhere[done:]
+    return (*woven, *everywhere[done:])

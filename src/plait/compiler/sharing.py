@@ -7,7 +7,7 @@ so that whatever comes after (rendering, comparing) is done with a look at what 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from plait.model.mesh import Mesh
 
@@ -33,7 +33,11 @@ class Made:
         if kept is None or kept[0] != inputs:
             kept = inputs, make(*inputs)
         self._now[key] = kept
-        return kept[1]  # type: ignore[return-value]  # the same inputs are always made into the same
+        return cast(T, kept[1])  # the same inputs are always made into the same
+
+    def same(self, key: Hashable, value: T) -> T:
+        """The value that stood under this key before when it was equal to this one, else this one."""
+        return self.of(key, (value,), lambda _: value)
 
 
 class PerMesh(Generic[T]):
