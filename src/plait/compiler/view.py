@@ -31,15 +31,15 @@ class _Views:
         self._mesh = mesh
         self._made = made
         self._selection = selection(mesh)
-        self._over: dict[object, _Over] = {}
+        self._alike: dict[object, _Over] = {}
 
     def of(self, replica: Replica) -> View:
         shared = outbound(self._mesh, transparent=replica.sidecar.transparent)
         workload = replica.key.workload
         alike = (workload.namespace, workload.name, replica.labels, replica.service_account)
-        over = self._over.get(alike)
+        over = self._alike.get(alike)
         if over is None:
-            over = self._over[alike] = self._made.of(alike, self._over_all(replica), _over)
+            over = self._alike[alike] = self._made.same(alike, self._over(replica))
         return View(
             node=replica.key,
             settings=self._mesh.settings,
@@ -55,15 +55,16 @@ class _Views:
             origins=over.origins,
         )
 
-    def _over_all(self, replica: Replica) -> tuple[object, ...]:
-        """What is over all the replicas that were started like this one."""
+    def _over(self, replica: Replica) -> _Over:
         member = replica.member
         workload = self._mesh.workloads.get(replica.key.workload)
-        return (
-            workload and workload.origin,
-            self._selection.services.selecting(member.namespace, member.labels),
-            self._selection.policies_over(member),
-            self._selection.peer_authentications_over(member),
+        own = () if workload is None else (workload.origin,)
+        peer_authentications = self._selection.peer_authentications_over(member)
+        return _Over(
+            services=self._selection.services.selecting(member.namespace, member.labels),
+            policies=self._selection.policies_over(member),
+            peer_authentications=peer_authentications,
+            origins=(*own, *(one.origin for one in peer_authentications)),
         )
 
 
@@ -73,20 +74,6 @@ _views = PerMesh(_Views)
 def view(mesh: Mesh, replica: Replica) -> View:
     """Everything that the proxy of a replica is told, but for endpoints."""
     return _views(mesh).of(replica)
-
-
-def _over(
-    own: Origin | None,
-    services: tuple[Service, ...],
-    policies: tuple[AuthorizationPolicy, ...],
-    peer_authentications: tuple[PeerAuthentication, ...],
-) -> _Over:
-    return _Over(
-        services=services,
-        policies=policies,
-        peer_authentications=peer_authentications,
-        origins=(*((own,) if own else ()), *(one.origin for one in peer_authentications)),
-    )
 
 
 def _inbound(replica: Replica, over: _Over) -> tuple[InboundPort, ...]:
