@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove check golden bench descriptors
+.PHONY: help demo test prove check golden bounds bench descriptors
 
 help: ## What can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ check: $(VENV)/developing ## Format, lint, types, and who may import whom
 
 golden: $(VENV)/developing ## Write the golden files anew; read the difference before you commit it
 	@PLAIT_GOLDEN=write $(BIN)/pytest -m "not prove" tests/envoy/test_golden.py tests/dialects/test_golden.py $(ARGS)
+
+bounds: $(VENV)/developing ## Record what things cost now as what they may cost; say why in the commit
+	@$(BIN)/python -m tests.cost.record
 
 bench: $(VENV)/developing ## What a change costs the control plane, for meshes of 100 and 1,000 services
 	@$(BIN)/python -m bench.rebuild $(ARGS)

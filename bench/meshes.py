@@ -60,13 +60,13 @@ spec:
 """
 
 
-def files(services: int) -> Iterator[tuple[str, str]]:
+def files(services: int, namespaces: int = NAMESPACES) -> Iterator[tuple[str, str]]:
     """Name and content of each file of a mesh."""
     for number in range(services):
         values = {
             "name": f"service-{number:04}",
-            "namespace": f"team-{number % NAMESPACES}",
-            "caller": f"service-{(number + NAMESPACES) % services:04}",
+            "namespace": f"team-{number % namespaces}",
+            "caller": f"service-{(number + namespaces) % services:04}",
         }
         text = _SERVICE.format(**values)
         if number % 3 == 0:

@@ -1,5 +1,7 @@
 """assignments: what agents are asked to run, and which names their workloads can resolve."""
 
+from pathlib import Path
+
 from plait.compiler.merge import merge
 from plait.compiler.virtual_addresses import virtual_addresses
 from plait.model.finding import Place
@@ -27,3 +29,23 @@ def test_a_new_host_rolls_nothing_over() -> None:
     after = assignments(merge((*BISTRO, service("more")), SETTINGS)[0], locate)
     assert before.workloads == after.workloads
     assert before.hosts != after.hosts
+
+
+def test_a_process_works_in_the_folder_where_its_file_lies_whatever_leads_there(tmp_path: Path) -> None:
+    for folder in ("shop", "linked"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "shop" / "mesh.yaml").touch()
+    (tmp_path / "linked" / "mesh.yaml").symlink_to(tmp_path / "shop" / "mesh.yaml")
+    (tmp_path / "other").symlink_to(tmp_path / "shop")
+    mesh, _ = merge(BISTRO, SETTINGS)
+    for folder in ("shop", "linked", "other"):
+        place = Place(str(tmp_path / folder / "mesh.yaml"))
+        (found,) = assignments(mesh, lambda _ref, _field, place=place: place).workloads  # type: ignore[misc]
+        assert found.process.working_dir == str(tmp_path / "shop")
+
+
+def test_what_did_not_change_is_the_very_same_object() -> None:
+    facts = (*BISTRO, workload("frontend"))
+    before = assignments(merge(facts, SETTINGS)[0], locate)
+    after = assignments(merge((*facts, service("more")), SETTINGS)[0], locate)
+    assert all(one is other for one, other in zip(before.workloads, after.workloads, strict=True))

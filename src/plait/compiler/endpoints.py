@@ -2,57 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from plait.compiler.hosts import ByHost
 from plait.compiler.outbound import called, subsets
-from plait.compiler.selection import mtls_mode, peer_authentications_over
-from plait.model.catalog import Binding, Replica, Service, selects
+from plait.compiler.selection import Population, mtls_mode, selection
+from plait.compiler.sharing import Made
+from plait.model.catalog import Binding, Labels, Member, Replica, Service, selects
 from plait.model.mesh import ClusterKey, Endpoint, Mesh
-from plait.model.names import Identity
+from plait.model.names import Identity, ReplicaKey
 from plait.model.policy import MtlsMode, PeerAuthentication
+from plait.model.routing import DestinationSettings
 
 _Over = tuple[PeerAuthentication, ...]
+_Found = tuple[tuple[ClusterKey, tuple[Endpoint, ...]], ...]
+
+_MADE = Made()
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """The serving replicas of one member, and what is over it."""
+
+    namespace: str
+    labels: Labels
+    replicas: tuple[Replica, ...]
+    over: _Over
 
 
 def endpoints(mesh: Mesh, replicas: Iterable[Replica]) -> Mapping[ClusterKey, tuple[Endpoint, ...]]:
     """The endpoints of every cluster that any proxy may know, none for one that nobody serves; sorted."""
-    serving: dict[str, list[tuple[Replica, _Over]]] = {}
-    for replica in sorted(replicas, key=lambda one: one.key):
-        if replica.serving:
-            over = peer_authentications_over(mesh, replica.member)
-            serving.setdefault(replica.member.namespace, []).append((replica, over))
+    _MADE.begin()
+    serving = Population.of(_serving(mesh, replicas))
     destinations = ByHost.of(mesh.destinations)
+    trust_domain = mesh.settings.trust_domain
     found: dict[ClusterKey, tuple[Endpoint, ...]] = {}
-    for service in mesh.services.values():
-        selected = [
-            (replica, over)
-            for replica, over in serving.get(service.namespace, ())
-            if selects(service.selector, replica.labels)
-        ]
-        for name, labels, _ in subsets(destinations.get(service.host)):
-            part = [one for one in selected if not labels or selects(labels, one[0].labels)]
-            found.update(_of_service(mesh, service, name, part))
-    return found
+    for host, service in mesh.services.items():
+        selected = serving.selected(service.namespace, service.selector)
+        behind = tuple((one.labels, one.replicas, one.over) for one in selected)
+        inputs = (service, destinations.get(host), behind, trust_domain)
+        found.update(_MADE.of(host, inputs, _of_service))
+    return _MADE.same("", found)
+
+
+def _serving(mesh: Mesh, replicas: Iterable[Replica]) -> Iterator[_Serving]:
+    alike: dict[tuple[str, Labels, str], list[Replica]] = {}
+    for replica in replicas:
+        if replica.serving:
+            alike.setdefault(
+                (replica.key.workload.namespace, replica.labels, replica.service_account), []
+            ).append(replica)
+    selected = selection(mesh)
+    for (namespace, labels, account), some in alike.items():
+        over = selected.peer_authentications_over(Member(namespace, labels, account))
+        yield _Serving(namespace, labels, tuple(some), over)
 
 
 def _of_service(
-    mesh: Mesh, service: Service, subset: str, replicas: list[tuple[Replica, _Over]]
-) -> Iterable[tuple[ClusterKey, tuple[Endpoint, ...]]]:
-    for port in called(service, subset, transparent=True):
-        who = (
-            _endpoint(mesh, replica, binding, over)
-            for replica, over in replicas
-            if (binding := replica.binding(port.target)) is not None
+    service: Service,
+    settings: DestinationSettings | None,
+    behind: tuple[tuple[Labels, tuple[Replica, ...], _Over], ...],
+    trust_domain: str,
+) -> _Found:
+    """The endpoints of every port and subset of a service."""
+    return tuple(
+        (
+            ClusterKey(service.host, port.number, subset),
+            _sorted(
+                (replica.key, _endpoint(replica, binding, over, trust_domain))
+                for labels, replicas, over in behind
+                if not chosen or selects(chosen, labels)
+                for replica in replicas
+                if (binding := replica.binding(port.target)) is not None
+            ),
         )
-        key = ClusterKey(service.host, port.number, subset)
-        yield key, tuple(sorted(who, key=lambda one: (one.address, one.port)))
+        for subset, chosen, _ in subsets(settings)
+        for port in called(service, subset, transparent=True)
+    )
 
 
-def _endpoint(mesh: Mesh, replica: Replica, binding: Binding, over: _Over) -> Endpoint:
+def _sorted(found: Iterable[tuple[ReplicaKey, Endpoint]]) -> tuple[Endpoint, ...]:
+    ordered = sorted(found, key=lambda one: (one[1].address, one[1].port, one[0]))
+    return tuple(endpoint for _, endpoint in ordered)
+
+
+def _endpoint(replica: Replica, binding: Binding, over: _Over, trust_domain: str) -> Endpoint:
     workload = replica.key.workload
     labels = dict(replica.labels)
-    identity = Identity(mesh.settings.trust_domain, workload.namespace, replica.service_account)
+    identity = Identity(trust_domain, workload.namespace, replica.service_account)
     return Endpoint(
         address=binding.address,
         port=binding.port,

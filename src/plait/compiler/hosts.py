@@ -29,17 +29,19 @@ class ByHost(Generic[T]):
     """What is said of hosts, the most specific first: the host itself, then the longest wildcard."""
 
     entries: Mapping[str, T]
-    patterns: tuple[str, ...]
+    lengths: tuple[int, ...]
+    """How long its wildcards are, the longest first: a host has one of each length that could cover it."""
 
     @staticmethod
     def of(entries: Mapping[str, T]) -> ByHost[T]:
-        wildcards = (host for host in entries if is_wildcard(host))
-        return ByHost(entries, tuple(sorted(wildcards, key=lambda pattern: (-len(pattern), pattern))))
+        lengths = {len(host) for host in entries if is_wildcard(host)}
+        return ByHost(entries, tuple(sorted(lengths, reverse=True)))
 
     def get(self, host: str) -> T | None:
         if host in self.entries:
             return self.entries[host]
-        return next((self.entries[pattern] for pattern in self.patterns if covers(pattern, host)), None)
+        patterns = (f"*{host[len(host) + 1 - length :]}" for length in self.lengths if length <= len(host))
+        return next((self.entries[pattern] for pattern in patterns if pattern in self.entries), None)
 
 
 def destination_port(service: Service | None, backend: Backend, caller: int) -> int:

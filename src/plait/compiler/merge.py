@@ -49,21 +49,30 @@ def merge(
         members=members,
     )
     findings.extend(check(mesh, _known(facts, members)))
-    return mesh, tuple(sorted(set(findings), key=_finding_order))
+    return mesh, _in_order(findings)
 
 
 def _of(facts: Iterable[Fact], kind: type[S]) -> list[S]:
     """The facts of one kind by namespace and name; of one object stated twice, by content."""
-    return sorted((fact for fact in facts if isinstance(fact, kind)), key=_fact_order)
+    stated: dict[tuple[str, str, str, str], list[S]] = {}
+    for fact in facts:
+        if isinstance(fact, kind):
+            ref = fact.origin.ref
+            stated.setdefault((ref.namespace, ref.name, ref.kind, fact.origin.field), []).append(fact)
+    return [
+        fact
+        for place in sorted(stated)
+        for fact in (stated[place] if len(stated[place]) == 1 else sorted(stated[place], key=repr))
+    ]
 
 
-def _fact_order(fact: S) -> tuple[str, str, str, str, str]:
-    ref = fact.origin.ref
-    return (ref.namespace, ref.name, ref.kind, fact.origin.field, repr(fact))
-
-
-def _finding_order(finding: Finding) -> tuple[str, str, str, str]:
-    return (str(finding.ref), finding.field, finding.code, finding.message)
+def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Each finding once, by object, field and what is said."""
+    said = {
+        (str(one.ref), one.field, one.code, one.message, one.severity, one.ref.group if one.ref else ""): one
+        for one in findings
+    }
+    return tuple(said[key] for key in sorted(said))
 
 
 def _origin(fact: HostRoutes | DestinationSettings | AuthorizationPolicy | PeerAuthentication) -> Origin:
@@ -114,7 +123,8 @@ def _destinations(
             message = f"{host} is already described in namespace {namespace}, which stays in force"
             findings.append(_error("destination.other-namespace", message, other.origin))
         inside = [one for one in several if one.origin.ref.namespace == namespace]
-        joined[host] = replace(inside[0], subsets=_subsets(inside, findings))
+        subsets = _subsets(inside, findings)
+        joined[host] = inside[0] if subsets == inside[0].subsets else replace(inside[0], subsets=subsets)
     return joined
 
 

@@ -6,15 +6,16 @@ addresses: HTTP by the name or the address that they put into the authority, all
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import partial
 
 from plait.compiler.hosts import ByHost, destination_port, is_wildcard, service_of_host
 from plait.compiler.references import called_ports
-from plait.compiler.selection import behind, by_namespace
+from plait.compiler.selection import selection
+from plait.compiler.sharing import Made, PerMesh
 from plait.compiler.virtual_addresses import virtual_addresses
-from plait.model.catalog import Labels, Member, Service, ServicePort
+from plait.model.catalog import Labels, Service, ServicePort
 from plait.model.mesh import Cluster, ClusterKey, Mesh, OutboundRoutes, TcpPort
 from plait.model.names import Identity, Origin, aliases
 from plait.model.routing import Backend, DestinationSettings, HostRoutes, RouteRule
@@ -32,56 +33,36 @@ class Outbound:
     missing: tuple[ClusterKey, ...]
     authorities: Mapping[str, tuple[Authority, ...]]
     """By the namespace of the client."""
-    services: Mapping[str, tuple[Service, ...]]
-    """By namespace."""
     tcp: tuple[TcpPort, ...]
-
-
-class _SameMesh:
-    """A Mesh by identity: comparing two of them by content would cost more than to make all this anew."""
-
-    __slots__ = ("mesh",)
-
-    def __init__(self, mesh: Mesh) -> None:
-        self.mesh = mesh
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _SameMesh) and self.mesh is other.mesh
-
-    def __hash__(self) -> int:
-        return id(self.mesh)
 
 
 def outbound(mesh: Mesh, *, transparent: bool) -> Outbound:
     """The shared part; the very same objects for every call with the very same Mesh and mode."""
-    return _outbound(_SameMesh(mesh), transparent)
+    return _transparent(mesh) if transparent else _explicit(mesh)
 
 
-@lru_cache(maxsize=4)
-def _outbound(same: _SameMesh, transparent: bool) -> Outbound:  # noqa: FBT001  # lru_cache counts a keyword apart
-    mesh = same.mesh
+def _of(mesh: Mesh, made: Made, *, transparent: bool) -> Outbound:
     addresses = virtual_addresses(mesh) if transparent else {}
-    clusters = tuple(_clusters(mesh, transparent=transparent))
-    keys = {cluster.key for cluster in clusters}
-    routes = tuple(_routes(mesh, transparent=transparent))
+    clusters = tuple(_clusters(mesh, made, transparent=transparent))
+    routes = tuple(_routes(mesh, made, transparent=transparent))
+    keys = {(one.key.host, one.key.port, one.key.subset) for one in clusters}
     named = {
-        ClusterKey(backend.host, backend.port, backend.subset)
+        (backend.host, backend.port, backend.subset)
         for one in routes
         for rule in one.rules
         for backend in rule.backends
     }
-    services: dict[str, list[Service]] = {}
-    for service in mesh.services.values():
-        services.setdefault(service.namespace, []).append(service)
-    namespaces = {member.namespace for member in mesh.members}
     return Outbound(
-        clusters=clusters,
-        routes=routes,
-        missing=tuple(sorted(named - keys)),
-        authorities={name: tuple(_authorities(routes, mesh, name, addresses)) for name in sorted(namespaces)},
-        services={name: tuple(inside) for name, inside in services.items()},
-        tcp=tuple(_tcp(mesh, addresses)) if transparent else (),
+        clusters=made.same("clusters", clusters),
+        routes=made.same("routes", routes),
+        missing=made.same("missing", tuple(ClusterKey(*key) for key in sorted(named - keys))),
+        authorities=_authorities(mesh, made, routes, addresses),
+        tcp=made.same("tcp", tuple(_tcp(mesh, made, addresses)) if transparent else ()),
     )
+
+
+_explicit = PerMesh(partial(_of, transparent=False))
+_transparent = PerMesh(partial(_of, transparent=True))
 
 
 def subsets(settings: DestinationSettings | None) -> Iterator[tuple[str, Labels, tuple[Origin, ...]]]:
@@ -105,45 +86,71 @@ def _is_routed(port: ServicePort, *, transparent: bool) -> bool:
     return port.protocol.may_be_http if transparent else port.protocol.is_http
 
 
-def _clusters(mesh: Mesh, *, transparent: bool) -> Iterator[Cluster]:
+def _clusters(mesh: Mesh, made: Made, *, transparent: bool) -> Iterator[Cluster]:
     destinations = ByHost.of(mesh.destinations)
-    members = by_namespace(mesh.members)
-    for service in mesh.services.values():
-        nearby = members.get(service.namespace, ())
-        for name, labels, origins in subsets(destinations.get(service.host)):
-            identities = _identities(mesh, behind(service, nearby, labels))
-            for port in called(service, name, transparent=transparent):
-                yield Cluster(
-                    key=ClusterKey(service.host, port.number, name),
-                    protocol=port.protocol,
-                    service_namespace=service.namespace,
-                    service_name=service.name,
-                    identities=identities,
-                    origins=(service.origin, *origins),
-                )
+    selected = selection(mesh)
+    for host, service in mesh.services.items():
+        settings = destinations.get(host)
+        accounts = tuple(
+            tuple(sorted({one.service_account for one in selected.behind(service, labels)}))
+            for _, labels, _ in subsets(settings)
+        )
+        inputs = (service, settings, accounts, mesh.settings.trust_domain, transparent)
+        yield from made.of(("clusters", host), inputs, _clusters_of)
 
 
-def _identities(mesh: Mesh, members: tuple[Member, ...]) -> tuple[Identity, ...]:
-    trust_domain = mesh.settings.trust_domain
-    return tuple(sorted({Identity(trust_domain, one.namespace, one.service_account) for one in members}))
+def _clusters_of(
+    service: Service,
+    settings: DestinationSettings | None,
+    accounts: tuple[tuple[str, ...], ...],
+    trust_domain: str,
+    transparent: bool,  # noqa: FBT001  # what a thing is made of comes in order
+) -> tuple[Cluster, ...]:
+    """The clusters of a service; `accounts`: as whom each part of it runs."""
+    return tuple(
+        Cluster(
+            key=ClusterKey(service.host, port.number, subset),
+            protocol=port.protocol,
+            service_namespace=service.namespace,
+            service_name=service.name,
+            identities=tuple(Identity(trust_domain, service.namespace, account) for account in runs_as),
+            origins=(service.origin, *origins),
+        )
+        for (subset, _, origins), runs_as in zip(subsets(settings), accounts, strict=True)
+        for port in called(service, subset, transparent=transparent)
+    )
 
 
-def _routes(mesh: Mesh, *, transparent: bool) -> Iterator[OutboundRoutes]:
+def _routes(mesh: Mesh, made: Made, *, transparent: bool) -> Iterator[OutboundRoutes]:
     owners = ByHost.of(mesh.routes)
-    for service in mesh.services.values():
-        owner = owners.get(service.host)
-        for port in service.ports:
-            if not _is_routed(port, transparent=transparent):
-                continue
-            if owner is None:
-                yield _default(service, port.number)
-            else:
-                origins = (owner.origin, service.origin)
-                yield _ruled(mesh, owner, service.host, port.number, origins)
+    for host, service in mesh.services.items():
+        owner = owners.get(host)
+        inputs = (service, owner, _targets(mesh, owner), transparent)
+        yield from made.of(("routes", host), inputs, _routes_of)
     for host, owner in mesh.routes.items():
         if host not in mesh.services and not is_wildcard(host):
-            for number in called_ports(mesh, host, owner, undeclared=transparent):
-                yield _ruled(mesh, owner, host, number, (owner.origin,))
+            for port in called_ports(mesh, host, owner, undeclared=transparent):
+                ruled = (owner, _targets(mesh, owner), host, port, (owner.origin,))
+                yield made.of(("route", host, port), ruled, _ruled)
+
+
+def _targets(mesh: Mesh, owner: HostRoutes | None) -> tuple[Service | None, ...]:
+    """The services that the backends of some routes name, one after the other."""
+    rules = owner.rules if owner else ()
+    return tuple(mesh.services.get(backend.host) for rule in rules for backend in rule.backends)
+
+
+def _routes_of(
+    service: Service,
+    owner: HostRoutes | None,
+    targets: tuple[Service | None, ...],
+    transparent: bool,  # noqa: FBT001  # what a thing is made of comes in order
+) -> tuple[OutboundRoutes, ...]:
+    """The routes of a service, a port each."""
+    ports = (port.number for port in service.ports if _is_routed(port, transparent=transparent))
+    if owner is None:
+        return tuple(_default(service, port) for port in ports)
+    return tuple(_ruled(owner, targets, service.host, port, (owner.origin, service.origin)) for port in ports)
 
 
 def _default(service: Service, port: int) -> OutboundRoutes:
@@ -154,46 +161,97 @@ def _default(service: Service, port: int) -> OutboundRoutes:
 
 
 def _ruled(
-    mesh: Mesh, owner: HostRoutes, host: str, port: int, origins: tuple[Origin, ...]
+    owner: HostRoutes,
+    targets: tuple[Service | None, ...],
+    host: str,
+    port: int,
+    origins: tuple[Origin, ...],
 ) -> OutboundRoutes:
+    services = iter(targets)
     rules = tuple(
-        replace(rule, backends=tuple(_with_port(mesh, backend, port) for backend in rule.backends))
+        replace(rule, backends=tuple(_with_port(next(services), backend, port) for backend in rule.backends))
         for rule in owner.rules
     )
     return OutboundRoutes(host=host, port=port, rules=rules, origins=origins)
 
 
-def _with_port(mesh: Mesh, backend: Backend, caller: int) -> Backend:
-    port = destination_port(mesh.services.get(backend.host), backend, caller)
+def _with_port(service: Service | None, backend: Backend, caller: int) -> Backend:
+    port = destination_port(service, backend, caller)
     return backend if port == backend.port else replace(backend, port=port)
 
 
-def _tcp(mesh: Mesh, addresses: Mapping[str, str]) -> Iterator[TcpPort]:
-    for service in mesh.services.values():
-        for port in service.ports:
-            if port.protocol.may_be_tcp:
-                yield TcpPort(
-                    host=service.host,
-                    port=port.number,
-                    protocol=port.protocol,
-                    address=addresses[service.host],
-                    origins=(service.origin,),
-                )
+def _tcp(mesh: Mesh, made: Made, addresses: Mapping[str, str]) -> Iterator[TcpPort]:
+    for host, service in mesh.services.items():
+        yield from made.of(("tcp", host), (service, addresses[host]), _tcp_of)
+
+
+def _tcp_of(service: Service, address: str) -> tuple[TcpPort, ...]:
+    return tuple(
+        TcpPort(
+            host=service.host,
+            port=port.number,
+            protocol=port.protocol,
+            address=address,
+            origins=(service.origin,),
+        )
+        for port in service.ports
+        if port.protocol.may_be_tcp
+    )
 
 
 def _authorities(
-    routes: tuple[OutboundRoutes, ...], mesh: Mesh, client_namespace: str, addresses: Mapping[str, str]
-) -> Iterator[Authority]:
-    """Every text that a client of this namespace may call; a text that two hosts have means the service.
+    mesh: Mesh, made: Made, routes: tuple[OutboundRoutes, ...], addresses: Mapping[str, str]
+) -> Mapping[str, tuple[Authority, ...]]:
+    """Every text that a client may call, by its namespace; a text that two hosts have means the service.
 
     `addresses`: the virtual addresses of hosts, by which they may be called as well.
     """
-    seen: set[str] = set()
-    for one in sorted(routes, key=lambda one: (one.host not in mesh.services, one.host, one.port)):
-        of_service = service_of_host(one.host)
-        texts = aliases(*of_service, client_namespace) if of_service else (one.host,)
-        for text in (*texts, addresses[one.host]) if addresses else texts:
-            for authority in (text, f"{text}:80") if one.port == 80 else (f"{text}:{one.port}",):
-                if authority not in seen:
-                    seen.add(authority)
-                    yield authority, one.host, one.port
+    common: dict[str, Authority] = {}
+    own: dict[str, list[tuple[int, tuple[Authority, ...]]]] = {}
+    """By namespace, what is called there alone, and how many of the common ones stand before."""
+    for _, host, port in sorted({(one.host not in mesh.services, one.host, one.port) for one in routes}):
+        inputs = (host, port, addresses.get(host))
+        namespace, short, full = made.of(("authorities", host, port), inputs, _authorities_of)
+        if short:
+            own.setdefault(namespace, []).append((len(common), short))
+        for authority in full:
+            common.setdefault(authority[0], authority)
+    everywhere = tuple(common.values())
+    clients = sorted({member.namespace for member in mesh.members})
+    return {
+        client: made.of(("client", client), (everywhere, own.get(client, ())), _woven) for client in clients
+    }
+
+
+def _authorities_of(
+    host: str, port: int, address: str | None
+) -> tuple[str, tuple[Authority, ...], tuple[Authority, ...]]:
+    """The namespace of a host, by what it may be called in that namespace alone, and by what anywhere."""
+
+    def authorities(texts: Iterable[str]) -> tuple[Authority, ...]:
+        return tuple(
+            (authority, host, port)
+            for text in texts
+            for authority in ((text, f"{text}:80") if port == 80 else (f"{text}:{port}",))
+        )
+
+    last = (address,) if address else ()
+    of_service = service_of_host(host)
+    if of_service is None:
+        return "", (), authorities((host, *last))
+    namespace, name = of_service
+    short, *full = aliases(namespace, name, namespace)
+    return namespace, authorities((short,)), authorities((*full, *last))
+
+
+def _woven(
+    everywhere: tuple[Authority, ...], own: Iterable[tuple[int, tuple[Authority, ...]]]
+) -> tuple[Authority, ...]:
+    """What a namespace may call: its own names before the full ones of the same host."""
+    woven: list[Authority] = []
+    done = 0
+    for before, short in own:
+        woven += everywhere[done:before]
+        woven += short
+        done = before
+    return (*woven, *everywhere[done:])

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from plait.model.catalog import Protocol, Service, ServicePort, Workload, selects
+from plait.compiler.selection import Population
+from plait.model.catalog import Protocol, Service, ServicePort, Workload
 from plait.model.names import WorkloadKey
 
 _Place = tuple[WorkloadKey, int]
@@ -29,17 +30,19 @@ def spoken(own: Protocol, elsewhere: Iterable[Protocol]) -> Protocol:
 def joined(services: Mapping[str, Service], workloads: Mapping[WorkloadKey, Workload]) -> dict[str, Service]:
     """The services; of their undeclared ports it is said what the workloads behind them say, or others before those."""
     open_in = {one.namespace for one in services.values() if _undeclared(one)}
-    nearby: dict[str, list[Workload]] = {}
-    for workload in workloads.values():
-        if workload.namespace in open_in:
-            nearby.setdefault(workload.namespace, []).append(workload)
+    nearby = Population.of(one for one in workloads.values() if one.namespace in open_in)
+    behind = {
+        host: nearby.selected(one.namespace, one.selector)
+        for host, one in services.items()
+        if one.namespace in open_in
+    }
     said: dict[_Place, list[Protocol]] = {}
-    for service in services.values():
-        for port in service.ports:
-            for place, protocol in _places(service, port, nearby.get(service.namespace, ())):
+    for host, selected in behind.items():
+        for port in services[host].ports:
+            for place, protocol in _places(port, selected):
                 said.setdefault(place, [protocol]).append(port.protocol)
     return {
-        host: _joined(service, nearby.get(service.namespace, ()), said) if _undeclared(service) else service
+        host: _joined(service, behind[host], said) if _undeclared(service) else service
         for host, service in services.items()
     }
 
@@ -54,7 +57,7 @@ def _joined(
     return replace(
         service,
         ports=tuple(
-            replace(port, protocol=spoken(port.protocol, _said(_places(service, port, workloads), said)))
+            replace(port, protocol=spoken(port.protocol, _said(_places(port, workloads), said)))
             if port.protocol is Protocol.UNDECLARED
             else port
             for port in service.ports
@@ -69,12 +72,9 @@ def _said(
         yield from said[place]
 
 
-def _places(
-    service: Service, port: ServicePort, workloads: Iterable[Workload]
-) -> Iterator[tuple[_Place, Protocol]]:
+def _places(port: ServicePort, behind: Iterable[Workload]) -> Iterator[tuple[_Place, Protocol]]:
     """The ports of workloads that a port of a service leads to, and what those say of them."""
-    for workload in workloads:
-        if selects(service.selector, workload.labels):
-            for target in workload.process.ports:
-                if port.target in (target.number, target.name):
-                    yield (workload.key, target.number), target.protocol
+    for workload in behind:
+        for target in workload.process.ports:
+            if port.target in (target.number, target.name):
+                yield (workload.key, target.number), target.protocol

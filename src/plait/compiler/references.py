@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from plait.compiler.hosts import ByHost, covers, destination_port, hint, is_wildcard, service_of_host
-from plait.compiler.selection import applies, behind, by_namespace, is_void, scope
-from plait.model.catalog import Member, Protocol, Service, ServicePort, Workload, selects
+from plait.compiler.selection import Selection, is_void, scope, selection
+from plait.model.catalog import Labels, Member, Protocol, Service, ServicePort, Workload
 from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.names import Identity, Origin
@@ -26,21 +26,17 @@ class Known:
 
 def check(mesh: Mesh, known: Known) -> Iterator[Finding]:
     """Every name in the Mesh that leads nowhere."""
-    members = by_namespace(mesh.members)
-    workloads: dict[str, list[Workload]] = {}
-    for workload in mesh.workloads.values():
-        workloads.setdefault(workload.namespace, []).append(workload)
+    selected = selection(mesh)
     for service in mesh.services.values():
-        nearby = service.namespace
-        yield from _service(service, members.get(nearby, ()), workloads.get(nearby, ()))
+        yield from _service(service, selected)
     destinations = ByHost.of(mesh.destinations)
-    for routes in dict.fromkeys(mesh.routes.values()):
+    for routes in {id(one): one for one in mesh.routes.values()}.values():
         yield from _routes(mesh, destinations, routes)
     for settings in mesh.destinations.values():
-        yield from _destination(mesh, settings)
+        yield from _destination(mesh, selected, settings)
     for policy in mesh.policies:
-        yield from _policy(mesh, known, policy)
-    yield from _peer_authentications(mesh)
+        yield from _policy(mesh, selected, known, policy)
+    yield from _peer_authentications(mesh, selected)
 
 
 def _error(code: str, message: str, origin: Origin) -> Finding:
@@ -51,17 +47,16 @@ def _warning(code: str, message: str, origin: Origin) -> Finding:
     return Finding(Severity.WARNING, code, message, origin.ref, origin.field)
 
 
-def _service(service: Service, members: Iterable[Member], workloads: Iterable[Workload]) -> Iterator[Finding]:
-    """A service, and who lives in its namespace."""
-    if not behind(service, members):
+def _service(service: Service, selected: Selection) -> Iterator[Finding]:
+    if not selected.behind(service):
         message = "no workload has the labels that this service selects"
         if not service.selector:
             message = "without a selector this service has no workloads"
         yield _warning("service.no-workloads", message, service.origin)
-    selected = [workload for workload in workloads if selects(service.selector, workload.labels)]
+    workloads = selected.workloads.selected(service.namespace, service.selector)
     for port in service.ports:
         if port.protocol is not Protocol.UDP:  # its dialect has said that UDP is not carried
-            yield from _service_port(service, port, selected)
+            yield from _service_port(service, port, workloads)
 
 
 def _service_port(service: Service, port: ServicePort, workloads: Iterable[Workload]) -> Iterator[Finding]:
@@ -166,7 +161,7 @@ def _subset_names(settings: DestinationSettings | None) -> frozenset[str]:
     return frozenset(subset.name for subset in settings.subsets) if settings else frozenset()
 
 
-def _destination(mesh: Mesh, settings: DestinationSettings) -> Iterator[Finding]:
+def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings) -> Iterator[Finding]:
     service = mesh.services.get(settings.host)
     if service is None:
         known = is_wildcard(settings.host) and any(covers(settings.host, host) for host in mesh.services)
@@ -174,24 +169,21 @@ def _destination(mesh: Mesh, settings: DestinationSettings) -> Iterator[Finding]
             message = f"there is no service {settings.host}{hint(settings.host, mesh.services)}"
             yield _warning("destination.unknown-host", message, settings.origin)
         return
-    if not behind(service, mesh.members):
+    if not selected.behind(service):
         return
     for subset in settings.subsets:
-        if not behind(service, mesh.members, subset.labels):
+        if not selected.behind(service, subset.labels):
             message = f"no workload of {settings.host} has the labels of subset {subset.name}"
             yield _warning("destination.empty-subset", message, subset.origin)
 
 
-def _policy(mesh: Mesh, known: Known, policy: AuthorizationPolicy) -> Iterator[Finding]:
-    root = mesh.settings.root_namespace
-    if policy.selector and not any(
-        applies(policy.namespace, policy.selector, root, member) for member in mesh.members
-    ):
+def _policy(mesh: Mesh, selected: Selection, known: Known, policy: AuthorizationPolicy) -> Iterator[Finding]:
+    if policy.selector and not selected.under(policy):
         message = "no workload has the labels that this policy selects"
         yield _warning("policy.no-workloads", message, policy.origin)
     for rule in policy.rules:
         yield from _sources(mesh, known, rule)
-        yield from _policy_ports(mesh, policy, rule)
+        yield from _policy_ports(selected, policy, rule)
 
 
 def _sources(mesh: Mesh, known: Known, rule: PolicyRule) -> Iterator[Finding]:
@@ -217,27 +209,26 @@ def _principal_problem(mesh: Mesh, known: Known, principal: str) -> str | None:
     return None
 
 
-def _policy_ports(mesh: Mesh, policy: AuthorizationPolicy, rule: PolicyRule) -> Iterator[Finding]:
+def _policy_ports(selected: Selection, policy: AuthorizationPolicy, rule: PolicyRule) -> Iterator[Finding]:
     named = {port for operation in rule.operations for port in (*operation.ports, *operation.not_ports)}
     if not named:
         return
-    declared = _declared_ports(mesh, policy.namespace, policy)
+    declared = _declared_ports(selected, policy)
     for port in sorted(named - declared):
         message = f"no workload under this policy declares port {port}; ports are those of workloads, not of services"
         yield _warning("policy.unknown-port", message, rule.origin)
 
 
-def _declared_ports(mesh: Mesh, namespace: str, what: AuthorizationPolicy | PeerAuthentication) -> set[int]:
-    root = mesh.settings.root_namespace
-    return {
-        port.number
-        for workload in mesh.workloads.values()
-        if applies(namespace, what.selector, root, workload.member)
-        for port in workload.process.ports
-    }
+def _order(member: Member) -> tuple[str, Labels, str]:
+    """That of Members, told in what is compared faster."""
+    return member.namespace, member.labels, member.service_account
 
 
-def _peer_authentications(mesh: Mesh) -> Iterator[Finding]:
+def _declared_ports(selected: Selection, policy: AuthorizationPolicy | PeerAuthentication) -> set[int]:
+    return {port.number for workload in selected.workloads_under(policy) for port in workload.process.ports}
+
+
+def _peer_authentications(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
     root = mesh.settings.root_namespace
     scopes: dict[object, PeerAuthentication] = {}
     for one in mesh.peer_authentications:
@@ -247,14 +238,12 @@ def _peer_authentications(mesh: Mesh) -> Iterator[Finding]:
             )
             yield _error("mtls.selector-in-root", message, one.origin)
             continue
-        over = [
-            member for member in sorted(mesh.members) if applies(one.namespace, one.selector, root, member)
-        ]
+        over = sorted(selected.under(one), key=_order) if one.selector else []
         if one.selector and not over:
             message = "no workload has the labels that this policy selects"
             yield _warning("policy.no-workloads", message, one.origin)
-        if one.selector and over:
-            declared = _declared_ports(mesh, one.namespace, one)
+        if over:
+            declared = _declared_ports(selected, one)
             for port in sorted(port for port, _ in one.ports if port not in declared):
                 message = f"no workload under this policy declares port {port}"
                 yield _warning("policy.unknown-port", message, one.origin)

@@ -1,61 +1,184 @@
-"""Whom a selector means: the services of a namespace, the members behind a service, the policies over a member."""
+"""Whom a selector means: the members behind a service, the services and policies over a member.
+
+Either question is asked of an index that each build makes anew, so that nobody looks at everybody.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from plait.model.catalog import Labels, Member, Service, selects
+from plait.compiler.sharing import Made, PerMesh
+from plait.model.catalog import Labels, Member, Service, Workload, selects
 from plait.model.mesh import Mesh
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 
-
-def applies(namespace: str, selector: Labels, root_namespace: str, member: Member) -> bool:
-    """Whether a policy of `namespace` is over a member; those of the root namespace reach the whole mesh."""
-    if namespace not in (member.namespace, root_namespace):
-        return False
-    return not selector or selects(selector, member.labels)
+Policy = AuthorizationPolicy | PeerAuthentication
+_Pair = tuple[str, str]
 
 
-def behind(service: Service, members: Iterable[Member], subset: Labels = ()) -> tuple[Member, ...]:
-    """The members that a service (and a subset of it) selects, sorted."""
-    return tuple(
-        sorted(
-            member
-            for member in members
-            if member.namespace == service.namespace
-            and selects(service.selector, member.labels)
-            and (not subset or selects(subset, member.labels))
+class Labelled(Protocol):
+    """Whoever can be selected: a Member, a Workload."""
+
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def labels(self) -> Labels: ...
+
+
+class Selecting(Protocol):
+    """Whatever selects: a Service, a policy."""
+
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def selector(self) -> Labels: ...
+
+
+L = TypeVar("L", bound=Labelled)
+S = TypeVar("S", bound=Selecting)
+
+
+@dataclass(frozen=True, slots=True)
+class Population(Generic[L]):
+    """Whoever can be selected, by namespace and by label; in the order in which they were given."""
+
+    inside: Mapping[str, Sequence[L]]
+    carrying: Mapping[tuple[str, _Pair], Sequence[L]]
+
+    @staticmethod
+    def of(everybody: Iterable[L]) -> Population[L]:
+        inside: dict[str, list[L]] = {}
+        carrying: dict[tuple[str, _Pair], list[L]] = {}
+        for one in everybody:
+            namespace = one.namespace
+            inside.setdefault(namespace, []).append(one)
+            for pair in one.labels:
+                carrying.setdefault((namespace, pair), []).append(one)
+        return Population(inside, carrying)
+
+    def selected(self, namespace: str, selector: Labels) -> Sequence[L]:
+        """Those of a namespace that a selector selects: looked for among those with the rarest of its labels."""
+        if not selector:
+            return ()
+        few = min((self.carrying.get((namespace, pair), ()) for pair in selector), key=len)
+        return few if len(selector) == 1 else [one for one in few if selects(selector, one.labels)]
+
+    def under(self, policy: Policy, root_namespace: str) -> list[L]:
+        """Those that a policy is over: one of the root namespace reaches the whole mesh."""
+        places = self.inside if policy.namespace == root_namespace else (policy.namespace,)
+        return [
+            one
+            for place in places
+            for one in (
+                self.selected(place, policy.selector) if policy.selector else self.inside.get(place, ())
+            )
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Selectors(Generic[S]):
+    """Whatever selects, by namespace and by the rarest label that it asks for; with its place in the order given."""
+
+    anyone: Mapping[str, Sequence[tuple[int, S]]]
+    """Those without a selector."""
+    asking: Mapping[tuple[str, _Pair], Sequence[tuple[int, S]]]
+
+    @staticmethod
+    def of(everything: Iterable[S]) -> Selectors[S]:
+        everything = tuple(everything)
+        common = Counter((one.namespace, pair) for one in everything for pair in one.selector)
+        anyone: dict[str, list[tuple[int, S]]] = {}
+        asking: dict[tuple[str, _Pair], list[tuple[int, S]]] = {}
+        for numbered in enumerate(everything):
+            _, one = numbered
+            if one.selector:
+                rarest = min(((one.namespace, pair) for pair in one.selector), key=common.__getitem__)
+                asking.setdefault(rarest, []).append(numbered)
+            else:
+                anyone.setdefault(one.namespace, []).append(numbered)
+        return Selectors(anyone, asking)
+
+    def selecting(self, namespace: str, labels: Labels) -> tuple[S, ...]:
+        """Those of a namespace whose selector selects these labels; none without a selector."""
+        return _in_order(self._selecting(namespace, labels))
+
+    def over(self, member: Member, root_namespace: str) -> tuple[S, ...]:
+        """Those over a member: of its namespace and of the root namespace, without a selector or selecting it."""
+        return _in_order(
+            numbered
+            for namespace in {member.namespace, root_namespace}
+            for numbered in (*self.anyone.get(namespace, ()), *self._selecting(namespace, member.labels))
         )
+
+    def _selecting(self, namespace: str, labels: Labels) -> list[tuple[int, S]]:
+        return [
+            numbered
+            for pair in labels
+            for numbered in self.asking.get((namespace, pair), ())
+            if selects(numbered[1].selector, labels)
+        ]
+
+
+def _in_order(numbered: Iterable[tuple[int, S]]) -> tuple[S, ...]:
+    return tuple(one for _, one in sorted(numbered, key=lambda pair: pair[0]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Who selects whom in one Mesh, from either side."""
+
+    root_namespace: str
+    members: Population[Member]
+    workloads: Population[Workload]
+    services: Selectors[Service]
+    policies: Selectors[AuthorizationPolicy]
+    peer_authentications: Selectors[PeerAuthentication]
+
+    def behind(self, service: Service, subset: Labels = ()) -> Sequence[Member]:
+        """The members that a service (and a subset of it) selects."""
+        found = self.members.selected(service.namespace, service.selector)
+        return [member for member in found if selects(subset, member.labels)] if subset else found
+
+    def under(self, policy: Policy) -> Sequence[Member]:
+        """The members that a policy is over."""
+        return self.members.under(policy, self.root_namespace)
+
+    def workloads_under(self, policy: Policy) -> Sequence[Workload]:
+        """The workloads, as they are documented, that a policy is over."""
+        return self.workloads.under(policy, self.root_namespace)
+
+    def policies_over(self, member: Member) -> tuple[AuthorizationPolicy, ...]:
+        """The authorization policies over a member, in the order of the Mesh."""
+        return self.policies.over(member, self.root_namespace)
+
+    def peer_authentications_over(self, member: Member) -> tuple[PeerAuthentication, ...]:
+        """Those over a member, the narrowest first: its own, its namespace's, the mesh's; one of each at most.
+
+        Istio's order.  Of several in one scope the first by namespace and name holds; the others are Findings.
+        """
+        found: dict[int, PeerAuthentication] = {}
+        for one in self.peer_authentications.over(member, self.root_namespace):
+            if not is_void(one, self.root_namespace):
+                found.setdefault(scope(one, self.root_namespace), one)
+        return tuple(found[level] for level in sorted(found))
+
+
+def _of(mesh: Mesh, _: Made) -> Selection:
+    return Selection(
+        root_namespace=mesh.settings.root_namespace,
+        members=Population.of(mesh.members),
+        workloads=Population.of(mesh.workloads.values()),
+        services=Selectors.of(mesh.services.values()),
+        policies=Selectors.of(mesh.policies),
+        peer_authentications=Selectors.of(mesh.peer_authentications),
     )
 
 
-def by_namespace(members: Iterable[Member]) -> Mapping[str, tuple[Member, ...]]:
-    """The members of each namespace."""
-    found: dict[str, list[Member]] = {}
-    for member in members:
-        found.setdefault(member.namespace, []).append(member)
-    return {namespace: tuple(inside) for namespace, inside in found.items()}
-
-
-def policies_over(mesh: Mesh, member: Member) -> tuple[AuthorizationPolicy, ...]:
-    """The authorization policies over a member, in the order of the Mesh."""
-    root = mesh.settings.root_namespace
-    return tuple(
-        policy for policy in mesh.policies if applies(policy.namespace, policy.selector, root, member)
-    )
-
-
-def peer_authentications_over(mesh: Mesh, member: Member) -> tuple[PeerAuthentication, ...]:
-    """Those over a member, the narrowest first: its own, its namespace's, the mesh's; one of each at most.
-
-    Istio's order.  Of several in one scope the first by namespace and name holds; the others are Findings.
-    """
-    root = mesh.settings.root_namespace
-    found: dict[int, PeerAuthentication] = {}
-    for one in mesh.peer_authentications:
-        if not is_void(one, root) and applies(one.namespace, one.selector, root, member):
-            found.setdefault(scope(one, root), one)
-    return tuple(found[level] for level in sorted(found))
+selection = PerMesh(_of)
+"""Who selects whom in a Mesh."""
 
 
 def is_void(one: PeerAuthentication, root_namespace: str) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from plait.compiler.outbound import outbound
 from plait.compiler.protocols import spoken
-from plait.compiler.selection import mtls_mode, peer_authentications_over, policies_over
-from plait.model.catalog import Binding, Protocol, Replica, Service, selects
+from plait.compiler.selection import mtls_mode, selection
+from plait.compiler.sharing import Made, PerMesh
+from plait.model.catalog import Binding, Protocol, Replica, Service
 from plait.model.mesh import InboundPort, Mesh, ServiceName, View
 from plait.model.names import Origin
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
@@ -15,60 +16,83 @@ from plait.model.policy import AuthorizationPolicy, PeerAuthentication
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Over:
-    """What holds for every port of one replica."""
+    """What holds for all replicas that were started alike."""
 
+    services: tuple[Service, ...]
     policies: tuple[AuthorizationPolicy, ...]
     peer_authentications: tuple[PeerAuthentication, ...]
     origins: tuple[Origin, ...]
 
 
+class _Views:
+    """Cuts the Views of one Mesh."""
+
+    def __init__(self, mesh: Mesh, made: Made) -> None:
+        self._mesh = mesh
+        self._made = made
+        self._selection = selection(mesh)
+        self._alike: dict[object, _Over] = {}
+
+    def of(self, replica: Replica) -> View:
+        shared = outbound(self._mesh, transparent=replica.sidecar.transparent)
+        workload = replica.key.workload
+        alike = (workload.namespace, workload.name, replica.labels, replica.service_account)
+        over = self._alike.get(alike)
+        if over is None:
+            over = self._alike[alike] = self._made.same(alike, self._over(replica))
+        return View(
+            node=replica.key,
+            settings=self._mesh.settings,
+            labels=replica.labels,
+            service_account=replica.service_account,
+            sidecar=replica.sidecar,
+            authorities=shared.authorities.get(workload.namespace, ()),
+            routes=shared.routes,
+            clusters=shared.clusters,
+            missing=shared.missing,
+            tcp=shared.tcp,
+            inbound=self._made.of((*alike, replica.key.number), (replica, over), _inbound),
+            origins=over.origins,
+        )
+
+    def _over(self, replica: Replica) -> _Over:
+        member = replica.member
+        workload = self._mesh.workloads.get(replica.key.workload)
+        own = () if workload is None else (workload.origin,)
+        peer_authentications = self._selection.peer_authentications_over(member)
+        return _Over(
+            services=self._selection.services.selecting(member.namespace, member.labels),
+            policies=self._selection.policies_over(member),
+            peer_authentications=peer_authentications,
+            origins=(*own, *(one.origin for one in peer_authentications)),
+        )
+
+
+_views = PerMesh(_Views)
+
+
 def view(mesh: Mesh, replica: Replica) -> View:
     """Everything that the proxy of a replica is told, but for endpoints."""
-    shared = outbound(mesh, transparent=replica.sidecar.transparent)
-    namespace = replica.key.workload.namespace
-    services = tuple(
-        service for service in shared.services.get(namespace, ()) if selects(service.selector, replica.labels)
-    )
-    over = _over(mesh, replica)
-    return View(
-        node=replica.key,
-        settings=mesh.settings,
-        labels=replica.labels,
-        service_account=replica.service_account,
-        sidecar=replica.sidecar,
-        authorities=shared.authorities.get(namespace, ()),
-        routes=shared.routes,
-        clusters=shared.clusters,
-        missing=shared.missing,
-        tcp=shared.tcp,
-        inbound=tuple(
-            _inbound(replica, binding, services, over)
-            for binding in sorted(replica.bindings, key=lambda binding: binding.number)
-            if binding.protocol is not Protocol.UDP
-        ),
-        origins=over.origins,
+    return _views(mesh).of(replica)
+
+
+def _inbound(replica: Replica, over: _Over) -> tuple[InboundPort, ...]:
+    """The ports at which a replica takes what comes in."""
+    return tuple(
+        _port(replica, binding, over)
+        for binding in sorted(replica.bindings, key=lambda binding: binding.number)
+        if binding.protocol is not Protocol.UDP
     )
 
 
-def _over(mesh: Mesh, replica: Replica) -> _Over:
-    workload = mesh.workloads.get(replica.key.workload)
-    peer_authentications = peer_authentications_over(mesh, replica.member)
-    own = () if workload is None else (workload.origin,)
-    return _Over(
-        policies=policies_over(mesh, replica.member),
-        peer_authentications=peer_authentications,
-        origins=(*own, *(one.origin for one in peer_authentications)),
-    )
-
-
-def _inbound(replica: Replica, binding: Binding, services: tuple[Service, ...], over: _Over) -> InboundPort:
+def _port(replica: Replica, binding: Binding, over: _Over) -> InboundPort:
     leading = [
         (service, port)
-        for service in services
+        for service in over.services
         for port in service.ports
         if replica.binding(port.target) == binding
     ]
-    behind = dict.fromkeys(service for service, _ in leading)
+    behind = {service.host: service for service, _ in leading}.values()
     return InboundPort(
         number=binding.number,
         protocol=spoken(binding.protocol, (port.protocol for _, port in leading)),

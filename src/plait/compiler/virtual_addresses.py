@@ -10,28 +10,39 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 from plait.compiler.hosts import is_wildcard
+from plait.compiler.sharing import Made, PerMesh
 from plait.model.mesh import Mesh
 from plait.model.names import VIRTUAL_NETWORK
 
+_USABLE = VIRTUAL_NETWORK.num_addresses - 2
+"""All but the first and the last address of the network."""
 
-def virtual_addresses(mesh: Mesh) -> Mapping[str, str]:
-    """The address of every host that clients may call: each Service, and each other host that is routed."""
+
+def _of(mesh: Mesh, made: Made) -> Mapping[str, str]:
     routed = (host for host in mesh.routes if not is_wildcard(host))
-    return _assigned({*mesh.services, *routed})
+    return _assigned({*mesh.services, *routed}, made)
 
 
-def _assigned(hosts: Iterable[str]) -> Mapping[str, str]:
-    """A hash of the host, so that it stays after any restart; where two want the same, the next that is free.
+virtual_addresses = PerMesh(_of)
+"""The address of every host that clients may call: each Service, and each other host that is routed."""
 
-    The first and the last address of the network are left out.
-    """
-    usable = VIRTUAL_NETWORK.num_addresses - 2
+
+def _assigned(hosts: Iterable[str], made: Made) -> Mapping[str, str]:
+    """A hash of the host, so that it stays after any restart; where two want the same, the next that is free."""
     taken: set[int] = set()
     found: dict[str, str] = {}
     for host in sorted(hosts):
-        offset = int.from_bytes(blake2b(host.encode(), digest_size=8).digest(), "big") % usable
+        offset = made.of(host, (host,), _wanted)
         while offset in taken:
-            offset = (offset + 1) % usable
+            offset = (offset + 1) % _USABLE
         taken.add(offset)
-        found[host] = str(VIRTUAL_NETWORK[offset + 1])
+        found[host] = made.of(offset, (offset,), _address)
     return found
+
+
+def _wanted(host: str) -> int:
+    return int.from_bytes(blake2b(host.encode(), digest_size=8).digest(), "big") % _USABLE
+
+
+def _address(offset: int) -> str:
+    return str(VIRTUAL_NETWORK[offset + 1])

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from plait.model.finding import Finding, Severity
@@ -26,6 +27,7 @@ _DURATION = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def child(path: str, key: str | int) -> str:
     """The path of a field below `path`: `spec.http[0].match`, `metadata.labels["a.b"]`."""
     if isinstance(key, int):
@@ -104,7 +106,7 @@ class Cursor:
     def at(self, key: str) -> Cursor:
         """The field `key` of this mapping; absent fields give a cursor whose `present` is false."""
         path = self.reading.ask(self.path, key)
-        if self.value is not None and not isinstance(self.value, Mapping):
+        if self.value is not None and not isinstance(self.value, dict):
             self._wrong("an object")
             return Cursor(None, path, self.reading)
         inner = self.value.get(key) if self.value is not None else None
@@ -112,7 +114,7 @@ class Cursor:
 
     def has(self, key: str) -> bool:
         """Whether a field is there; to ask for that alone does not mark it as understood."""
-        return isinstance(self.value, Mapping) and self.value.get(key) is not None
+        return isinstance(self.value, dict) and self.value.get(key) is not None
 
     def each(self) -> Iterator[Cursor]:
         """The items of this list, none when absent."""
@@ -128,7 +130,7 @@ class Cursor:
         """The keys and values of this mapping, none when absent."""
         if self.value is None:
             return
-        if not isinstance(self.value, Mapping):
+        if not isinstance(self.value, dict):
             self._wrong("an object")
             return
         for key in self.value:
@@ -248,7 +250,7 @@ class Cursor:
 
 def _children(value: Any) -> list[tuple[str | int, Any]]:
     match value:
-        case Mapping():
+        case dict():
             return list(value.items())
         case list():
             return list(enumerate(value))

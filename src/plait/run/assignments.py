@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
+from plait.compiler.sharing import Made
 from plait.compiler.virtual_addresses import virtual_addresses
 from plait.link.messages import Assignments, HostAddress, WorkloadAssignment
 from plait.model.catalog import Workload
@@ -20,21 +22,37 @@ AGENT = "local"
 Locate = Callable[[ObjectRef, str], Place | None]
 
 
+_MADE = Made()
+
+
 def assignments(mesh: Mesh, locate: Locate) -> Assignments:
     """Every workload and host of the mesh, sorted; `locate` tells the file that an object was read from."""
+    _MADE.begin()
+    resolved = cache(Path.resolve)
+    workloads = []
+    for key in sorted(mesh.workloads):
+        workload = mesh.workloads[key]
+        place = locate(workload.origin.ref, "")
+        folder = _folder(Path(place.file), resolved) if place else Path.cwd()
+        workloads.append(_MADE.of(workload.origin, (workload, folder), _assignment))
+    hosts = sorted(virtual_addresses(mesh).items())
     return Assignments(
         trust_domain=mesh.settings.trust_domain,
-        workloads=tuple(_assignment(mesh.workloads[key], locate) for key in sorted(mesh.workloads)),
-        hosts=tuple(
-            HostAddress(host=host, address=address)
-            for host, address in sorted(virtual_addresses(mesh).items())
-        ),
+        workloads=tuple(workloads),
+        hosts=tuple(_MADE.of(host, (host, address), _host) for host, address in hosts),
     )
 
 
-def _assignment(workload: Workload, locate: Locate) -> WorkloadAssignment:
-    place = locate(workload.origin.ref, "")
-    folder = Path(place.file).resolve().parent if place else Path.cwd()
+def _folder(file: Path, resolved: Callable[[Path], Path]) -> Path:
+    """Where a file lies, as the file system has it; each folder is looked up once."""
+    return resolved(file).parent if file.is_symlink() else resolved(file.parent)
+
+
+def _host(host: str, address: str) -> HostAddress:
+    return HostAddress(host=host, address=address)
+
+
+def _assignment(workload: Workload, folder: Path) -> WorkloadAssignment:
     process = replace(workload.process, working_dir=str(folder / workload.process.working_dir))
     rolled_over = (process, workload.labels, workload.service_account)
     return WorkloadAssignment(

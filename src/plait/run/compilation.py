@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from plait import dialects
 from plait.compiler.merge import merge
+from plait.compiler.sharing import Made
 from plait.model.catalog import Member
 from plait.model.change import Located
 from plait.model.document import Document
@@ -39,17 +40,12 @@ class Compilation:
 
     settings: MeshSettings
     good: dict[ObjectRef, Document] = field(default_factory=dict)
-    _readings: dict[tuple[ObjectRef, str], Reading] = field(default_factory=dict)
+    _readings: Made = field(default_factory=Made)
 
     def compile(self, documents: Iterable[Located], running: frozenset[Member] = frozenset()) -> Compiled:
         """The Mesh of these documents, one for each object, and of the members that run."""
         wanted = {located.document.ref: located.document for located in documents}
-        self._readings = {
-            (ref, document.digest): self._readings.get((ref, document.digest)) or dialects.read(document)
-            for versions in (wanted, self.good)
-            for ref, document in versions.items()
-            if ref in wanted
-        }
+        self._readings.begin()
         mesh, findings = self._merge(wanted.values(), running)
         broken = _broken(findings)
         held = {
@@ -60,17 +56,21 @@ class Compilation:
         if held:
             mesh, _ = self._merge((wanted | held).values(), running)
             findings = tuple(_say_held(finding, held) for finding in findings)
-        sound = {ref: document for ref, document in wanted.items() if ref not in broken}
-        self.good = {ref: good for ref, good in self.good.items() if ref in wanted} | sound
+        self.good = wanted | {ref: self.good[ref] for ref in broken if ref in wanted and ref in self.good}
+        for ref in broken - held.keys():
+            self.good.pop(ref, None)
         return Compiled(mesh, findings, held)
 
     def _merge(
         self, documents: Iterable[Document], running: frozenset[Member]
     ) -> tuple[Mesh, tuple[Finding, ...]]:
-        readings = [self._readings[document.ref, document.digest] for document in documents]
+        readings = [self._read(document) for document in documents]
         facts: list[Fact] = [fact for reading in readings for fact in reading.facts]
         mesh, merged = merge(facts, self.settings, running)
         return mesh, tuple(finding for reading in readings for finding in reading.findings) + merged
+
+    def _read(self, document: Document) -> Reading:
+        return self._readings.of(document.digest, (document,), dialects.read)
 
 
 def _broken(findings: Iterable[Finding]) -> frozenset[ObjectRef]:

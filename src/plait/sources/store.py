@@ -43,7 +43,7 @@ class Store:
     def documents(self) -> tuple[Located, ...]:
         """One document for each object, sorted by object."""
         if self._documents is None:
-            self._documents = tuple(self._of[ref][0] for ref in sorted(self._of))
+            self._documents = tuple(self._of[ref][0] for ref in sorted(self._of, key=_order))
         return self._documents
 
     def findings(self) -> tuple[Finding, ...]:
@@ -81,6 +81,11 @@ class Store:
                 self._of[ref] = tuple(sorted(all_, key=lambda located: (located.file, located.line)))
             else:
                 self._of.pop(ref, None)
+
+
+def _order(ref: ObjectRef) -> tuple[str, str, str, str]:
+    """That of ObjectRefs, told in what is compared faster."""
+    return ref.group, ref.kind, ref.namespace, ref.name
 
 
 def _duplicates(written: tuple[Located, ...]) -> tuple[Finding, ...]:

@@ -120,27 +120,28 @@ class _File:
 
     def _text(self, place: Located, value: dict[str, Any], key: str, around: str = "") -> str:
         text = value.get(key)
+        if isinstance(text, str) and text:
+            return text
         line = place.place(around + key).line
         if text is None or text == "":
             hint = "; generateName is not enough here" if "generateName" in value else ""
             self.error(line, "document.required", f"{around}{key} is missing{hint}")
-            return ""
-        if not isinstance(text, str):
+        else:
             self.error(line, "document.type", f"{around}{key} must be a string; put it in quotes")
-            return ""
-        return text
+        return ""
 
     def _namespace(self, place: Located, metadata: dict[str, Any]) -> str:
         namespace = metadata.get("namespace")
         if namespace is None or namespace == "":
             return DEFAULT_NAMESPACE
+        if isinstance(namespace, str) and is_dns_label(namespace):
+            return namespace
         line = place.place("metadata.namespace").line
         if not isinstance(namespace, str):
             self.error(line, "document.type", "metadata.namespace must be a string; put it in quotes")
             return ""
-        if not is_dns_label(namespace):
-            message = f"{namespace[:_SHOWN]!r} is no namespace: lower case letters, digits and -, 63 at most"
-            self.error(line, "document.name", message)
+        message = f"{namespace[:_SHOWN]!r} is no namespace: lower case letters, digits and -, 63 at most"
+        self.error(line, "document.name", message)
         return namespace
 
 

@@ -1,0 +1,1 @@
+"""What things may cost, watched by numbers that are the same on every machine: see bounds.toml."""
