@@ -86,7 +86,7 @@ def _misnamed_among(resources: Mapping[str, Resource], type_url: str) -> Iterato
 
 
 def _endpoints(snapshot: Mapping[str, Layers]) -> Iterator[str]:
-    clusters, found = snapshot.get(CLUSTER, _NONE), snapshot.get(ENDPOINTS, _NONE)
+    clusters, found = _of(snapshot, CLUSTER), _of(snapshot, ENDPOINTS)
     bare, strays = _unpaired(clusters.table, found.table, ENDPOINTS)
     own = {name for name in clusters.own if names.cluster_key(name) is not None}
     yield from (f"{name}: a cluster without endpoints resource" for name in bare | own if name not in found)
@@ -102,42 +102,45 @@ def _unpaired(clusters: Table, found: Table, _: str) -> tuple[frozenset[str], fr
 
 
 def _references(snapshot: Mapping[str, Layers], missing: Iterable[ClusterKey]) -> Iterator[str]:
-    for user, kinds in _USERS.items():
-        users = snapshot.get(user, _NONE)
-        for kind in kinds:
-            provided = snapshot.get(kind, _NONE)
-            needed = (*_lacking(users.table, provided.table, kind), *_needed_among(users.own, kind))
-            lacking = [(name, wanted) for name, wanted in needed if wanted not in provided]
-            if lacking and kind == CLUSTER:
-                meant = frozenset(names.cluster(key) for key in missing)
-                lacking = [(name, wanted) for name, wanted in lacking if wanted not in meant]
-            yield from (f"{name}: leads to {wanted}, which is {_NO[kind]}" for name, wanted in lacking)
-    listeners = snapshot.get(LISTENER, _NONE)
+    lacking = [
+        (name, kind, wanted)
+        for user, kinds in _USERS.items()
+        for kind in kinds
+        for name, wanted in _lacking(_of(snapshot, user).table, _of(snapshot, kind).table, kind)
+    ]
+    for user in _USERS:
+        for resource in _of(snapshot, user).own.values():
+            needs = _needs(resource)
+            lacking += ((resource.name, kind, wanted) for kind, found in needs.of.items() for wanted in found)
+            yield from (f"{resource.name}: {fault}" for fault in needs.faults)
+    lacking = [(name, kind, wanted) for name, kind, wanted in lacking if wanted not in _of(snapshot, kind)]
+    if lacking:
+        meant = frozenset(names.cluster(key) for key in missing)
+        for name, kind, wanted in lacking:
+            if kind != CLUSTER or wanted not in meant:
+                yield f"{name}: leads to {wanted}, which is {_NO[kind]}"
+    listeners = _of(snapshot, LISTENER)
     yield from _faults_in(listeners.table, listeners.table, LISTENER)
-    yield from _faults_among(listeners.own)
+
+
+def _of(snapshot: Mapping[str, Layers], type_url: str) -> Layers:
+    return snapshot.get(type_url, _NONE)
 
 
 @_once
 def _lacking(users: Table, provided: Table, kind: str) -> tuple[_Named, ...]:
     """What resources of one table need that is not in another."""
-    needed = _needed_among(users.resources, kind)
-    return tuple((name, wanted) for name, wanted in needed if wanted not in provided.resources)
-
-
-def _needed_among(resources: Mapping[str, Resource], kind: str) -> Iterator[_Named]:
-    for resource in resources.values():
-        for wanted in _needs(resource).of.get(kind, ()):
-            yield resource.name, wanted
+    return tuple(
+        (resource.name, wanted)
+        for resource in users.resources.values()
+        for wanted in _needs(resource).of.get(kind, ())
+        if wanted not in provided.resources
+    )
 
 
 @_once
 def _faults_in(table: Table, _: Table, _type_url: str) -> tuple[str, ...]:
-    return tuple(_faults_among(table.resources))
-
-
-def _faults_among(resources: Mapping[str, Resource]) -> Iterator[str]:
-    for resource in resources.values():
-        yield from (f"{resource.name}: {fault}" for fault in _needs(resource).faults)
+    return tuple(f"{one.name}: {fault}" for one in table.resources.values() for fault in _needs(one).faults)
 
 
 @dataclass(frozen=True, slots=True)

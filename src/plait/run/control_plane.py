@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -208,6 +209,8 @@ async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSett
     loop.link = Link(plane, trust_domain=trust_domain)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
+    gc.collect()
+    gc.freeze()  # what is known now mostly stays: it need not be looked through again and again
     async with AsyncExitStack() as stack:
         proxies = grpc.aio.server(options=SERVER_OPTIONS)
         proxies.add_generic_rpc_handlers((server.generic_handler(), *loop.link.handlers()))
