@@ -55,7 +55,8 @@ async def measured(
     async with mesh(size.services, size.proxies, say, envoys=size.envoys) as made:
         bench = Bench(made, setting, size.repetitions, size.seconds)
         say(f"{setting}: cold start")
-        async with bench.cold_start(profile) as records:
+        async with bench.cold_start(profile) as started:
+            records = list(started)
             for name, scenario in bench.scenarios.items():
                 if not scenarios or name in scenarios:
                     say(f"{setting}: {name}")

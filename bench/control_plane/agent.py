@@ -13,7 +13,7 @@ from plait.api.client import Client as Api
 from plait.identity.files import write_private
 from plait.identity.keys import csr, key_pem, new_key
 from plait.link import client, transport
-from plait.link.messages import Assignments, ReplicaReport, SignRequest, State, Withdrawn
+from plait.link.messages import Assignments, Exited, ReplicaReport, SignRequest, State, Withdrawn
 from plait.model.catalog import Replica
 from plait.model.names import Identity, ReplicaKey
 from plait.run.assignments import AGENT
@@ -111,5 +111,5 @@ async def _heard(_: Assignments | Withdrawn) -> None:
     """What is to run runs already."""
 
 
-async def _refused(*_: object) -> client.Exited:
+async def _refused(*_: object) -> Exited:
     raise NotImplementedError("nobody asks for logs here, or has a command run")

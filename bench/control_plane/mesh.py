@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -101,6 +102,7 @@ async def mesh(
 ) -> AsyncIterator[Mesh]:
     """A mesh with every certificate signed, its proxies running and its control plane not."""
     async with AsyncExitStack() as stack:
+        stack.enter_context(_ended_in_order())
         core = stack.enter_context(_own_core())
         root = stack.enter_context(_short_folder())
         made = _lay_out(root, core, services, proxies, envoys)
@@ -150,6 +152,18 @@ async def _signed(made: Mesh) -> Identities:
         async with made.agent.connected():
             await made.agent.attached()
             return await made.agent.identities([*made.proxied, *made.envoys])
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM is taken as Ctrl-C is: nothing is left of what we started."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 @contextmanager

@@ -179,7 +179,8 @@ class Bench:
         def record(metric: str, unit: str, value: Callable[[Happened], float]) -> Record:
             return self._record(case, metric, unit, *map(value, happened))
 
-        first, last = (record(f"{end} ACK", "ms", lambda one, at=at: one.times[at]) for end, at in _ENDS)
+        first = record("first ACK", "ms", lambda one: one.times[0])
+        last = record("last ACK", "ms", lambda one: one.times[-1])
         return [
             first,
             last,
@@ -200,9 +201,6 @@ class Bench:
         return Record(
             part="control plane", case=case, setting=self.setting, metric=metric, unit=unit, values=values
         )
-
-
-_ENDS = (("first", 0), ("last", -1))
 
 
 def p99(values: Sequence[float]) -> float:

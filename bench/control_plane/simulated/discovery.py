@@ -96,7 +96,7 @@ class Reader:
     """Reads responses; a version of a resource that was seen before is not read again."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str, str], Named] = {}
+        self._seen: dict[bytes, Named] = {}
 
     def read(self, data: bytes) -> Response:
         """ValueError when this is no response."""
@@ -121,6 +121,9 @@ class Reader:
         return Response(news, data[slice(*place)].decode(), place)
 
     def _named(self, type_url: str, framed: bytes) -> Named:
+        named = self._seen.get(framed)
+        if named is not None:
+            return named
         name = version = ""
         wrapped = b""
         for number, begin, end in fields(framed):
@@ -133,11 +136,8 @@ class Reader:
                     name = framed[begin:end].decode()
                 case _:
                     pass
-        key = (type_url, name, version)
-        named = self._seen.get(key)
-        if named is None:
-            asks = tuple(asked_by(type_url, name, b"".join(every(wrapped, 2))))
-            named = self._seen[key] = Named(name, version, asks, _had(name, version))
+        asks = tuple(asked_by(type_url, name, b"".join(every(wrapped, 2))))
+        named = self._seen[framed] = Named(name, version, asks, _had(name, version))
         return named
 
 
