@@ -24,6 +24,8 @@ from plait.model.names import ReplicaKey
 from plait.run.agent import envoy
 
 _LINE = 1 << 20
+_HERE = Path(__file__).parents[2]
+"""Where Python finds the package `bench`."""
 _HOSTS = "127.66.0."
 
 
@@ -100,6 +102,7 @@ async def simulated(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=_LINE,
+        cwd=_HERE,
         start_new_session=True,
     )
     try:
