@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.control_plane.simulated import discovery
-from bench.control_plane.simulated.discovery import Named, Reader, asked_by
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.control_plane.simulated import discovery
+from bench.control_plane.simulated.discovery import Named, Reader, asked_by
 from plait.envoy import api
 from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Resource
 from plait.xds.messages import Request, Response

@@ -3,9 +3,10 @@
 import struct
 
 import pytest
-from bench.control_plane.simulated.http2 import Connection, ProtocolError, frame
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bench.control_plane.simulated.http2 import Connection, ProtocolError, frame
 
 DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, WINDOW = 0, 1, 3, 4, 6, 7, 8
 

@@ -1,10 +1,10 @@
 """Responses are recognised: whatever comes in between, each stream gets what it was sent."""
 
-from bench.control_plane.simulated.discovery import message
-from bench.control_plane.simulated.library import Incoming, Library
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.control_plane.simulated.discovery import message
+from bench.control_plane.simulated.library import Incoming, Library
 from plait.resource import ROUTES
 from plait.xds.messages import Response
 from plait.xds.wire import encode

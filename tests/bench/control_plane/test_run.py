@@ -1,8 +1,7 @@
 """A small real run: the control plane, its agent, simulated proxies and an Envoy, from start to end."""
 
-from bench.control_plane.scenarios import p99
-
 from bench.control_plane import Size, measured
+from bench.control_plane.scenarios import p99
 
 
 async def test_changes_reach_everyone_whom_they_concern() -> None:
