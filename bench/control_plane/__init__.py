@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.control_plane.mesh import ENVOYS, mesh
-from bench.control_plane.scenarios import Bench
+from bench.control_plane.scenarios import SCENARIOS, Bench
 from bench.records import Record
 
 Say = Callable[[str], None]
@@ -48,17 +48,17 @@ def measure(quick: bool, say: Say) -> Iterator[Record]:  # noqa: FBT001 - the fo
 
 
 async def measured(
-    size: Size, say: Say, *, scenarios: Collection[str] = (), profile: Path | None = None
+    size: Size, say: Say, *, scenarios: Collection[str] = tuple(SCENARIOS), profile: Path | None = None
 ) -> list[Record]:
-    """A cold start, then every scenario or those that are named; with a profile of all that the control plane did."""
+    """A cold start, then these scenarios; with a profile of all that the control plane did."""
     setting = f"{size.services} services, {size.proxies} proxies"
     async with mesh(size.services, size.proxies, say, envoys=size.envoys) as made:
         bench = Bench(made, setting, size.repetitions, size.seconds)
         say(f"{setting}: cold start")
         async with bench.cold_start(profile) as started:
             records = list(started)
-            for name, scenario in bench.scenarios.items():
-                if not scenarios or name in scenarios:
+            for name, scenario in SCENARIOS.items():
+                if name in scenarios:
                     say(f"{setting}: {name}")
-                    records += await scenario()
+                    records += await scenario(bench)
             return records

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.control_plane import Size, measured
 from bench.control_plane.mesh import ENVOYS
+from bench.control_plane.scenarios import SCENARIOS
 from bench.records import Record
 
 
@@ -32,7 +33,9 @@ def main() -> None:
     parser.add_argument("--envoys", type=int, default=ENVOYS, help="so many of the proxies are real")
     parser.add_argument("--repetitions", type=int, default=10, help="of each single change")
     parser.add_argument("--seconds", type=int, default=5, help="of flapping")
-    parser.add_argument("--scenario", action="append", default=[], help="only this; may be given again")
+    parser.add_argument(
+        "--scenario", action="append", choices=list(SCENARIOS), help="only this; again for another"
+    )
     parser.add_argument("--profile", type=Path, help="where cProfile writes what the control plane did")
     chosen = parser.parse_args()
     size = Size(
@@ -46,7 +49,7 @@ def main() -> None:
         measured(
             size,
             lambda line: print(line, file=sys.stderr),
-            scenarios=chosen.scenario,
+            scenarios=chosen.scenario or list(SCENARIOS),
             profile=chosen.profile,
         )
     )

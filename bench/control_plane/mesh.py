@@ -70,7 +70,12 @@ class Mesh:
             plane = running(self.state, self.folder, log, self.core, profile)
             self.plane = await stack.enter_async_context(plane)
             await stack.enter_async_context(self.agent.connected())
-            yield
+            try:
+                yield
+            except BaseException:
+                self.simulated.kill()  # it would only add that the control plane has gone
+                raise
+            await self.simulated.do("hang up")
 
     async def in_sync(self) -> None:
         """Wait until the control plane says that every proxy has taken everything; BenchError."""

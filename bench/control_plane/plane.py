@@ -38,7 +38,10 @@ class Plane:
     def cpu(self) -> float:
         """Seconds of CPU that all its threads have used, those that ended too."""
         of_process = ~self.pid << 3 | 2  # the kernel's name for this clock: see clock_getcpuclockid(3)
-        return time.clock_gettime(of_process)
+        try:
+            return time.clock_gettime(of_process)
+        except OSError:
+            raise BenchError(f"the control plane has ended:\n{self.last_words}") from None
 
     @property
     def memory(self) -> float:
@@ -108,8 +111,6 @@ async def running(
     plane = Plane(state, log, process.pid)
     try:
         yield plane
-        if process.returncode is not None:
-            raise BenchError(f"the control plane has ended:\n{plane.last_words}")
     finally:
         await end(process)
 

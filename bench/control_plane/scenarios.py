@@ -37,7 +37,6 @@ class Happened:
     """What came of one event: when proxies had acknowledged it (ms), and what it cost the control plane."""
 
     times: Sequence[float]
-    seconds: float
     cpu: float
     """In seconds."""
     counted: Counted
@@ -64,27 +63,56 @@ class Bench:
             happened = await self._happened(began, 0.0, times)
             await mesh.in_sync()
             yield self._records("cold start", [happened])
-            await mesh.simulated.do("hang up")
 
-    @property
-    def scenarios(self) -> dict[str, Callable[[], Awaitable[list[Record]]]]:
-        """What can happen to the mesh when it is in sync, by the words that choose it, in the order to measure in."""
-        return {
-            "nothing": self._nothing,
-            "route": lambda: self._each("one route changed", self._route),
-            "endpoint": lambda: self._each("one endpoint changed", self._endpoint),
-            "policy": lambda: self._each("one policy changed", self._policy),
-            "flapping": self._flapping,
-            "reconnecting": self._reconnecting,
-        }
-
-    async def _nothing(self) -> list[Record]:
+    async def nothing(self) -> list[Record]:
         """What a mesh costs that nobody touches."""
         await self.mesh.simulated.mark()
         cpu = self.mesh.plane.cpu
         await asyncio.sleep(_IDLE)
         share = (self.mesh.plane.cpu - cpu) / _IDLE * 100
         return [self._record("nothing changes", "CPU", "%", share), self._memory("nothing changes")]
+
+    async def route(self) -> list[Record]:
+        """Every proxy knows it."""
+        return await self._each("one route changed", self._route)
+
+    async def endpoint(self) -> list[Record]:
+        """Every proxy knows it."""
+        return await self._each("one endpoint changed", self._endpoint)
+
+    async def policy(self) -> list[Record]:
+        """Only the proxies of one workload know it."""
+        return await self._each("one policy changed", self._policy)
+
+    async def flapping(self) -> list[Record]:
+        """Endpoints go and come back, one each hundredth of a second; after them one more goes, and is awaited."""
+        mesh, case = self.mesh, "100 endpoints flapping a second"
+        *flapping, last = [replica.key for replica in mesh.replicas if replica.key.number == 1][: _FLAPS + 1]
+        await mesh.simulated.mark(ENDPOINTS, _endpoints(last))
+        cpu, began = mesh.plane.cpu, time.monotonic()
+        for number in range(self.seconds * _FLAPS):
+            await asyncio.sleep(began + number / _FLAPS - time.monotonic())
+            mesh.agent.toggle(flapping[number % len(flapping)])
+        share = (mesh.plane.cpu - cpu) / (time.monotonic() - began) * 100
+        ended = time.monotonic_ns()
+        mesh.agent.toggle(last)
+        times = await mesh.simulated.acknowledged(mesh.simulated.count, _WITHIN)
+        happened = await self._happened(ended, cpu, times)
+        await mesh.in_sync()
+        return [self._record(case, "CPU while it lasts", "%", share), *self._records(case, [happened])]
+
+    async def reconnecting(self) -> list[Record]:
+        """All connections are dropped, and made again by proxies that say what they have."""
+        mesh, case = self.mesh, "all proxies reconnecting"
+        await mesh.simulated.mark(ROUTES, PROBE)
+        await mesh.simulated.do("prepare")
+        cpu, began = mesh.plane.cpu, time.monotonic_ns()
+        await mesh.simulated.do("redial")
+        times = await mesh.simulated.acknowledged(mesh.simulated.count, _WITHIN)
+        happened = await self._happened(began, cpu, times)
+        await mesh.in_sync()
+        handshakes = self._record(case, "handshakes", "", happened.counted.handshakes)
+        return [handshakes, *self._records(case, [happened])]
 
     async def _each(self, case: str, change: Callable[[int], Awaitable[Happened]]) -> list[Record]:
         happened = [await change(repetition) for repetition in range(self.repetitions)]
@@ -117,36 +145,6 @@ class Bench:
             lambda: self._rewrite(workload, _OPERATION, f"operation: {{paths: [/{repetition}]}}"),
         )
 
-    async def _flapping(self) -> list[Record]:
-        """Endpoints go and come back, one each hundredth of a second; after them one more goes, and is awaited."""
-        mesh, case = self.mesh, "100 endpoints flapping a second"
-        *flapping, last = [replica.key for replica in mesh.replicas if replica.key.number == 1][: _FLAPS + 1]
-        await mesh.simulated.mark(ENDPOINTS, _endpoints(last))
-        cpu, began = mesh.plane.cpu, time.monotonic()
-        for number in range(self.seconds * _FLAPS):
-            await asyncio.sleep(began + number / _FLAPS - time.monotonic())
-            mesh.agent.toggle(flapping[number % len(flapping)])
-        share = (mesh.plane.cpu - cpu) / (time.monotonic() - began) * 100
-        ended = time.monotonic_ns()
-        mesh.agent.toggle(last)
-        times = await mesh.simulated.acknowledged(mesh.simulated.count, _WITHIN)
-        happened = await self._happened(ended, cpu, times)
-        await mesh.in_sync()
-        return [self._record(case, "CPU while it lasts", "%", share), *self._records(case, [happened])]
-
-    async def _reconnecting(self) -> list[Record]:
-        """All connections are dropped, and made again by proxies that say what they have."""
-        mesh, case = self.mesh, "all proxies reconnecting"
-        await mesh.simulated.mark(ROUTES, PROBE)
-        await mesh.simulated.do("prepare")
-        cpu, began = mesh.plane.cpu, time.monotonic_ns()
-        await mesh.simulated.do("redial")
-        times = await mesh.simulated.acknowledged(mesh.simulated.count, _WITHIN)
-        happened = await self._happened(began, cpu, times)
-        await mesh.in_sync()
-        handshakes = self._record(case, "handshakes", "", happened.counted.handshakes)
-        return [handshakes, *self._records(case, [happened])]
-
     async def _changed(self, type_url: str, name: str, proxies: int, act: Callable[[], None]) -> Happened:
         """Do something that gives a resource a new version at so many simulated proxies."""
         mesh = self.mesh
@@ -157,10 +155,10 @@ class Bench:
 
     async def _happened(self, began: int, cpu: float, times: Sequence[int]) -> Happened:
         """What has come of it, once the control plane has nothing more to do."""
-        plane, seconds = self.mesh.plane, (times[-1] - began) / 1e9
+        plane = self.mesh.plane
         await plane.quiet()
         counted = await self.mesh.simulated.counted()
-        return Happened([(when - began) / 1e6 for when in times], seconds, plane.cpu - cpu, counted)
+        return Happened([(when - began) / 1e6 for when in times], plane.cpu - cpu, counted)
 
     def _written(self, words: re.Pattern[str], repetition: int) -> WorkloadKey:
         """A workload that all runs behind simulated proxies, and whose file says this; another each time."""
@@ -184,7 +182,11 @@ class Bench:
         return [
             first,
             last,
-            *(self._record(case, f"{one.metric} p99", "ms", p99(one.values)) for one in (first, last)),
+            *(
+                self._record(case, f"{one.metric} p99", "ms", p99(one.values))
+                for one in (first, last)
+                if len(happened) > 1
+            ),
             record("CPU", "ms", lambda one: one.cpu * 1e3),
             record("CPU a push", "µs", lambda one: one.cpu * 1e6 / one.counted.pushes),
             record("pushes", "", lambda one: one.counted.pushes),
@@ -219,3 +221,14 @@ def _host(workload: WorkloadKey) -> str:
 def _endpoints(key: ReplicaKey) -> str:
     """The resource that names a replica as an endpoint."""
     return names.cluster(ClusterKey(_host(key.workload), _PORT, ""))
+
+
+SCENARIOS: dict[str, Callable[[Bench], Awaitable[list[Record]]]] = {
+    "nothing": Bench.nothing,
+    "route": Bench.route,
+    "endpoint": Bench.endpoint,
+    "policy": Bench.policy,
+    "flapping": Bench.flapping,
+    "reconnecting": Bench.reconnecting,
+}
+"""What can happen to a mesh that is in sync, in the order to measure in."""
