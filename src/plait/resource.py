@@ -29,8 +29,8 @@ TYPES = (CLUSTER, ENDPOINTS, LISTENER, EXTENSION, SCOPED_ROUTES, ROUTES)
 class Resource:
     """One named piece of configuration, serialised once for everybody who gets it.
 
-    `version` is a hash of `body` alone, equal in every process that renders the same content.  `framed` is the
-    `envoy.service.discovery.v3.Resource` message (name, version, body) ready to be joined into a delta answer.
+    `version` is a hash of `body` alone, equal in every process that renders the same content.  `framed` is a whole
+    `envoy.service.discovery.v3.DeltaDiscoveryResponse` of this one resource: a message of several is these, joined.
     """
 
     type_url: str

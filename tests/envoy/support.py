@@ -196,7 +196,7 @@ class _Conversation:
             )
             changed = (one.framed for name, one in now.items() if before.get(name) != one.version)
             body: bytes = head.SerializeToString()
-            return body + b"".join(b"\x12" + _varint(len(framed)) + framed for framed in changed)
+            return body + b"".join(changed)
         return b""
 
     def acknowledged(self, snapshots: Mapping[str, Snapshot]) -> bool:
@@ -209,15 +209,6 @@ class _Conversation:
                 self.told.get(ENDPOINTS, {}).pop(name[0], None)
         self.told[type_url] = versions
         self.nonce += 1
-
-
-def _varint(value: int) -> bytes:
-    result = bytearray()
-    while value > 0x7F:
-        result.append(value & 0x7F | 0x80)
-        value >>= 7
-    result.append(value)
-    return bytes(result)
 
 
 @asynccontextmanager

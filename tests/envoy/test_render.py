@@ -215,7 +215,9 @@ def test_a_cluster_without_identities_trusts_nobody() -> None:
 @pytest.mark.parametrize("type_url", [CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES])
 def test_a_framed_resource_is_its_name_version_and_body(type_url: str) -> None:
     for name, one in CASES["plain"].snapshot()[type_url].items():
-        framed = api.message("envoy.service.discovery.v3.Resource").FromString(one.framed)
+        (framed,) = (
+            api.message("envoy.service.discovery.v3.DeltaDiscoveryResponse").FromString(one.framed).resources
+        )
         assert (framed.name, framed.version) == (name, one.version)
         assert (framed.resource.type_url, framed.resource.value) == (type_url, one.body)
 

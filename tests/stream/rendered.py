@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.envoy import api
+from plait.envoy.build import frame
 from plait.resource import Resource, Snapshot
 
 
@@ -14,10 +15,7 @@ def framed(message: Any) -> Resource:
     type_url = api.TYPE_PREFIX + message.DESCRIPTOR.full_name
     name = message.cluster_name if hasattr(message, "cluster_name") else message.name
     version = hashlib.sha256(body).hexdigest()[:16]
-    frame = api.message("envoy.service.discovery.v3.Resource")(
-        name=name, version=version, resource={"type_url": type_url, "value": body}
-    )
-    return Resource(type_url, name, version, body, api.serialize(frame))
+    return Resource(type_url, name, version, body, frame(type_url, name, version, body))
 
 
 def snapshot(*messages: Any) -> Snapshot:

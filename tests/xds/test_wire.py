@@ -5,16 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.envoy import api
+from plait.envoy.build import frame
 from plait.resource import CLUSTER, Resource
 from plait.xds.messages import Request, Response
 from plait.xds.wire import decode, encode
 
 
 def framed(name: str, body: bytes) -> Resource:
-    message = api.message("envoy.service.discovery.v3.Resource")(
-        name=name, version="v", resource={"type_url": CLUSTER, "value": body}
-    )
-    return Resource(CLUSTER, name, "v", body, api.serialize(message))
+    return Resource(CLUSTER, name, "v", body, frame(CLUSTER, name, "v", body))
 
 
 @given(

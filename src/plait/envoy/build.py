@@ -13,7 +13,7 @@ from plait.resource import Resource
 ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": {}}
 """From the one stream, waiting for as long as it takes: half a configuration is worse than a late one."""
 
-_RESOURCE = "envoy.service.discovery.v3.Resource"
+_RESPONSE = "envoy.service.discovery.v3.DeltaDiscoveryResponse"
 
 
 def extension(name: str, message_name: str, **fields: Any) -> dict[str, Any]:
@@ -44,7 +44,10 @@ def resource(type_url: str, name: str, message: Any, origins: tuple[Origin, ...]
     """A message as a Resource: serialised, hashed and framed once."""
     body = api.serialize(message)
     version = blake2b(body, digest_size=8).hexdigest()
-    framed = api.serialize(
-        api.message(_RESOURCE)(name=name, version=version, resource={"type_url": type_url, "value": body})
-    )
-    return Resource(type_url, name, version, body, framed, origins)
+    return Resource(type_url, name, version, body, frame(type_url, name, version, body), origins)
+
+
+def frame(type_url: str, name: str, version: str, body: bytes) -> bytes:
+    """A DeltaDiscoveryResponse of one resource and nothing else; see Resource."""
+    sent = {"name": name, "version": version, "resource": {"type_url": type_url, "value": body}}
+    return api.serialize(api.message(_RESPONSE)(resources=[sent]))

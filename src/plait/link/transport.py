@@ -27,6 +27,7 @@ _SHARED_OPTIONS: tuple[tuple[str, Any], ...] = (
 
 SERVER_OPTIONS: list[tuple[str, Any]] = [
     *_SHARED_OPTIONS,
+    ("grpc.http2.bdp_probe", 0),  # it answers each small message with a PING
     ("grpc.so_reuseport", 0),  # two control planes must never share an address
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

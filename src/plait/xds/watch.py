@@ -105,9 +105,14 @@ class Watch:
         refusal = self._refused.get(name)
         return refusal is None or refusal.version != version
 
-    def lacking(self, target: Layers) -> Iterator[Resource]:
+    def lacking(self, target: Layers) -> list[Resource]:
         """All that the proxy should be sent."""
-        return (resource for resource in self._candidates(target) if self.lacks(resource))
+        if self._held or self._refused or not target.own.keys().isdisjoint(target.table.resources):
+            return [resource for resource in self._candidates(target) if self.lacks(resource)]
+        # Nothing sets it apart from whoever has its table, as when it has nothing yet.
+        changed, names = target.table.since(self._table).changed, self.names
+        found = [one for name, one in changed.items() if self.wildcard or name in names]
+        return [*found, *(one for one in target.own.values() if self.lacks(one))]
 
     def subscribe(self, names: Iterable[str]) -> None:
         """Names asked for after the first request; what the proxy asks for again it is sent again."""
@@ -119,8 +124,10 @@ class Watch:
             self._keep(self.names)
             self.wildcard = self._must_answer = True
         self.names = _shared(self.names | asked)
-        for name in asked:
-            self.forget(name)
+        waiting = self._unanswered.versions if self._unanswered is not None else {}
+        for known in (self._table.resources, self._held, self._refused, waiting):
+            for name in asked & known.keys():
+                self.forget(name)
         self._untold |= asked
         self._changed()
 
@@ -155,7 +162,7 @@ class Watch:
         """
         if self.unanswered or (_is(self._nothing_due, target) and not self._must_answer):
             return None
-        due = tuple(self.lacking(target))
+        due = self.lacking(target)
         absent = tuple(sorted(name for name in self._untold if name not in target))
         self._untold.clear()
         if not due and not absent and not self._must_answer:
@@ -165,7 +172,7 @@ class Watch:
             return None
         self._must_answer = False
         whole = self._limit is None or len(due) <= self._limit
-        return self._send(due[: self._limit], absent, serial, now, target.table if whole else None)
+        return self._send(tuple(due[: self._limit]), absent, serial, now, target.table if whole else None)
 
     def stale(self, target: Layers) -> tuple[str, ...]:
         """Names that the proxy has, or may have, and should not have any more."""

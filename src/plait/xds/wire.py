@@ -13,7 +13,7 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHOD = "DeltaAggregatedResources"
 
 # The keys of DeltaDiscoveryResponse's fields: number * 8 + 2, which stands for bytes with their length before.
-_RESOURCES, _TYPE_URL, _NONCE, _REMOVED = (bytes((number << 3 | 2,)) for number in (2, 4, 5, 6))
+_TYPE_URL, _NONCE, _REMOVED = (bytes((number << 3 | 2,)) for number in (4, 5, 6))
 
 
 def decode(data: bytes) -> Request:
@@ -35,9 +35,7 @@ def decode(data: bytes) -> Request:
 
 def encode(response: Response) -> bytes:
     """A DeltaDiscoveryResponse: the resources' own bytes joined, never read or made again."""
-    parts: list[bytes] = []
-    for resource in response.resources:
-        parts += _RESOURCES, _varint(len(resource.framed)), resource.framed
+    parts = [resource.framed for resource in response.resources]
     fields = [(_TYPE_URL, response.type_url), (_NONCE, response.nonce)]
     fields += [(_REMOVED, name) for name in response.removed]
     for key, text in fields:

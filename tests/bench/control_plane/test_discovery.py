@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bench.control_plane.simulated import discovery
 from bench.control_plane.simulated.discovery import Named, Reader, asked_by
 from plait.envoy import api
+from plait.envoy.build import frame
 from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Resource
 from plait.xds.messages import Request, Response
 from plait.xds.wire import decode, encode
@@ -19,10 +20,7 @@ MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConne
 
 
 def framed(name: str, version: str, body: bytes, type_url: str = CLUSTER) -> Resource:
-    message = api.message("envoy.service.discovery.v3.Resource")(
-        name=name, version=version, resource={"type_url": type_url, "value": body}
-    )
-    return Resource(type_url, name, version, body, api.serialize(message))
+    return Resource(type_url, name, version, body, frame(type_url, name, version, body))
 
 
 def body_of(data: bytes) -> bytes:
