@@ -69,6 +69,12 @@ class _End:
     reason: str
 
 
+_FEW = 20
+"""Resources; a response of more is large."""
+_TURNS, _TURN = 16, 1.0
+"""So many large responses are written at once, and each has so many seconds before it makes room for the next: a
+thousand proxies that connect at once would otherwise have all that they are told in memory, each for itself."""
+
 _STOPPING = _End(grpc.StatusCode.UNAVAILABLE, "the control plane is stopping")
 _EXPIRED = _End(grpc.StatusCode.UNAUTHENTICATED, "the certificate that opened this stream has expired")
 
@@ -122,6 +128,7 @@ class Server:
         self._sent: dict[str, Sent] = {}
         self._closing = False
         self._serving = 0
+        self._turns = asyncio.Semaphore(_TURNS)
         self._arrival = asyncio.Event()
         self._progress = asyncio.Event()
 
@@ -319,17 +326,31 @@ class Server:
             await connection.wake.wait()
             connection.wake.clear()
             while (response := connection.stream.pull(time.monotonic())) is not None:
-                data = encode(response)
-                self._count(response, len(data))
-                await context.write(data)
+                if len(response.resources) > _FEW:
+                    await self._write_in_turn(response, context)
+                else:
+                    await context.write(self._encoded(response))
             self._progress = _pulse(self._progress)
 
-    def _count(self, response: Response, size: int) -> None:
+    async def _write_in_turn(self, response: Response, context: Any) -> None:
+        """Write what is large while few others do; whoever is slow to take it does not keep the rest waiting."""
+        async with self._turns:
+            writing = asyncio.ensure_future(context.write(self._encoded(response)))
+            try:
+                await asyncio.wait((writing,), timeout=_TURN)
+            except asyncio.CancelledError:
+                writing.cancel()
+                raise
+        await writing
+
+    def _encoded(self, response: Response) -> bytes:
+        data = encode(response)
         sent = self._sent.setdefault(response.type_url, Sent())
         sent.pushes += 1
         sent.resources += len(response.resources)
         sent.removed += len(response.removed)
-        sent.bytes += size
+        sent.bytes += len(data)
+        return data
 
 
 def _pulse(event: asyncio.Event) -> asyncio.Event:
