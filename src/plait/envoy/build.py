@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from sys import intern
 from typing import Any
 
 from plait.envoy import api
@@ -44,7 +45,7 @@ def resource(type_url: str, name: str, message: Any, origins: tuple[Origin, ...]
     """A message as a Resource: serialised, hashed and framed once."""
     body = api.serialize(message)
     version = blake2b(body, digest_size=8).hexdigest()
-    return Resource(type_url, name, version, body, frame(type_url, name, version, body), origins)
+    return Resource(type_url, intern(name), version, body, frame(type_url, name, version, body), origins)
 
 
 def frame(type_url: str, name: str, version: str, body: bytes) -> bytes:

@@ -103,6 +103,7 @@ class Renderer:
                 (SCOPED_ROUTES, transparent, view.node.workload.namespace),
                 (view.authorities,),
                 lambda: _scopes(view),
+                self._same,  # namespaces have most of theirs in common
             ),
             ROUTES: self._table((ROUTES, transparent), (view.routes,), lambda: _routes(view)),
         }
@@ -119,14 +120,18 @@ class Renderer:
         self._asked.clear()
 
     def _table(
-        self, key: Hashable, inputs: tuple[object, ...], pieces: Callable[[], Iterable[_Piece]]
+        self,
+        key: Hashable,
+        inputs: tuple[object, ...],
+        pieces: Callable[[], Iterable[_Piece]],
+        make: Callable[[_Piece], Resource] = _Piece.resource,
     ) -> Table:
         self._asked.add(key)
         kept = self._shared.get(key)
         if kept is None:
             kept = self._shared[key] = _Shared()
         if kept.made is None or kept.inputs != inputs:
-            kept.made = _made(pieces(), kept.made or {}, _Piece.resource)
+            kept.made = _made(pieces(), kept.made or {}, make)
             kept.table = Table.of((resource for _, resource in kept.made.values()), kept.table)
         kept.inputs = inputs
         return kept.table

@@ -69,11 +69,9 @@ class _End:
     reason: str
 
 
-_FEW = 20
-"""Resources; a response of more is large."""
 _TURNS, _TURN = 16, 1.0
-"""So many large responses are written at once, and each has so many seconds before it makes room for the next: a
-thousand proxies that connect at once would otherwise have all that they are told in memory, each for itself."""
+"""So many proxies are told at once what they have to be told first, and each has so many seconds for an answer of
+ours before it makes room for the next: of a thousand that connect at once each would have all of it in memory."""
 
 _STOPPING = _End(grpc.StatusCode.UNAVAILABLE, "the control plane is stopping")
 _EXPIRED = _End(grpc.StatusCode.UNAUTHENTICATED, "the certificate that opened this stream has expired")
@@ -325,16 +323,21 @@ class Server:
         while True:
             await connection.wake.wait()
             connection.wake.clear()
+            while not connection.stream.settled and await self._speak_in_turn(connection.stream, context):
+                pass
             while (response := connection.stream.pull(time.monotonic())) is not None:
-                if len(response.resources) > _FEW:
-                    await self._write_in_turn(response, context)
-                else:
-                    await context.write(self._encoded(response))
+                await context.write(self._encoded(response))
             self._progress = _pulse(self._progress)
 
-    async def _write_in_turn(self, response: Response, context: Any) -> None:
-        """Write what is large while few others do; whoever is slow to take it does not keep the rest waiting."""
+    async def _speak_in_turn(self, stream: Stream, context: Any) -> bool:
+        """Say the next of all that a proxy has to be told first; whether there was something to say.
+
+        Few do so at once.  Whoever is slow to take it does not keep the rest waiting.
+        """
         async with self._turns:
+            response = stream.pull(time.monotonic())
+            if response is None:
+                return False
             writing = asyncio.ensure_future(context.write(self._encoded(response)))
             try:
                 await asyncio.wait((writing,), timeout=_TURN)
@@ -342,6 +345,7 @@ class Server:
                 writing.cancel()
                 raise
         await writing
+        return True
 
     def _encoded(self, response: Response) -> bytes:
         data = encode(response)

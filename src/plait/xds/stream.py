@@ -119,10 +119,11 @@ class Stream:
         if outcome is not None:
             self._answered = True
             event, serial = outcome
-            if request.type_url == ENDPOINTS:
-                for name in event.names:
-                    if self._owed.get(name, serial + 1) <= serial:
-                        del self._owed[name]
+            if request.type_url == ENDPOINTS and self._owed:
+                names = frozenset(event.names)
+                self._owed = {
+                    name: due for name, due in self._owed.items() if due > serial or name not in names
+                }
         if request.type_url == ENDPOINTS:
             self._owed.update(dict.fromkeys(request.subscribe, self._serial + 1))
         return event
@@ -138,6 +139,11 @@ class Stream:
             if self._newest_generation == self._round_generation:
                 return None
             self._begin()
+
+    @property
+    def settled(self) -> bool:
+        """Whether a round was completed since the proxy last asked for something more."""
+        return self._completed is not None
 
     def synced(self, generation: int) -> bool:
         """Whether the proxy has answered for everything of this generation, or of a newer one."""

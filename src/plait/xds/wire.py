@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -17,16 +18,21 @@ _TYPE_URL, _NONCE, _REMOVED = (bytes((number << 3 | 2,)) for number in (4, 5, 6)
 
 
 def decode(data: bytes) -> Request:
-    """What a DeltaDiscoveryRequest says; ValueError if the bytes are none."""
+    """What a DeltaDiscoveryRequest says; ValueError if the bytes are none.
+
+    Names are interned: a thousand proxies ask for the same.
+    """
     try:
         message: Any = api.message("envoy.service.discovery.v3.DeltaDiscoveryRequest").FromString(data)
     except DecodeError as error:
         raise ValueError(f"not a DeltaDiscoveryRequest: {error}") from error
     return Request(
         type_url=message.type_url,
-        subscribe=tuple(message.resource_names_subscribe),
-        unsubscribe=tuple(message.resource_names_unsubscribe),
-        versions=tuple(message.initial_resource_versions.items()),
+        subscribe=tuple(map(intern, message.resource_names_subscribe)),
+        unsubscribe=tuple(map(intern, message.resource_names_unsubscribe)),
+        versions=tuple(
+            (intern(name), version) for name, version in message.initial_resource_versions.items()
+        ),
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
         node=message.node.id,
