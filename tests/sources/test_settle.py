@@ -32,3 +32,15 @@ def test_what_comes_after_a_burst_was_taken_is_a_burst_of_its_own() -> None:
     assert settle.due(1.3) is None
     settle.touch(1.3)
     assert settle.due(1.3) == pytest.approx(0.02)
+
+
+def test_after_long_work_there_is_a_rest_as_long() -> None:
+    settle = Settle(quiet=0.02, longest=0.2)
+    settle.touch(1.0)
+    settle.clear()
+    settle.acted(1.02, 1.52)
+    settle.touch(1.6)
+    assert settle.due(1.6) == pytest.approx(0.42)
+    assert settle.due(2.02) == 0.0
+    settle.touch(3.0)
+    assert settle.due(3.0) == pytest.approx(0.02)

@@ -131,7 +131,9 @@ class Loop:
                 await asyncio.sleep(due)
             else:
                 self._settle.clear()
+                began = time.monotonic()
                 self._rebuild()
+                self._settle.acted(began, time.monotonic())
 
     # What agents say (link.server.Hub) ------------------------------------------------------------------
 
