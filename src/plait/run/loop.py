@@ -123,17 +123,15 @@ class Loop:
     async def run(self) -> None:
         """Rebuild whenever something has changed and settled; until cancelled."""
         while True:
-            due = self._settle.due(time.monotonic())
+            due = self._settle.due(time.monotonic(), time.process_time())
             if due is None:
                 self._wake.clear()
                 await self._wake.wait()
             elif due > 0:
                 await asyncio.sleep(due)
             else:
-                self._settle.clear()
-                began = time.monotonic()
+                self._settle.act(time.monotonic(), time.process_time())
                 self._rebuild()
-                self._settle.acted(began, time.monotonic())
 
     # What agents say (link.server.Hub) ------------------------------------------------------------------
 

@@ -7,13 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Settle:
-    """Times are seconds on any clock that never goes back; the caller hands in what it reads."""
+    """Times are seconds on any clock that never goes back; the caller hands in what it reads.
+
+    To act costs more than the moment it takes: those that it was done for are served afterwards.  So what was spent
+    since (`spent`, seconds of CPU) counts, and no more than half of the time is: whoever changes things without end
+    gets fewer and larger changes, not a queue that grows.  After `rest` seconds it is acted again all the same.
+    """
 
     quiet: float = 0.020
     longest: float = 0.200
+    rest: float = 1.0
     _first: float | None = None
     _last: float = 0.0
-    _rested: float = 0.0
+    _acted: tuple[float, float] | None = None
+    """When it was last acted, and what had been spent then."""
 
     def touch(self, now: float) -> None:
         """Something changed."""
@@ -21,17 +28,17 @@ class Settle:
             self._first = now
         self._last = now
 
-    def due(self, now: float) -> float | None:
-        """Seconds until the changes should be acted on (0: now), None when there are none."""
+    def due(self, now: float, spent: float = 0.0) -> float | None:
+        """Seconds until the changes should be acted on (0: now, else ask again then), None when there are none."""
         if self._first is None:
             return None
         settled = min(self._last + self.quiet, self._first + self.longest)
-        return max(0.0, settled - now, self._rested - now)
+        if self._acted is not None:
+            acted, before = self._acted
+            settled = max(settled, acted + min(2 * (spent - before), self.rest))
+        return max(0.0, settled - now)
 
-    def clear(self) -> None:
+    def act(self, now: float, spent: float = 0.0) -> None:
         """The changes so far are being acted on; later ones begin a new burst."""
         self._first = None
-
-    def acted(self, began: float, ended: float) -> None:
-        """Acting on them took so long: as long again nothing is done, so that those it was done for can be served."""
-        self._rested = ended + (ended - began)
+        self._acted = now, spent
