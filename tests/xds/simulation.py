@@ -176,7 +176,7 @@ class Envoy:
             Request(
                 type_url=TYPES[letter],
                 subscribe=tuple(sorted(self.subscribed.get(letter, ()))),
-                versions=tuple(sorted(self.noted[letter].items())),
+                versions=dict(self.noted[letter]),
             )
         )
 

@@ -32,9 +32,7 @@ def request(letter: str, words: str = "", nonce: str = "", error: str | None = N
         type_url=TYPES[letter],
         subscribe=tuple(word[1:] for word in split if word[0] == "+"),
         unsubscribe=tuple(word[1:] for word in split if word[0] == "-"),
-        versions=tuple(
-            (word.partition("@")[0], word.partition("@")[2]) for word in split if word[0] not in "+-"
-        ),
+        versions={word.partition("@")[0]: word.partition("@")[2] for word in split if word[0] not in "+-"},
         nonce=nonce,
         error=error,
     )

@@ -46,7 +46,7 @@ def test_a_request_is_read_whole() -> None:
         type_url=CLUSTER,
         subscribe=("a",),
         unsubscribe=("b",),
-        versions=(("c", "1"),),
+        versions={"c": "1"},
         nonce="3",
         error="no",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from plait.resource import Resource
@@ -14,7 +15,7 @@ class Request:
     type_url: str
     subscribe: tuple[str, ...] = ()
     unsubscribe: tuple[str, ...] = ()
-    versions: tuple[tuple[str, str], ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
     """The names and versions that the proxy has, told in the first request of a type."""
     nonce: str = ""
     error: str | None = None

@@ -81,7 +81,7 @@ class Watch:
         watch = Watch(request.type_url)
         watch.names = _shared(frozenset(request.subscribe) - {WILDCARD})
         watch.wildcard = WILDCARD in request.subscribe or not request.subscribe
-        watch._held = {name: version for name, version in request.versions if watch.wants(name)}
+        watch._held = {name: one for name, one in request.versions.items() if watch.wants(name)}
         watch._untold = set(watch.names - watch._held.keys())
         watch._must_answer = watch.wildcard and not watch._held
         return watch
@@ -107,12 +107,17 @@ class Watch:
 
     def lacking(self, target: Layers) -> list[Resource]:
         """All that the proxy should be sent."""
-        if self._held or self._refused or not target.own.keys().isdisjoint(target.table.resources):
+        fresh = self._table is NO_TABLE and not self._refused
+        if (self._held or self._refused) and not fresh:
             return [resource for resource in self._candidates(target) if self.lacks(resource)]
-        # Nothing sets it apart from whoever has its table, as when it has nothing yet.
-        changed, names = target.table.since(self._table).changed, self.names
-        found = [one for name, one in changed.items() if self.wildcard or name in names]
-        return [*found, *(one for one in target.own.values() if self.lacks(one))]
+        # Nothing sets it apart from whoever has its table, or it has just come: many at a time, so made short.
+        changed, held, own = target.table.since(self._table).changed, self._held, target.own
+        found = [
+            one
+            for name, one in changed.items()
+            if held.get(name) != one.version and (self.wildcard or name in self.names) and name not in own
+        ]
+        return [*found, *(one for one in own.values() if self.lacks(one))]
 
     def subscribe(self, names: Iterable[str]) -> None:
         """Names asked for after the first request; what the proxy asks for again it is sent again."""
@@ -274,15 +279,14 @@ class Watch:
         """The proxy has taken these; of what it wants of the table it now lacks nothing but what it refuses or forgot."""
         difference = table.since(self._table)
         held = self._held
-        if difference.changed or difference.gone:
-            # What it has of the others stays as it is, and is seen against the new table from now on.
-            others = (name for name in chain(difference.changed, difference.gone) if name not in accepted)
-            held = {name: self._version(name) for name in others if self.wants(name)} | held
-        self._table = table
+        # What it has of the others stays as it is, and is seen against the new table from now on.
+        names = (name for name in chain(difference.changed, difference.gone) if name not in accepted)
+        others = {name: self._version(name) for name in names if name not in held and self.wants(name)}
         mine = table.resources
+        self._table = table
         self._held = {
             name: version
-            for name, version in ({**held, **accepted} if accepted else held).items()
+            for name, version in ({**others, **held, **accepted} if others or accepted else held).items()
             if version != (mine[name].version if name in mine else None) and self.wants(name)
         }
 

@@ -26,13 +26,12 @@ def decode(data: bytes) -> Request:
         message: Any = api.message("envoy.service.discovery.v3.DeltaDiscoveryRequest").FromString(data)
     except DecodeError as error:
         raise ValueError(f"not a DeltaDiscoveryRequest: {error}") from error
+    versions = message.initial_resource_versions
     return Request(
         type_url=message.type_url,
         subscribe=tuple(map(intern, message.resource_names_subscribe)),
         unsubscribe=tuple(map(intern, message.resource_names_unsubscribe)),
-        versions=tuple(
-            (intern(name), version) for name, version in message.initial_resource_versions.items()
-        ),
+        versions={intern(name): versions[name] for name in versions},
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
         node=message.node.id,

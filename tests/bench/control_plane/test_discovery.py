@@ -92,7 +92,7 @@ def test_requests_are_what_the_control_plane_reads() -> None:
     )
     greeting = b"".join(discovery.greeting("ns/w/0", first))
     assert decode(body_of(greeting)) == Request(
-        node="ns/w/0", type_url=ENDPOINTS, subscribe=("a", "b"), versions=(("a", "1"),)
+        node="ns/w/0", type_url=ENDPOINTS, subscribe=("a", "b"), versions={"a": "1"}
     )
     assert decode(discovery.request(CLUSTER)) == Request(type_url=CLUSTER)
     acknowledged = discovery.acknowledgement(CLUSTER, "7")
