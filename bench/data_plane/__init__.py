@@ -76,7 +76,7 @@ def measured(plan: Plan, say: Say) -> Iterator[Record]:
         raise BenchError(f"the data plane is measured with more programs: apt install {' '.join(lacking)}")
     cores = Cores.of_this_machine()
     for protocol in plan.protocols:
-        with tempfile.TemporaryDirectory(prefix="plait-bench-") as folder, ExitStack() as stack:
+        with tempfile.TemporaryDirectory(prefix="plait-data-") as folder, ExitStack() as stack:
             here = stack.enter_context(ground(protocol, cores, Path(folder)))
             standing = {}
             for contender in _contenders(plan, protocol, say):

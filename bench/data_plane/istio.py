@@ -382,7 +382,7 @@ def _port(ground: Ground) -> InboundPort:
         app_address=LOOPBACK,
         app_port=ground.server,
         mtls=MtlsMode.STRICT,
-        services=(ServiceName(_HOST, "bench", "server"),),
+        services=(ServiceName(host=_HOST, namespace="bench", name="server"),),
         policies=(),
         origins=(),
     )

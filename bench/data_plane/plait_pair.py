@@ -62,7 +62,7 @@ def transparent(ground: Ground) -> Iterator[Standing]:
 @contextmanager
 def _mesh(ground: Ground, mode: Mode) -> Iterator[Path]:
     """The state directory of a mesh that serves; in the end it is taken down, whatever has happened."""
-    base = Path(tempfile.mkdtemp(prefix="plait-bench-"))
+    base = Path(tempfile.mkdtemp(prefix="plait-data-"))
     state, folder, output = base / "s", base / "mesh", base / "output"
     folder.mkdir()
     (folder / "mesh.yaml").write_text(mesh(ground.protocol))
