@@ -101,7 +101,6 @@ def _client(ground: Ground, port: int, server: int, files: Files, folder: Path, 
         passing = envoys.tcp_proxy(_OUTBOUND, **_counted(stats.tcp_at_source(), log))
     else:
         passing = _manager(
-            ground,
             "outbound",
             [
                 http_filter("grpc_stats", "FilterConfig", emit_filter_state=True),
@@ -135,7 +134,9 @@ def _client(ground: Ground, port: int, server: int, files: Files, folder: Path, 
         transport_socket=build.extension(
             "envoy.transport_sockets.tls",
             f"{_TLS}.UpstreamTlsContext",
-            common_tls_context=_tls(files, [{"exact": certificates.uri("server")}], _offered(ground.protocol)),
+            common_tls_context=_tls(
+                files, [{"exact": certificates.uri("server")}], _offered(ground.protocol)
+            ),
             sni=_SNI,
         ),
         **_metadata(),
@@ -150,7 +151,6 @@ def _server(ground: Ground, port: int, files: Files, folder: Path, log: list[Mes
     else:
         filters = [
             _manager(
-                ground,
                 "inbound",
                 [
                     http_filter("rbac", "RBAC", rules=_rules()),
@@ -200,12 +200,10 @@ def _bootstrap(ground: Ground, folder: Path, listener: Message, cluster: Message
     collector = envoys.cluster(_COLLECTOR, ground.collector, http2=True)
     kept = [*({"prefix": one} for one in _KEPT), *({"suffix": one} for one in _KEPT_ENDS)]
     matcher = {"inclusion_list": {"patterns": kept}}
-    return envoys.bootstrap(
-        folder, [listener], [cluster, collector], stats_config={"stats_matcher": matcher}
-    )
+    return envoys.bootstrap(folder, [listener], [cluster, collector], stats_config={"stats_matcher": matcher})
 
 
-def _manager(ground: Ground, prefix: str, filters: list[Message], **fields: Any) -> Message:
+def _manager(prefix: str, filters: list[Message], **fields: Any) -> Message:
     name = f"{prefix}_{LOOPBACK}_8080"
     return envoys.manager(
         stat_prefix=name,

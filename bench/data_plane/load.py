@@ -132,4 +132,3 @@ def _one(pattern: str, said: str) -> str:
     if not found:
         raise BenchError(f"the load generator does not say {pattern!r}:\n{said[-2000:]}")
     return found[1]
-
