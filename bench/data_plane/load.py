@@ -100,8 +100,8 @@ def of_wrk(said: str) -> Outcome:
     return Outcome(
         requests=int(requests),
         rps=float(_one(r"Requests/sec:\s+([\d.]+)", said)),
-        p50=_milliseconds(_one(r"^\s+50%\s+(\S+)$", said)),
-        p99=_milliseconds(_one(r"^\s+99%\s+(\S+)$", said)),
+        p50=_milliseconds(_one(r"^\s+50%\s+(\S+)\s*$", said)),
+        p99=_milliseconds(_one(r"^\s+99%\s+(\S+)\s*$", said)),
     )
 
 
