@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
 
-from bench.rebuild import Bench
-
 import plait
+from bench.rebuild import Bench
 from plait import dialects
 from plait.compiler.endpoints import endpoints
 from plait.compiler.view import view
