@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ _STYLE = {
     "svg.hashsalt": "plait",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
     "font.size": 11,
     "axes.edgecolor": _GREY,
     "axes.labelcolor": _GREY,
@@ -42,6 +44,9 @@ _STYLE = {
 }
 _SIDECARS = re.compile(r"(\d+) services?, (\w+) mode")
 
+Drawn = Iterator[tuple[str, str, Figure]]
+"""Files' names, titles, pictures."""
+
 Lines = Mapping[str, Sequence[tuple[float, Record]]]
 """By name: records at a place each."""
 
@@ -53,26 +58,41 @@ def draw(results: Results, folder: Path) -> list[Plot]:
         old.unlink()
     drawn = []
     with mpl.rc_context(_STYLE):
-        for name, title, figure in (
-            ("cpu", f"CPU a request at {CONNECTIONS} connections", _cpu),
-            ("load", "Requests a second and latency against connections", _load),
-            ("last-ack", "From a change to the last acknowledgement", _last_ack),
-            ("sidecars", "Memory of one Envoy against the size of the mesh", _sidecars),
+        for name, title, figure in chain(
+            _cpu(results), _load(results), _last_ack(results), _sidecars(results)
         ):
-            made: Figure | None = figure(results)
-            if made is not None:
-                made.suptitle(title)
-                file = folder / f"{name}.svg"
-                made.savefig(file, transparent=True, metadata={"Date": None, "Creator": None})
-                drawn.append(Plot(title, f"{folder.name}/{file.name}"))
+            figure.suptitle(title)
+            file = folder / f"{name}.svg"
+            file.write_text(_svg(figure))
+            drawn.append(Plot(title, f"{folder.name}/{file.name}"))
     return drawn
 
 
-def _cpu(results: Results) -> Figure | None:
+def _svg(figure: Figure) -> str:
+    """As matplotlib has it, at a third of the size: styles are said once, and nothing below a hundredth of a point."""
+    with StringIO() as written:
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        text = written.getvalue()
+    styles: dict[str, str] = {}
+
+    def named(found: re.Match[str]) -> str:
+        return f'class="{styles.setdefault(found[1], f"s{len(styles)}")}"'
+
+    head, svg = text[: text.index("<svg")], text[text.index("<svg") :]
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'style="([^"]*)"', named, svg)
+    svg = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), svg)
+    svg = re.sub(r' id="\w+_\d+"| transform="rotate\(-0 [^"]*"', "", svg)
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
+    sheet = "".join(f".{name}{{{style}}}\n" for style, name in styles.items())
+    return head + svg.replace("<defs>", f"<style>\n{sheet}</style>\n<defs>", 1)
+
+
+def _cpu(results: Results) -> Drawn:
     """A bar a contender, for each protocol."""
     found = compared(results.of("data plane"), CPU)
     if not found:
-        return None
+        return
     most = max(map(len, found.values()))
     figure = _figure(8, 1.2 + 0.4 * most * len(found))
     for place, (protocol, records) in enumerate(found.items()):
@@ -80,41 +100,36 @@ def _cpu(results: Results) -> Figure | None:
         _bars(axes, {"": records})
         axes.set_title(protocol)
         axes.set_xlabel(_unit(CPU, records.values()))
-    return figure
+    yield "cpu", f"CPU a request at {CONNECTIONS} connections", figure
 
 
-def _load(results: Results) -> Figure | None:
-    """A line a contender: above, how much went through; below, how long it took."""
+def _load(results: Results) -> Drawn:
+    """A picture a protocol, a line a contender: how much went through, and how long it took."""
     records = results.of("data plane")
-    protocols = list(each_once(at[0] for record in records if (at := load(record.setting))))
-    found = {}
-    for metric, protocol in product((RATE, P99), protocols):
-        lines = _over(records, metric, protocol)
-        if any(len(points) > 1 for points in lines.values()):
-            found[metric, protocol] = lines
-    if not found:
-        return None
-    metrics, protocols = list(each_once(key[0] for key in found)), list(each_once(key[1] for key in found))
-    figure = _figure(4.5 * len(protocols), 1 + 3.2 * len(metrics))
-    for (metric, protocol), lines in found.items():
-        place = metrics.index(metric) * len(protocols) + protocols.index(protocol)
-        axes = figure.add_subplot(len(metrics), len(protocols), place + 1)
-        _lines(axes, lines)
-        axes.set_title(protocol)
-        axes.set_xlabel("connections")
-        axes.set_ylabel(_unit(metric, (record for points in lines.values() for _, record in points)))
-    _legend(figure)
-    return figure
+    for protocol in each_once(at[0] for record in records if (at := load(record.setting))):
+        found = [(metric, _over(records, metric, protocol)) for metric in (RATE, P99)]
+        found = [(metric, lines) for metric, lines in found if any(len(one) > 1 for one in lines.values())]
+        if not found:
+            continue
+        figure = _figure(4.5 * len(found), 4.2)
+        for place, (metric, lines) in enumerate(found, 1):
+            axes = figure.add_subplot(1, len(found), place)
+            _lines(axes, lines)
+            axes.set_xlabel("connections")
+            axes.set_ylabel(_unit(metric, (record for points in lines.values() for _, record in points)))
+        _legend(figure)
+        name = re.sub(r"\W+", "-", protocol.lower())
+        yield f"load-{name}", f"{protocol}: requests a second and latency against connections", figure
 
 
-def _last_ack(results: Results) -> Figure | None:
+def _last_ack(results: Results) -> Drawn:
     """A group of bars a scenario, a bar for each mesh."""
     bars: dict[str, dict[str, Record]] = {}
     for record in results.of("control plane"):
         if record.metric == "last ACK" and record.median > 0:
             bars.setdefault(record.setting, {})[record.case] = record
     if not bars:
-        return None
+        return
     cases = max(map(len, bars.values()))
     figure = _figure(8, 1.6 + 0.27 * cases * (len(bars) + 0.6))
     axes = figure.add_subplot()
@@ -122,24 +137,24 @@ def _last_ack(results: Results) -> Figure | None:
     axes.set_xscale("log")
     axes.set_xlabel(_unit("last ACK", bars[next(iter(bars))].values()))
     _legend(figure)
-    return figure
+    yield "last-ack", "From a change to the last acknowledgement", figure
 
 
-def _sidecars(results: Results) -> Figure | None:
+def _sidecars(results: Results) -> Drawn:
     """A line a mode."""
     lines: dict[str, list[tuple[float, Record]]] = {}
     for record in results.of("sidecars"):
         if record.metric == "memory" and (found := _SIDECARS.fullmatch(record.setting)):
             lines.setdefault(f"{found[2]} mode", []).append((int(found[1]), record))
     if not lines:
-        return None
+        return
     figure = _figure(8, 4)
     axes = figure.add_subplot()
     _lines(axes, lines)
     axes.set_xlabel("services")
     axes.set_ylabel(_unit("memory", [record for _, record in next(iter(lines.values()))]))
     _legend(figure)
-    return figure
+    yield "sidecars", "Memory of one Envoy against the size of the mesh", figure
 
 
 def _over(records: Iterable[Record], metric: str, protocol: str) -> Lines:
@@ -188,7 +203,6 @@ def _lines(axes: Any, lines: Lines) -> None:
             [record.median for record in records],
             yerr=_errors(records),
             marker="o",
-            capsize=2,
             color=_COLOURS[place % len(_COLOURS)],
             label=name,
         )
