@@ -1,4 +1,7 @@
-"""`python -m bench [--quick] [--only PART ...] [--output FOLDER]`: measures part after part and writes the report."""
+"""`python -m bench [--quick] [--only PART ...] [--output FOLDER]`: measures part after part and writes the report.
+
+`python -m bench --again FOLDER` writes the report of what was measured before, and measures nothing.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,9 @@ Say = Callable[[str], None]
 def main(arguments: Sequence[str] | None = None) -> int:
     """1 when a part has failed; the report is written all the same."""
     chosen = _parser().parse_args(arguments)
+    if chosen.again:
+        render(Results.load(chosen.again), chosen.again)
+        return 0
     parts = [part for part in PARTS if not chosen.only or _option(part) in chosen.only]
     results = run(parts, quick=chosen.quick)
     write(results, chosen.output or _folder(quick=chosen.quick, whole=len(parts) == len(PARTS)))
@@ -64,8 +70,7 @@ def run(parts: Sequence[str], *, quick: bool) -> Results:
 def write(results: Results, folder: Path) -> None:
     """The records, the pictures and the page; and what matters most, to the terminal."""
     results.save(folder)
-    plots = _drawn(results, folder / _PLOTS)
-    (folder / _PAGE).write_text(page(results, plots))
+    render(results, folder)
     console = Console()
     console.print(_shown("Targets", targets(results)))
     if (relative := relatives(results)).rows:
@@ -73,6 +78,12 @@ def write(results: Results, folder: Path) -> None:
     for part, reason in results.failures:
         console.print(f"The part {part} has failed: {reason}", style="bold red", markup=False)
     console.print(f"All of it: {_named(folder / _PAGE)}", markup=False, soft_wrap=True)
+
+
+def render(results: Results, folder: Path) -> None:
+    """The pictures and the page."""
+    plots = _drawn(results, folder / _PLOTS)
+    (folder / _PAGE).write_text(page(results, plots))
 
 
 def _measured(part: str, quick: bool, say: Say) -> Iterator[Record]:  # noqa: FBT001 - as the parts have it
@@ -131,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only", nargs="+", action="extend", choices=[_option(part) for part in PARTS], help="these parts"
     )
     parser.add_argument("--output", type=Path, help="the folder of RESULTS.md, the plots and the records")
+    parser.add_argument("--again", metavar="FOLDER", type=Path, help="write this folder's report anew")
     return parser
 
 

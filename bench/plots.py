@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from itertools import chain
+from math import floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from bench.records import Record
 from bench.report import Plot
 from bench.results import Results, each_once
-from bench.words import CONNECTIONS, CPU, P99, RATE, compared, load
+from bench.words import CONNECTIONS, CPU, P99, PLAIT, RATE, compared, load
 
 _GREY = "#7d8590"
 _COLOURS = ("#2f81f7", "#e0782f", "#2da44e", "#bf5fd6", "#d4a72c", "#e5534b", "#39a0a8", "#8c6d5a")
@@ -114,7 +115,7 @@ def _load(results: Results) -> Drawn:
         figure = _figure(4.5 * len(found), 4.2)
         for place, (metric, lines) in enumerate(found, 1):
             axes = figure.add_subplot(1, len(found), place)
-            _lines(axes, lines)
+            _lines(axes, lines, factors=metric == P99)
             axes.set_xlabel("connections")
             axes.set_ylabel(_unit(metric, (record for points in lines.values() for _, record in points)))
         _legend(figure)
@@ -135,6 +136,10 @@ def _last_ack(results: Results) -> Drawn:
     axes = figure.add_subplot()
     _bars(axes, bars)
     axes.set_xscale("log")
+    axes.set_xlim(
+        left=10 ** floor(log10(min(one.spread[0] for group in bars.values() for one in group.values())))
+    )
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_xlabel(_unit("last ACK", bars[next(iter(bars))].values()))
     _legend(figure)
     yield "last-ack", "From a change to the last acknowledgement", figure
@@ -181,7 +186,7 @@ def _bars(axes: Any, groups: Mapping[str, Mapping[str, Record]]) -> None:
             heights,
             [record.median for record in records.values()],
             height=thick * 0.9,
-            color=_COLOURS[place % len(_COLOURS)],
+            color=[_COLOURS[place + 1 if case == PLAIT else place] for case in records],
             label=group,
             xerr=_errors(list(records.values())),
             ecolor=_GREY,
@@ -194,8 +199,8 @@ def _bars(axes: Any, groups: Mapping[str, Mapping[str, Record]]) -> None:
     axes.grid(axis="x")
 
 
-def _lines(axes: Any, lines: Lines) -> None:
-    """Over sizes that grow by factors."""
+def _lines(axes: Any, lines: Lines, *, factors: bool = False) -> None:
+    """Over sizes that grow by factors; `factors`: the values do as well."""
     for place, (name, points) in enumerate(lines.items()):
         records = [record for _, record in points]
         axes.errorbar(
@@ -209,7 +214,11 @@ def _lines(axes: Any, lines: Lines) -> None:
     places = sorted({where for points in lines.values() for where, _ in points})
     axes.set_xscale("log")
     axes.set_xticks(places, [f"{where:,g}" for where in places])
-    axes.set_ylim(bottom=0)
+    if factors:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:,g}")
     axes.grid()
 
 
@@ -227,7 +236,7 @@ def _legend(figure: Figure) -> None:
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         names.update(dict(zip(labels, handles, strict=True)))
-    figure.legend(names.values(), names.keys(), loc="outside lower center", ncols=min(3, len(names)))
+    figure.legend(names.values(), names.keys(), loc="outside lower center", ncols=2)
 
 
 def _unit(metric: str, records: Iterable[Record]) -> str:
