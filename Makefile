@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove check golden bounds bench descriptors
+.PHONY: help demo test prove check golden bounds bench bench-quick descriptors
 
 help: ## What can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 	@echo
-	@echo "  ARGS=... is handed to pytest: make test ARGS=tests/model; JOBS=4 tests in four processes."
+	@echo "  ARGS=... is handed on: make test ARGS=tests/model, make bench-quick ARGS='--only sidecars';"
+	@echo "  JOBS=4 tests in four processes."
 
 demo: $(VENV)/installed ## The bistro in a mesh, with a guided tour, until Ctrl-C; CHECK=1 walks the tour itself
 	@$(BIN)/python examples/tour/demo.py $(if $(CHECK),--check) $(if $(MODE),--mode $(MODE))
@@ -34,8 +35,11 @@ golden: $(VENV)/developing ## Write the golden files anew; read the difference b
 bounds: $(VENV)/developing ## Record what things cost now as what they may cost; say why in the commit
 	@$(BIN)/python -m tests.cost.record
 
-bench: $(VENV)/developing ## What a change costs the control plane, for meshes of 100 and 1,000 services
-	@$(BIN)/python -m bench.rebuild $(ARGS)
+bench: $(VENV)/measuring ## What the mesh costs, beside others; writes bench/RESULTS.md and takes its time
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(VENV)/measuring ## The same in three minutes, to the terminal and bench/quick
+	@$(BIN)/python -m bench --quick $(ARGS)
 
 descriptors: $(VENV)/developing ## Read Envoy's message classes anew out of the pinned Envoy
 	@$(BIN)/python tools/envoy_descriptors.py
@@ -47,3 +51,7 @@ $(VENV)/installed: pyproject.toml tools/prepare
 $(VENV)/developing: pyproject.toml tools/prepare
 	@tools/prepare $(VENV) dev
 	@touch $(VENV)/installed $@
+
+$(VENV)/measuring: pyproject.toml tools/prepare
+	@tools/prepare $(VENV) dev bench
+	@touch $(VENV)/installed $(VENV)/developing $@

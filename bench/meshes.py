@@ -1,12 +1,16 @@
 """Meshes to measure with: a folder of YAML, the same for the same numbers, one file a service.
 
+`python -m bench.meshes FOLDER SERVICES` writes one.
+
 Each service has three replicas of one workload; a third of them have a VirtualService, half of them an
 AuthorizationPolicy.  Any control plane that reads these kinds can be given the same.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
 NAMESPACES = 10
 
@@ -74,3 +78,25 @@ def files(services: int, namespaces: int = NAMESPACES) -> Iterator[tuple[str, st
         if number % 2 == 0:
             text += _POLICY.format(**values)
         yield f"{values['name']}.yaml", text
+
+
+def write(folder: Path, services: int) -> None:
+    """All files of a mesh, into a folder that is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files(services):
+        (folder / name).write_text(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.meshes", description="Write a mesh to measure with."
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("services", type=int)
+    chosen = parser.parse_args()
+    write(chosen.folder, chosen.services)
+    print(f"{chosen.services} services, a file each, in {chosen.folder}")
+
+
+if __name__ == "__main__":
+    main()

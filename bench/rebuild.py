@@ -92,7 +92,7 @@ class Bench:
 def measure(quick: bool, say: Callable[[str], None]) -> Iterator[Record]:  # noqa: FBT001  # one form for all parts
     """Every case at every size; fewer runs and no large mesh when it has to be quick."""
     for services in SIZES if quick else SIZES_IN_FULL:
-        say(f"rebuild: {services} services")
+        say(f"{services} services")
         yield from of(services, runs=3 if quick else 5)
 
 

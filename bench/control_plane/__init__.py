@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """A mesh, and how often it is changed."""
+    """A mesh, and how often it is changed; `seconds` of flapping, and at most so many of nothing."""
 
     services: int
     proxies: int
@@ -36,8 +36,8 @@ FULL = (
     Size(services=5000, proxies=1000, repetitions=20),
 )
 QUICK = (
-    Size(services=100, proxies=300, repetitions=5, seconds=5),
-    Size(services=1000, proxies=300, repetitions=5, seconds=5),
+    Size(services=100, proxies=100, repetitions=5, seconds=3),
+    Size(services=1000, proxies=200, repetitions=5, seconds=3),
 )
 
 

@@ -115,10 +115,10 @@ async def simulated(
         await end(process)
 
 
-def real(replica: Replica, number: int) -> Replica:
+def real(replica: Replica, number: int, *, transparent: bool = True) -> Replica:
     """The same replica where a real Envoy can listen without a network namespace of its own."""
     host = f"{_HOSTS}{number + 1}"
-    sidecar = replace(OwnPorts().choose((), ()).sidecar, address=host, transparent=True)
+    sidecar = replace(OwnPorts().choose((), ()).sidecar, address=host, transparent=transparent)
     bindings = tuple(replace(binding, address=host) for binding in replica.bindings)
     return replace(replica, sidecar=sidecar, bindings=bindings)
 

@@ -68,8 +68,9 @@ class Bench:
         """What a mesh costs that nobody touches."""
         await self.mesh.simulated.mark()
         cpu = self.mesh.plane.cpu
-        await asyncio.sleep(_IDLE)
-        share = (self.mesh.plane.cpu - cpu) / _IDLE * 100
+        idle = min(_IDLE, self.seconds)
+        await asyncio.sleep(idle)
+        share = (self.mesh.plane.cpu - cpu) / idle * 100
         return [self._record("nothing changes", "CPU", "%", share), self._memory("nothing changes")]
 
     async def route(self) -> list[Record]:
