@@ -77,7 +77,7 @@ def targets(results: Results) -> Table:
 
 
 def relatives(results: Results) -> Table:
-    """Each contender's CPU a request relative to Istio's shape: a column a protocol."""
+    """Each contender's CPU a request relative to Istio's default shape: a column a protocol."""
     found = {
         protocol: {case: ratios(record, records[ISTIO]) for case, record in records.items()}
         for protocol, records in compared(results.of("data plane"), CPU).items()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from bench.records import Record
 
-PLAIT, ISTIO = "Plait's pair", "Istio's shape"
+PLAIT, ISTIO = "Plait's pair", "Istio's default shape"
 CPU, RATE, P99 = "CPU a request", "rps", "p99"
 
 CONNECTIONS = 32

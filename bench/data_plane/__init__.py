@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bench import words
 from bench.control_plane.plane import BenchError
 from bench.data_plane import haproxy, hop, istio, plait_pair
 from bench.data_plane.ground import Contender, Standing, direct, ground
@@ -31,18 +32,14 @@ PART = "data plane"
 CONTENDERS: dict[str, Contender] = {
     "direct": Contender(case="direct", stand=direct),
     "hop": Contender(case="one Envoy hop", stand=hop.stand),
-    "plait": Contender(
-        case="Plait's pair", stand=plait_pair.explicit, protocols=(Protocol.HTTP, Protocol.GRPC)
-    ),
+    "plait": Contender(case=words.PLAIT, stand=plait_pair.explicit, protocols=(Protocol.HTTP, Protocol.GRPC)),
     "plait-transparent": Contender(
-        case="Plait's pair, transparent (with links and redirection)",
+        case=f"{words.PLAIT}, transparent (with links and redirection)",
         stand=plait_pair.transparent,
         missing=plait_pair.missing,
     ),
-    "istio": Contender(case="Istio's default shape", stand=istio.stand),
-    "istio-log": Contender(
-        case="Istio's default shape, with a file log", stand=partial(istio.stand, file_log=True)
-    ),
+    "istio": Contender(case=words.ISTIO, stand=istio.stand),
+    "istio-log": Contender(case=f"{words.ISTIO}, with a file log", stand=partial(istio.stand, file_log=True)),
     "haproxy": Contender(case="HAProxy pair with mTLS", stand=haproxy.stand),
 }
 _PROGRAMS = {"wrk": "wrk", "h2load": "nghttp2-client", "nghttpd": "nghttp2-server", "haproxy": "haproxy"}
