@@ -18,6 +18,7 @@ from bench.data_plane.server import GRPC_PATH, SERVED
 _PATIENCE = 30.0
 """Seconds that a generator may take beyond those that it was told."""
 _FACTORS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3}
+_MESSAGE_BYTES = (SERVED / GRPC_PATH).stat().st_size
 _LOGGED = "---"
 """Stands between what h2load says and what it has written down of each request."""
 
@@ -106,12 +107,17 @@ def of_wrk(said: str) -> Outcome:
 
 
 def of_h2load(said: str) -> Outcome:
-    """What h2load prints, and behind it a line of microseconds for each request."""
+    """What h2load prints, and behind it a line of microseconds for each request.
+
+    What a proxy refuses has status 200 too, since gRPC tells its own status elsewhere, but no message.
+    """
     summary, _, logged = said.partition(f"\n{_LOGGED}\n")
     total = int(_one(r"requests: (\d+) total", summary))
     trouble = re.findall(r"[1-9]\d* (?:failed|errored|timeout|[345]xx)", summary)
     if trouble or not total:
         raise BenchError(f"h2load: {', '.join(trouble) or 'no request was answered'}")
+    if (messages := int(_one(r"\((\d+)\) data$", summary)) // _MESSAGE_BYTES) < total:
+        raise BenchError(f"h2load: {total} answers had {messages} messages; a proxy has answered by itself")
     took = [int(line) / 1e3 for line in logged.split()]
     if len(took) < 2:
         raise BenchError(f"h2load has logged no requests:\n{said[-2000:]}")

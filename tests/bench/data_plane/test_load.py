@@ -67,6 +67,11 @@ def test_a_request_that_fails_in_h2load_is_an_error(well: str, badly: str) -> No
         of_h2load(H2LOAD.replace(well, badly) + LOGGED)
 
 
+def test_a_refusal_of_grpc_is_an_error_though_its_status_is_200() -> None:
+    with pytest.raises(BenchError, match="246526 answers had 246525 messages"):
+        of_h2load(H2LOAD.replace("(4683994) data", "(4683993) data") + LOGGED)
+
+
 @pytest.mark.parametrize("said", ["", "Requests/sec: 1\n", WRK.replace("99%", "98%")])
 def test_what_is_not_said_is_an_error(said: str) -> None:
     with pytest.raises(BenchError, match="does not say"):
