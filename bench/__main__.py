@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -89,7 +91,18 @@ def render(results: Results, folder: Path) -> None:
 def _measured(part: str, quick: bool, say: Say) -> Iterator[Record]:  # noqa: FBT001 - as the parts have it
     """What the part's own module measures."""
     module = importlib.import_module(f"bench.{part.replace(' ', '_')}")
-    yield from module.measure(quick, say)
+    with _ended_in_order():
+        yield from module.measure(quick, say)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM is taken as Ctrl-C is: nothing is left of what a part has started."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _drawn(results: Results, folder: Path) -> Sequence[Plot]:
@@ -147,4 +160,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

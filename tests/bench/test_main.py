@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,6 +56,26 @@ def test_a_part_that_fails_costs_the_others_nothing(tmp_path: Path, monkeypatch:
     assert kept.records == (FOUND, FOUND)
     assert kept.failures == (("sidecars", "RuntimeError: no such luck"),)
     assert "**The part sidecars has failed**" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_sigterm_ends_in_order_what_a_part_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = []
+
+    def terminated(_quick: bool, _say: Say) -> Iterator[Record]:  # noqa: FBT001 - the form of every part
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield FOUND
+        finally:
+            ended.append("what was started")
+
+    monkeypatch.setattr(rebuild, "measure", terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="143"):
+        command.main(["--only", "rebuild", "--output", str(tmp_path)])
+    assert ended == ["what was started"]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_only_a_full_run_of_all_parts_writes_the_results_of_the_repository() -> None:
