@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,14 +85,12 @@ def http_filter(name: str, message: str = "", **fields: Any) -> Message:
 
 
 @contextmanager
-def running(
-    ground: Ground, folder: Path, port: int, configuration: Any, environment: Mapping[str, str] | None = None
-) -> Iterator[int]:
+def running(ground: Ground, folder: Path, port: int, configuration: Any) -> Iterator[int]:
     """An Envoy on the core of the proxies, once it listens at a port."""
     file, log = folder / "bootstrap.json", folder / "envoy.log"
     file.write_text(api.to_json(configuration))
     command = (envoy(), "-c", str(file), *_OPTIONS)
-    with started(command, log, ground.cores.proxies, environment=environment) as pid:
+    with started(command, log, ground.cores.proxies) as pid:
         listens(port, pid, log)
         pin(pid, ground.cores.proxies)
         yield pid

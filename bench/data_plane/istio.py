@@ -10,7 +10,7 @@ mutual TLS and one AuthorizationPolicy.  In the order of the filters:
 | grpc_stats | the same |
 | istio.alpn (outbound) | set_filter_state, which sets the same state: what the upstream's TLS offers |
 | fault, cors | the same, with nothing to do |
-| istio.stats | Envoy's stats logger with the names and labels of Plait's own (`plait.envoy.filters.stats`) |
+| istio.stats | Envoy's stats logger with Istio's names and labels (`istio_metrics`) |
 | router | the same, with its headers (x-envoy-decorator-operation, x-envoy-upstream-service-time and the like) |
 
 1 % of requests are traced to a collector by OpenTelemetry.  HTTP/1.1 stays HTTP/1.1 between the sidecars, for
@@ -25,23 +25,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.data_plane import certificates, envoys
+from bench.data_plane import certificates, envoys, istio_metrics
 from bench.data_plane.certificates import Files
 from bench.data_plane.envoys import Message, http_filter
 from bench.data_plane.ground import AUTHORITY, Ground, Standing, at
+from bench.data_plane.istio_metrics import HOST
 from bench.data_plane.load import Protocol
 from bench.data_plane.processes import LOOPBACK, free_ports
-from plait.envoy import api, build, names
-from plait.envoy.bootstrap import own_labels
-from plait.envoy.filters import stats
-from plait.model.catalog import Protocol as Spoken
-from plait.model.mesh import InboundPort, ServiceName
-from plait.model.names import ReplicaKey, WorkloadKey
-from plait.model.policy import MtlsMode
+from plait.envoy import api, build
 
-_HOST = "server.bench.svc.cluster.local"
-_OUTBOUND, _INBOUND, _COLLECTOR = f"outbound|8080||{_HOST}", "inbound|8080||", "collector"
-_SNI = f"outbound_.8080_._.{_HOST}"
+_OUTBOUND, _INBOUND, _COLLECTOR = f"outbound|8080||{HOST}", "inbound|8080||", "collector"
+_SNI = f"outbound_.8080_._.{HOST}"
 _TLS = "envoy.extensions.transport_sockets.tls.v3"
 _NO_TIME = build.seconds(0)
 _NO_LIMIT = {"value": 2**32 - 1}
@@ -57,18 +51,6 @@ _LOG_FORMAT = (
 _KEPT = ("istio", "cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "wasm")
 _KEPT_ENDS = ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied", "downstream_cx_active")
 """Of Envoy's own statistics, as Istio's bootstrap has it."""
-
-_LABELS = {
-    "service": _HOST,
-    "service_name": "server",
-    "service_namespace": "bench",
-    "workload": "server",
-    "namespace": "bench",
-    "principal": certificates.uri("server"),
-    "app": "server",
-    "version": "v1",
-    "revision": "v1",
-}
 
 
 @contextmanager
@@ -88,17 +70,14 @@ def stand(ground: Ground, *, file_log: bool = False) -> Iterator[Standing]:
         proxies = []
         for name, (port, configure) in made.items():
             log = [_file_log(pair[name] / "access.log")] if file_log else []
-            key = ReplicaKey(WorkloadKey("bench", name), 0)
-            environment = own_labels(key, (("app", name), ("version", "v1")))
-            configuration = configure(pair[name], log)
-            running = envoys.running(ground, pair[name], port, configuration, environment)
+            running = envoys.running(ground, pair[name], port, configure(pair[name], log))
             proxies.append(stack.enter_context(running))
         yield Standing(target=at(client), proxies=tuple(proxies), logs=logs)
 
 
 def _client(ground: Ground, port: int, server: int, files: Files, folder: Path, log: list[Message]) -> Any:  # noqa: PLR0913, PLR0917 - all that it follows from
     if ground.protocol is Protocol.TCP:
-        passing = envoys.tcp_proxy(_OUTBOUND, **_counted(stats.tcp_at_source(), log))
+        passing = envoys.tcp_proxy(_OUTBOUND, **_counted(istio_metrics.connections_at_source(), log))
     else:
         passing = _manager(
             "outbound",
@@ -108,15 +87,15 @@ def _client(ground: Ground, port: int, server: int, files: Files, folder: Path, 
                 *_idle_filters(),
                 http_filter("router"),
             ],
-            access_log=[*log, stats.at_source()],
+            access_log=[*log, istio_metrics.requests_at_source()],
             route_config={
                 "name": "8080",
                 "validate_clusters": {"value": False},
                 "max_direct_response_body_size_bytes": {"value": 1048576},
                 "virtual_hosts": [
                     {
-                        "name": f"{_HOST}:8080",
-                        "domains": [_HOST, "server", AUTHORITY, "server.bench", f"{_HOST}:8080"],
+                        "name": f"{HOST}:8080",
+                        "domains": [HOST, "server", AUTHORITY, "server.bench", f"{HOST}:8080"],
                         "include_request_attempt_count": True,
                         "routes": [_route(_OUTBOUND, retry_policy=_retries())],
                     }
@@ -127,7 +106,7 @@ def _client(ground: Ground, port: int, server: int, files: Files, folder: Path, 
         _OUTBOUND,
         server,
         http2=envoys.is_http2(ground.protocol),
-        endpoint=_metadata(),
+        endpoint=istio_metrics.of_endpoint(),
         connect_timeout=build.seconds(10),
         lb_policy="LEAST_REQUEST",
         circuit_breakers=_circuit_breakers(),
@@ -139,14 +118,14 @@ def _client(ground: Ground, port: int, server: int, files: Files, folder: Path, 
             ),
             sni=_SNI,
         ),
-        **_metadata(),
+        **istio_metrics.of_service(),
     )
     return _bootstrap(ground, folder, envoys.listener(port, [passing]), cluster)
 
 
 def _server(ground: Ground, port: int, files: Files, folder: Path, log: list[Message]) -> Any:
     if ground.protocol is Protocol.TCP:
-        counted = _counted(stats.tcp_at_destination(_port(ground), mtls=True), log)
+        counted = _counted(istio_metrics.connections_at_destination(), log)
         filters = [_network_rbac(), envoys.tcp_proxy(_INBOUND, **counted)]
     else:
         filters = [
@@ -158,7 +137,7 @@ def _server(ground: Ground, port: int, files: Files, folder: Path, log: list[Mes
                     *_idle_filters(),
                     http_filter("router"),
                 ],
-                access_log=[*log, stats.at_destination(mtls=True)],
+                access_log=[*log, istio_metrics.requests_at_destination()],
                 forward_client_cert_details="APPEND_FORWARD",
                 set_current_client_cert_details={"subject": {"value": True}, "dns": True, "uri": True},
                 route_config={
@@ -168,7 +147,7 @@ def _server(ground: Ground, port: int, files: Files, folder: Path, log: list[Mes
                         {
                             "name": "inbound|http|8080",
                             "domains": ["*"],
-                            "routes": [_route(_INBOUND, **_metadata())],
+                            "routes": [_route(_INBOUND)],
                         }
                     ],
                 },
@@ -279,19 +258,17 @@ def _idle_filters() -> tuple[Message, ...]:
 
 
 def _route(cluster: str, **more: Any) -> Message:
-    """Without a timeout, as Istio's routes are by default; `metadata` is the route's own."""
-    beside = {name: more.pop(name) for name in ("metadata",) if name in more}
+    """Without a timeout, as Istio's routes are by default."""
     return {
         "name": "default",
         "match": {"prefix": "/"},
-        "decorator": {"operation": f"{_HOST}:8080/*"},
+        "decorator": {"operation": f"{HOST}:8080/*"},
         "route": {
             "cluster": cluster,
             "timeout": _NO_TIME,
             "max_stream_duration": {"max_stream_duration": _NO_TIME, "grpc_timeout_header_max": _NO_TIME},
             **more,
         },
-        **beside,
     }
 
 
@@ -350,11 +327,6 @@ def _circuit_breakers() -> Message:
     return {"thresholds": [dict.fromkeys(limits, _NO_LIMIT) | {"track_remaining": True}]}
 
 
-def _metadata() -> Message:
-    """What metrics say of the server, where Plait's own formats look for it."""
-    return {"metadata": {"filter_metadata": {names.METADATA: api.struct(_LABELS | {"protocol": "http"})}}}
-
-
 def _counted(counting: list[Message], log: list[Message]) -> Message:
     return {
         "access_log": [*log, *counting],
@@ -368,19 +340,4 @@ def _file_log(path: Path) -> Message:
         "envoy.extensions.access_loggers.file.v3.FileAccessLog",
         path=str(path),
         log_format={"text_format_source": {"inline_string": _LOG_FORMAT}},
-    )
-
-
-def _port(ground: Ground) -> InboundPort:
-    return InboundPort(
-        number=8080,
-        protocol=Spoken.TCP,
-        address=LOOPBACK,
-        port=8080,
-        app_address=LOOPBACK,
-        app_port=ground.server,
-        mtls=MtlsMode.STRICT,
-        services=(ServiceName(host=_HOST, namespace="bench", name="server"),),
-        policies=(),
-        origins=(),
     )
