@@ -15,6 +15,7 @@ spec:
   selector: {app: reviews}
   ports: [{name: http, port: 80, targetPort: 8080}]
 """
+OTHER = SERVICE.replace("name: reviews", "name: other")
 ROUTE = """
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -79,3 +80,10 @@ def test_a_broken_object_without_a_good_version_takes_effect_as_far_as_it_can_be
     compiled = Compilation(MeshSettings()).compile(documents(SERVICE, ROUTE % ("soon", "reviews")))
     assert compiled.held == {}
     assert compiled.mesh.routes[HOST].rules[0].timeout is None
+
+
+def test_what_was_good_stays_known_while_something_else_breaks_it() -> None:
+    compilation = Compilation(MeshSettings())
+    timeout(compilation, SERVICE, OTHER, ROUTE % ("5s", "other"))
+    compilation.compile(documents(SERVICE, ROUTE % ("5s", "other")))
+    assert timeout(compilation, SERVICE, ROUTE % ("soon", "other")) == 5

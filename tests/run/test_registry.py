@@ -1,6 +1,9 @@
 """The registry: what agents said survives a restart of the control plane, and a Hello replaces it."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from plait.link.messages import ReplicaReport, State
 from plait.model.catalog import Binding, Protocol, Replica, SidecarAddresses
@@ -75,6 +78,22 @@ def test_a_line_that_was_cut_short_loses_itself_alone(tmp_path: Path) -> None:
     registry.report("local", report(2))
     path.write_bytes(path.read_bytes()[:-20])
     assert Registry.load(path).reports() == (report(0), report(1))
+
+
+def test_nothing_is_lost_behind_a_line_that_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "registry.jsonl"
+    registry = Registry(path)
+    registry.hello("local", [report(0)])
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:40]))
+    registry.report("local", report(1))
+    monkeypatch.undo()
+    registry.report("local", report(2))
+    registry.report("local", report(3))
+    assert Registry.load(path).reports() == registry.reports()
+    assert len(registry.reports()) == 4
 
 
 def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:

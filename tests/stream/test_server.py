@@ -113,6 +113,43 @@ async def test_a_proxy_that_shows_no_certificate_is_unauthenticated(
     assert proxy.received == []
 
 
+async def test_nothing_is_made_for_a_proxy_that_may_not_have_it(folder: Path, authority: Authority) -> None:
+    made: list[str] = []
+
+    def make() -> Snapshot:
+        made.append("a snapshot")
+        return one()
+
+    server = Server(lambda node, _peer: None if node == "ns/w/0" else "not yours")
+    target = f"unix:{folder}/xds.sock"
+    async with (
+        serving(server, authority, target),
+        channel(target, authority, authority.leaf("w", uris=(URI,))) as over,
+    ):
+        for node in ("ns/w/0", "ns/other/0"):
+            server.offer(node, make)
+        async with Proxy("ns/other/0", over, FIRST) as proxy:
+            assert await proxy.end() == (grpc.StatusCode.PERMISSION_DENIED, "not yours")
+        assert made == []
+        async with Proxy("ns/w/0", over) as proxy:
+            await eventually(lambda: bool(proxy.has[CLUSTER]))
+        assert made == ["a snapshot"]
+
+
+async def test_a_proxy_to_which_nothing_sound_can_be_sent_is_told_to_come_again(
+    folder: Path, authority: Authority
+) -> None:
+    server = Server(anyone)
+    server.offer("ns/w/0", lambda: None)
+    target = f"unix:{folder}/xds.sock"
+    async with (
+        serving(server, authority, target),
+        channel(target, authority, authority.leaf("w", uris=(URI,))) as over,
+        Proxy("ns/w/0", over, FIRST) as proxy,
+    ):
+        assert await proxy.end() == (grpc.StatusCode.UNAVAILABLE, "nothing can be sent to ns/w/0 yet")
+
+
 async def test_a_stream_ends_with_the_certificate_that_opened_it(folder: Path, authority: Authority) -> None:
     """The connection would live on, and a resumed session is not looked at again."""
     server = Server(anyone, expires=lambda _peer: time.time() + 0.2)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES
+from plait.xds.wire import varint
 
 WILDCARD = frozenset(("*",))
 
@@ -188,7 +189,7 @@ def greeting(name: str, request: bytes) -> tuple[bytes, ...]:
     The node is as large as Envoy's, which tells its 516 extensions.
     """
     own = _text(1, name) + _text(6, "envoy")
-    head = bytes((1 << 3 | _BYTES,)) + _varint(len(own) + len(_EXTENSIONS)) + own
+    head = bytes((1 << 3 | _BYTES,)) + varint(len(own) + len(_EXTENSIONS)) + own
     return _prefix(len(head) + len(_EXTENSIONS) + len(request)) + head, _EXTENSIONS, request
 
 
@@ -219,16 +220,7 @@ def _text(number: int, text: str) -> bytes:
 
 
 def _field(number: int, data: bytes) -> bytes:
-    return bytes((number << 3 | _BYTES,)) + _varint(len(data)) + data
-
-
-def _varint(number: int) -> bytes:
-    data = bytearray()
-    while number > 0x7F:
-        data.append(number & 0x7F | 0x80)
-        number >>= 7
-    data.append(number)
-    return bytes(data)
+    return bytes((number << 3 | _BYTES,)) + varint(len(data)) + data
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -176,7 +177,7 @@ def _clusters(view: View, trust_domain: str) -> Iterator[_Piece]:
             CLUSTER,
             names.cluster(one.key),
             (one, trust_domain),
-            lambda one=one: clusters.outbound(one, trust_domain),  # type: ignore[misc]
+            partial(clusters.outbound, one, trust_domain),
             one.origins,
         )
 
@@ -188,7 +189,7 @@ def _endpoints(view: View, found: Endpoints) -> Iterator[_Piece]:
             ENDPOINTS,
             names.cluster(one.key),
             behind,
-            lambda key=one.key, behind=behind: endpoints.assignment(key, behind),  # type: ignore[misc]
+            partial(endpoints.assignment, one.key, behind),
             one.origins,
         )
 
@@ -199,14 +200,14 @@ def _scopes(view: View) -> Iterator[_Piece]:
             SCOPED_ROUTES,
             authority,
             (host, port),
-            lambda authority=authority, host=host, port=port: routes.scope(authority, host, port),  # type: ignore[misc]
+            partial(routes.scope, authority, host, port),
         )
 
 
 def _routes(view: View) -> Iterator[_Piece]:
     for one in view.routes:
         name = names.routes(one.host, one.port)
-        yield _Piece(ROUTES, name, one, lambda one=one: routes.outbound(one), one.origins)  # type: ignore[misc]
+        yield _Piece(ROUTES, name, one, partial(routes.outbound, one), one.origins)
 
 
 def _listeners(view: View) -> Iterator[_Piece]:
@@ -214,7 +215,7 @@ def _listeners(view: View) -> Iterator[_Piece]:
     yield _main_listener(view)
     for port in view.tcp:
         name = names.tcp_listener(port.host, port.port)
-        yield _Piece(LISTENER, name, port, lambda port=port: outbound.tcp(port), port.origins)  # type: ignore[misc]
+        yield _Piece(LISTENER, name, port, partial(outbound.tcp, port), port.origins)
 
 
 def _main_listener(view: View) -> _Piece:
@@ -224,7 +225,7 @@ def _main_listener(view: View) -> _Piece:
         LISTENER,
         names.OUTBOUND_LISTENER,
         () if shared else (sidecar, settings),
-        lambda: outbound.main(sidecar, settings),
+        partial(outbound.main, sidecar, settings),
         () if shared else view.origins,
     )
 
@@ -242,7 +243,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
             LISTENER,
             names.INBOUND_LISTENER,
             (view.sidecar, view.settings, ports),
-            lambda: inbound.listener(view.sidecar, view.settings.trust_domain, ports),
+            partial(inbound.listener, view.sidecar, view.settings.trust_domain, ports),
             tuple(dict.fromkeys(origin for port in ports for origin in port.origins)),
         )
     for port in view.inbound:
@@ -260,10 +261,10 @@ def _application(port: InboundPort) -> Iterator[_Piece]:
     """To the application itself."""
     there = replace(port, address="", port=0, mtls=MtlsMode.STRICT, services=(), policies=())
     name = names.inbound(port.number)
-    yield _Piece(CLUSTER, name, there, lambda: clusters.inbound(there), port.origins)
+    yield _Piece(CLUSTER, name, there, partial(clusters.inbound, there), port.origins)
     if port.protocol is Protocol.UNDECLARED:
         name = names.inbound_http(port.number)
-        yield _Piece(CLUSTER, name, there, lambda: clusters.inbound_http(there), port.origins)
+        yield _Piece(CLUSTER, name, there, partial(clusters.inbound_http, there), port.origins)
 
 
 def _guards(port: InboundPort) -> Iterator[_Piece]:
@@ -271,6 +272,6 @@ def _guards(port: InboundPort) -> Iterator[_Piece]:
     name = names.inbound(port.number)
     origins = (*port.origins, *(policy.origin for policy in port.policies))
     if port.protocol.may_be_tcp:
-        yield _Piece(EXTENSION, name, port, lambda: admission.extension(port), origins)
+        yield _Piece(EXTENSION, name, port, partial(admission.extension, port), origins)
     if port.protocol.may_be_http:
-        yield _Piece(ROUTES, name, port, lambda: routes.inbound(port), origins)
+        yield _Piece(ROUTES, name, port, partial(routes.inbound, port), origins)

@@ -56,9 +56,12 @@ class Compilation:
         if held:
             mesh, _ = self._merge((wanted | held).values(), running)
             findings = tuple(_say_held(finding, held) for finding in findings)
-        self.good = wanted | {ref: self.good[ref] for ref in broken if ref in wanted and ref in self.good}
-        for ref in broken - held.keys():
-            self.good.pop(ref, None)
+        known, self.good = self.good, dict(wanted)
+        for ref in broken & wanted.keys():
+            if ref in known:
+                self.good[ref] = known[ref]
+            else:
+                del self.good[ref]
         return Compiled(mesh, findings, held)
 
     def _merge(

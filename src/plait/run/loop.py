@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 _WITHDRAWAL = 4.0
 """Seconds that proxies are given to acknowledge that an endpoint is gone, before it drains all the same."""
+_TOGETHER = 0.05
+"""Seconds in which all that proxies answer is looked at once: a thousand may refuse the same."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Loop:
     _told: dict[FindingView, None] = field(default_factory=dict)
     _refused: bool = False
     """Whether a proxy refuses something."""
+    _telling: asyncio.TimerHandle | None = None
     _members: frozenset[Member] = frozenset()
     _endpoints: Mapping[ClusterKey, tuple[Endpoint, ...]] = field(default_factory=dict)
     _renderer: Renderer = field(default_factory=Renderer)
@@ -225,11 +228,14 @@ class Loop:
 
     def answered(self, answer: Answer) -> None:
         """A proxy has accepted or refused something: findings may come or go with that."""
-        if isinstance(answer, Rejected) or self._refused:
-            self.tell_findings()
+        if (isinstance(answer, Rejected) or self._refused) and self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(_TOGETHER, self.tell_findings)
 
     def tell_findings(self) -> None:
         """Tell whoever listens which findings are new and which are no more."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         now = dict.fromkeys(views.finding(found) for found in self.all_findings())
         for found in now.keys() - self._told.keys():
             self.events.publish(FindingAppeared(found))

@@ -124,11 +124,13 @@ class Registry:
         if not self._room:
             self._rewrite()
             return
-        self._room -= 1
+        line = _LINE.encode(said) + b"\n"
+        self._room, room = 0, self._room - 1  # behind a line that is cut short nothing is added
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         file = os.open(self.path, flags, 0o600)
         try:
-            os.write(file, _LINE.encode(said) + b"\n")
+            if os.write(file, line) == len(line):
+                self._room = room
         finally:
             os.close(file)
 

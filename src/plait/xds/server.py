@@ -70,8 +70,8 @@ class _End:
 
 
 _TURNS, _TURN = 16, 1.0
-"""So many proxies are told at once what they have to be told first, and each has so many seconds for an answer of
-ours before it makes room for the next: of a thousand that connect at once each would have all of it in memory."""
+"""So many proxies are written to at once what they have to be told first, and each has so many seconds to take it
+before the next one's turn comes: of a thousand that connect at once each would have all of it in memory."""
 
 _STOPPING = _End(grpc.StatusCode.UNAVAILABLE, "the control plane is stopping")
 _EXPIRED = _End(grpc.StatusCode.UNAUTHENTICATED, "the certificate that opened this stream has expired")
@@ -149,8 +149,6 @@ class Server:
         known.offered = make
         if known.connection is not None:
             self._take(known)
-        elif known.snapshot is None:
-            self._arrival = _pulse(self._arrival)
 
     def _take(self, known: _Node) -> None:
         """Make what was offered, and tell the proxy if it is connected."""
@@ -258,29 +256,27 @@ class Server:
             named = peer.uris or peer.dns_names or peer.common_name
             code = grpc.StatusCode.PERMISSION_DENIED if named else grpc.StatusCode.UNAUTHENTICATED
             return _End(code, refusal)
+        self._take(node)  # nothing is made for whoever may not have it
+        if node.snapshot is None:
+            return _End(grpc.StatusCode.UNAVAILABLE, f"nothing can be sent to {opening.node} yet")
         remaining = None if self._expires is None else max(0.0, self._expires(peer) - time.time())
         return await self._converse(opening, node, context, remaining)
 
     async def _known(self, name: str) -> _Node | None:
-        """The node, as soon as there is a snapshot for it; None when there is none in time."""
+        """The node, as soon as anything is offered to it; None when nothing is in time."""
         try:
             async with asyncio.timeout(self._patience):
-                while not self._closing:
-                    node = self._nodes.get(name)
-                    if node is not None:
-                        self._take(node)
-                        if node.snapshot is not None:
-                            return node
+                while name not in self._nodes and not self._closing:
                     await self._arrival.wait()
         except TimeoutError:
-            pass
-        return None
+            return None
+        return self._nodes.get(name)
 
     async def _converse(
         self, opening: Request, node: _Node, context: Any, remaining: float | None
     ) -> _End | None:
         """Listen and speak until one end is tired of it, a newer stream takes the node's place, or time is up."""
-        assert node.snapshot is not None  # or it would not be known
+        assert node.snapshot is not None
         if node.connection is not None:
             node.connection.close(_End(grpc.StatusCode.ABORTED, f"{opening.node} has opened a newer stream"))
         connection = _Connection(

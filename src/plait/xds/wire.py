@@ -45,11 +45,12 @@ def encode(response: Response) -> bytes:
     fields += [(_REMOVED, name) for name in response.removed]
     for key, text in fields:
         data = text.encode()
-        parts += key, _varint(len(data)), data
+        parts += key, varint(len(data)), data
     return b"".join(parts)
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A number as protobuf writes it."""
     data = bytearray()
     while number > 0x7F:
         data.append(number & 0x7F | 0x80)
