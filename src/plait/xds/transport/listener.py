@@ -40,12 +40,9 @@ class Listener:
 
     async def listen(self, path: Path, mode: int = 0o600) -> None:
         """Listen on a Unix socket of a mode, in place of one left over there; OSError when that can't be done."""
-        if path.is_socket():
-            path.unlink()
         made = socket.socket(socket.AF_UNIX)
         try:
-            made.bind(str(path))
-            path.chmod(mode)
+            _bind(made, path, mode)
             listening = await asyncio.get_running_loop().create_unix_server(
                 self._connection, sock=made, backlog=_BACKLOG
             )
@@ -90,3 +87,10 @@ class Listener:
         del self._connections[secured]
         if not self._connections:
             self._empty.set()
+
+
+def _bind(made: socket.socket, path: Path, mode: int) -> None:
+    if path.is_socket():
+        path.unlink()
+    made.bind(str(path))
+    path.chmod(mode)

@@ -14,7 +14,7 @@ import ssl
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from plait.xds.conversation import Peer
 
@@ -248,7 +248,7 @@ class Secured(asyncio.BufferedProtocol):
         return not self._closing
 
     def _decrypt(self) -> None:
-        while not self._closing:
+        while not self._closing and (self._incoming.pending or self._tls.pending()):
             try:
                 data = self._tls.read(_RECORD)
             except ssl.SSLWantReadError:
@@ -311,8 +311,8 @@ def _peer(tls: ssl.SSLObject) -> Peer:
     if binary is None:
         return Peer()
     said = tls.getpeercert() or {}
-    names = said.get("subjectAltName", ())
-    subject = [pair for part in said.get("subject", ()) for pair in part]
+    names: Any = said.get("subjectAltName", ())
+    subject: Any = [pair for part in said.get("subject", ()) for pair in part]
     return Peer(
         uris=tuple(str(value) for kind, value in names if kind == "URI"),
         dns_names=tuple(str(value) for kind, value in names if kind == "DNS"),
