@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from h2.events import (
     StreamEnded,
     TrailersReceived,
 )
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
 from plait.envoy import api
@@ -141,7 +142,7 @@ class Bench:
     tls: ssl.SSLContext
 
     @asynccontextmanager
-    async def client(self, settings: dict[int, int] | None = None) -> AsyncIterator[Client]:
+    async def client(self, settings: dict[SettingCodes, int] | None = None) -> AsyncIterator[Client]:
         reader, writer = await asyncio.open_unix_connection(
             str(self.path), ssl=self.tls, server_hostname=CONTROL_PLANE
         )
@@ -327,21 +328,18 @@ async def test_a_peer_that_does_not_speak_http2_is_turned_away(bench: Bench, aut
 @pytest.mark.parametrize("flood", ["ping", "settings", "reset", "empty"])
 async def test_a_flood_ends_its_connection_alone(bench: Bench, flood: str) -> None:
     async with bench.client() as client, bench.client() as other:
-        with pytest.raises(Exception, match=".*"):  # noqa: PT012 - the client's h2 notes the end in many ways
+        with suppress(ProtocolError):  # once the client has heard the end
             for _ in range(3000):
                 if flood == "ping":
                     client.h2.ping(b"12345678")
                 elif flood == "settings":
                     client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 70_000})
                 elif flood == "empty":
-                    stream = 1 if client.h2.highest_outbound_stream_id else client.open()
-                    client.h2.send_data(stream, b"")
+                    client.h2.send_data(1 if client.h2.highest_outbound_stream_id else client.open(), b"")
                 else:
                     client.h2.reset_stream(client.open())
                 client.flush()
                 await asyncio.sleep(0)
-            await eventually(lambda: client.over)
-            raise AssertionError
         await eventually(lambda: client.gone == 11)  # ENHANCE_YOUR_CALM
         stream = other.open()
         other.say(stream, framed(request()))
@@ -363,7 +361,7 @@ async def test_a_renewed_certificate_is_shown_at_the_next_handshake(
     await listener.listen(path)
     bench = Bench(server, path, context(authority, authority.leaf("w"), folder))
 
-    def shown(client: Client) -> bytes:
+    def shown(client: Client) -> Any:
         return client.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
 
     async with bench.client() as before:
