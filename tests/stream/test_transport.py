@@ -31,7 +31,7 @@ from plait.resource import CLUSTER, ROUTES
 from plait.xds.conversation import Peer
 from plait.xds.server import Server
 from plait.xds.status import Code
-from plait.xds.transport.grpc import Incoming, framed
+from plait.xds.transport.grpc import Incoming, prefix
 from plait.xds.transport.listener import PATH, Listener
 from plait.xds.transport.tls import mutual
 from tests.stream.conftest import eventually
@@ -56,6 +56,10 @@ def anyone(_node: str, _peer: Peer) -> str | None:
 def request(type_url: str = CLUSTER, node: str = NODE) -> bytes:
     message = api.message("envoy.service.discovery.v3.DeltaDiscoveryRequest")
     return api.serialize(message(type_url=type_url, node={"id": node}))
+
+
+def framed(message: bytes) -> bytes:
+    return prefix(len(message)) + message
 
 
 @dataclass

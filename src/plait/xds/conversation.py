@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,8 +54,8 @@ class Call(Protocol):
     def ready(self) -> bool:
         """Whether all that was sent has left, as far as we can tell, and more may be sent."""
 
-    def send(self, message: bytes) -> None:
-        """Send a message; only when ready."""
+    def send(self, message: Sequence[bytes]) -> None:
+        """Send a message, which is these parts joined; only when ready."""
 
     def end(self, end: End) -> None:
         """End the stream, with a word on why; what has not left yet is dropped."""
@@ -70,8 +70,8 @@ class House(Protocol):
     def heard(self, conversation: Conversation, event: Event) -> None:
         """A proxy has answered."""
 
-    def encoded(self, response: Response) -> bytes:
-        """The bytes of a response, which is counted as sent."""
+    def encoded(self, response: Response) -> Sequence[bytes]:
+        """The bytes of a response in parts; it is counted as sent."""
 
     def progressed(self) -> None:
         """A proxy may have all that it should have."""

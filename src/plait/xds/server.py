@@ -16,7 +16,7 @@ from plait.xds.conversation import Call, Conversation, Peer
 from plait.xds.messages import Event, Rejection, Response, TypeStatus
 from plait.xds.status import Code, End
 from plait.xds.stream import Stream
-from plait.xds.wire import encode
+from plait.xds.wire import encoded_parts
 
 Offer = Callable[[], Snapshot | None]
 """Makes the snapshot of a node; None when there is none that could be sent, and the last one stays."""
@@ -219,14 +219,14 @@ class Server:
         if self._notify is not None:
             self._notify(conversation.node, event)
 
-    def encoded(self, response: Response) -> bytes:
-        data = encode(response)
+    def encoded(self, response: Response) -> list[bytes]:
+        parts = encoded_parts(response)
         sent = self._sent.setdefault(response.type_url, Sent())
         sent.pushes += 1
         sent.resources += len(response.resources)
         sent.removed += len(response.removed)
-        sent.bytes += len(data)
-        return data
+        sent.bytes += sum(map(len, parts))
+        return parts
 
     def progressed(self) -> None:
         watching, self._watching = self._watching, []

@@ -52,9 +52,9 @@ def refusal(headers: Iterable[tuple[bytes, bytes]], path: bytes) -> Headers | No
     return None
 
 
-def framed(message: bytes) -> bytes:
-    """A message with what stands before it; it is not compressed."""
-    return b"\0" + len(message).to_bytes(_PREFIX - 1, "big") + message
+def prefix(size: int) -> bytes:
+    """What stands before a message of this size, which is not compressed."""
+    return b"\0" + size.to_bytes(_PREFIX - 1, "big")
 
 
 class Incoming:

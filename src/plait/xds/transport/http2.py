@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from h2.config import H2Configuration
@@ -152,7 +153,7 @@ class Connection:
         """Bytes that may be sent in a frame of this stream now.  ProtocolError if it is no more."""
         return min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
 
-    def send(self, stream: int, data: memoryview) -> None:
+    def send(self, stream: int, data: bytes) -> None:
         self._h2.send_data(stream, data)
         self._framed += len(data)
         self._budget = _BUDGET
@@ -257,8 +258,8 @@ class _Call:
         self._connection = connection
         self._stream = stream
         self._incoming = grpc.Incoming()
-        self._left: memoryview | None = None
-        """What is not framed yet of the last message."""
+        self._left: deque[bytes | memoryview] = deque()
+        """What is not framed yet of the last message; shared with others that are sent the same."""
         self._begun = False
         """Whether the response's first headers were sent."""
         self._heard_all = False
@@ -270,11 +271,12 @@ class _Call:
 
     @property
     def ready(self) -> bool:
-        return self._left is None and not self._connection.link.paused
+        return not self._left and not self._connection.link.paused
 
-    def send(self, message: bytes) -> None:
-        assert self._left is None
-        self._left = memoryview(grpc.framed(message))
+    def send(self, message: Sequence[bytes]) -> None:
+        assert not self._left
+        self._left.append(grpc.prefix(sum(map(len, message))))
+        self._left.extend(message)
         try:
             if not self._begun:
                 self._begun = True
@@ -285,7 +287,7 @@ class _Call:
         self._connection.done()
 
     def end(self, end: End) -> None:
-        self._left = None
+        self._left.clear()
         headers = grpc.trailers(end)
         if not self._begun:
             headers = [*grpc.RESPONSE, *headers]
@@ -309,7 +311,7 @@ class _Call:
         """More may be sent, or there may be more to say."""
         if self.conversation.over:
             return
-        if self._left is not None:
+        if self._left:
             self._flush()
             self._connection.done()
         if self.ready:
@@ -323,19 +325,30 @@ class _Call:
             self.conversation.finished()
 
     def lost(self) -> None:
-        self._left = None
+        self._left.clear()
         self.conversation.closed()
 
     def _flush(self) -> None:
         """Frame what is left as far as the windows and the socket allow."""
-        connection, left = self._connection, self._left
+        connection = self._connection
         try:
-            while left and not connection.link.paused:
+            while self._left and not connection.link.paused:
                 size = connection.window(self._stream)
                 if size <= 0:
                     break
-                connection.send(self._stream, left[:size])
-                left = left[size:]
+                connection.send(self._stream, self._cut(size))
         except ProtocolError:
             return  # it is no more, and we hear of it in a moment
-        self._left = left or None
+
+    def _cut(self, room: int) -> bytes:
+        """The next bytes of what is left, this many at most."""
+        left, cut = self._left, []
+        while left and room:
+            part = left.popleft()
+            if len(part) > room:
+                part = memoryview(part)
+                left.appendleft(part[room:])
+                part = part[:room]
+            cut.append(part)
+            room -= len(part)
+        return b"".join(cut)
