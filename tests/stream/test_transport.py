@@ -27,7 +27,7 @@ from h2.settings import SettingCodes, Settings
 
 from plait.envoy import api
 from plait.identity.keys import Keypair
-from plait.resource import CLUSTER, ROUTES
+from plait.resource import CLUSTER, ENDPOINTS, ROUTES
 from plait.xds.conversation import Peer
 from plait.xds.server import Server
 from plait.xds.status import Code
@@ -36,7 +36,7 @@ from plait.xds.transport.listener import PATH, Listener
 from plait.xds.transport.tls import mutual
 from tests.stream.conftest import eventually
 from tests.stream.pki import CONTROL_PLANE, Authority, Leaf
-from tests.stream.rendered import changed, cluster, routes, snapshot
+from tests.stream.rendered import changed, cluster, endpoints, routes, snapshot
 
 NODE = "ns/w/0"
 HEADERS = [
@@ -197,23 +197,25 @@ async def test_a_tiny_window_gets_everything_in_pieces_and_nothing_more_is_compo
     bench: Bench,
 ) -> None:
     server = bench.server
-    big = snapshot(*(cluster("x" * 4000 + str(number)) for number in range(100)))
+    big = snapshot(*(cluster("x" * 4000 + str(number)) for number in range(100)), endpoints("y", 1))
     server.publish(NODE, big)
     async with bench.client({SettingCodes.INITIAL_WINDOW_SIZE: 1000}) as client:
         client.reads = False
         stream = client.open()
         client.say(stream, framed(request()))
         await eventually(lambda: len(client.data) == 1000)
+        client.say(stream, framed(request(ENDPOINTS)))  # which do not wait for the clusters' answer
+        await eventually(lambda: len(server.proxies()[0].types) == 2)
         for number in range(20):
-            server.publish(NODE, changed(big, cluster("y", connect_seconds=number + 1)))
+            server.publish(NODE, changed(big, endpoints("y", number + 2)))
         await asyncio.sleep(0.05)
         assert len(client.data) == 1000
-        assert server.sent[CLUSTER].pushes == 1
+        assert ENDPOINTS not in server.sent, "nothing is composed that can't be sent"
         client.reads = True
         client.h2.acknowledge_received_data(1000, stream)
         client.flush()
-        await eventually(lambda: client.messages)
-        assert len(client.messages[0].resources) == 100
+        await eventually(lambda: len(client.messages) == 2)
+        assert [len(one.resources) for one in client.messages] == [100, 1]
         assert client.largest <= 1000
 
 
@@ -406,3 +408,23 @@ async def test_plaintext_is_turned_away(bench: Bench) -> None:
     await reader.read()
     writer.close()
     assert time.monotonic() - began < 5
+
+
+async def test_a_peer_that_asks_and_does_not_read_is_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.xds.transport.tls._MOST_WAITING", 100_000)
+    monkeypatch.setattr("plait.xds.transport.http2._BUDGET", 1e9)
+    monkeypatch.setattr("plait.xds.transport.http2._REFILL", 1e9)
+    async with bench.client() as client:
+        stream = client.open()
+        client.say(stream, framed(request()))
+        await eventually(lambda: client.messages)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        with suppress(ConnectionError):
+            for _ in range(40):
+                for _ in range(1000):
+                    client.h2.ping(b"12345678")
+                client.flush()
+                await asyncio.sleep(0.01)
+        await eventually(lambda: bench.server.proxies()[0].connected is None)

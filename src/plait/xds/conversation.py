@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -141,12 +141,20 @@ class Conversation:
         except ValueError as error:
             self.end(End(Code.INVALID_ARGUMENT, str(error)))
             return
-        self._safely(lambda: self._take(request))
+        try:
+            self._take(request)
+        except Exception as mistake:  # noqa: BLE001 - it is logged
+            self._mistaken(mistake)
 
     def speak(self) -> None:
         """Say what there is to say, as long as the transport takes it."""
         self._due = False
-        self._safely(self._speak)
+        if self.over or self.stream is None:
+            return
+        try:
+            self._speak(self.stream)
+        except Exception as mistake:  # noqa: BLE001 - it is logged
+            self._mistaken(mistake)
 
     def finished(self) -> None:
         """The proxy will say no more."""
@@ -172,7 +180,10 @@ class Conversation:
 
     def retry(self) -> None:
         """The node may be known by now."""
-        self._safely(self._admit)
+        try:
+            self._admit()
+        except Exception as mistake:  # noqa: BLE001 - it is logged
+            self._mistaken(mistake)
 
     def begin(self, snapshot: Snapshot, generation: int, remaining: float | None) -> None:
         """Serve it this, and what is published from now on, for so many seconds."""
@@ -230,10 +241,8 @@ class Conversation:
         if end is not None:
             self.end(end)
 
-    def _speak(self) -> None:
-        stream, call = self.stream, self._call
-        if stream is None:
-            return
+    def _speak(self, stream: Stream) -> None:
+        call = self._call
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -268,12 +277,7 @@ class Conversation:
             self._timer.cancel()
         self._timer = None if seconds is None else self._loop.call_later(seconds, self.end, end)
 
-    def _safely(self, action: Callable[[], None]) -> None:
+    def _mistaken(self, mistake: Exception) -> None:
         """A mistake of ours ends this stream, and no other."""
-        if self.over:
-            return
-        try:
-            action()
-        except Exception:
-            log.exception("the stream of %s is ended", self.node or "nobody")
-            self.end(_MISTAKEN)
+        log.error("the stream of %s is ended", self.node or "nobody", exc_info=mistake)
+        self.end(_MISTAKEN)

@@ -28,6 +28,8 @@ _RECORD = 16_384
 """Bytes that are read from a socket at once, and encrypted at once: the most that TLS has in a record."""
 _HIGH_WATER = 16_384
 """Bytes that may wait for a socket before nothing more is composed."""
+_MOST_WAITING = 1024 * 1024
+"""Bytes of what has to be said all the same, such as answers to PINGs, after which a peer that reads none is left."""
 
 _DEAD_PEERS = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 40_000))
 """A peer on TCP that is silently gone is noticed within a minute.  Seconds, a count, and milliseconds."""
@@ -263,6 +265,11 @@ class Secured(asyncio.BufferedProtocol):
 
     def _encrypt(self, data: bytes) -> None:
         assert self._transport is not None
+        if self._transport.get_write_buffer_size() > _MOST_WAITING:
+            log.info("a connection is ended: its peer asks and does not read")
+            self._closing = True
+            self._transport.abort()
+            return
         rest, parts = memoryview(data), []
         try:
             while rest:
