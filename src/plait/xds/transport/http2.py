@@ -42,6 +42,8 @@ _HEADERS = 16_384
 """Bytes that the headers of a request may have."""
 _IDLE = 10.0
 """Seconds that a connection may be without a stream."""
+_FRAME = 16_384
+"""Bytes of the largest frame that we send: every peer takes as many, and those that take megabytes get no more."""
 _AT_ONCE = 64 * 1024
 """Bytes that are framed before they are handed to the socket."""
 _BUDGET, _REFILL = 1000.0, 10.0
@@ -151,7 +153,7 @@ class Connection:
 
     def window(self, stream: int) -> int:
         """Bytes that may be sent in a frame of this stream now.  ProtocolError if it is no more."""
-        return min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
+        return min(self._h2.local_flow_control_window(stream), _FRAME)
 
     def send(self, stream: int, data: bytes) -> None:
         self._h2.send_data(stream, data)
