@@ -54,7 +54,7 @@ class Agent:
         """The link, kept up until the end."""
         link = self._link = client.Client(
             agent=AGENT,
-            target=transport.unix_target(self._state.xds_socket),
+            target=transport.unix_target(self._state.link_socket),
             keypair=self._enrolment.keypair,
             hello=lambda: tuple(self._reports.values()),
             deliver=_heard,

@@ -60,7 +60,7 @@ async def test_a_workloads_key_opens_its_own_doors_and_no_other(
     """One mesh for all, since starting it is the most of the time."""
     for target in (f"unix:{mesh.state / 'run' / 'xds' / 'sock'}", f"127.0.0.1:{port}"):
         await a_proxy_gets_its_own_configuration_alone(mesh, target)
-    await a_workload_is_no_agent(mesh)
+    await a_workload_is_no_agent(mesh, port)
     await a_join_token_has_to_be_one(mesh)
     await a_denied_path_is_denied_at_once_on_an_open_connection(mesh, tmp_path)
 
@@ -107,14 +107,18 @@ async def a_proxy_gets_its_own_configuration_alone(mesh: Mesh, target: str) -> N
         assert not thief.received
 
 
-async def a_workload_is_no_agent(mesh: Mesh) -> None:
-    target = f"unix:{mesh.state / 'run' / 'xds' / 'sock'}"
-    async with channel(mesh, target, workloads_own(mesh, "bistro/frontend/0")) as over:
+async def a_workload_is_no_agent(mesh: Mesh, port: int) -> None:
+    pair = workloads_own(mesh, "bistro/frontend/0")
+    async with channel(mesh, f"unix:{mesh.state / 'run' / 'link.sock'}", pair) as over:
         with pytest.raises(grpc.aio.AioRpcError, match="PERMISSION_DENIED"):
             await over.unary_unary(f"/{LINK}/Sign")(SIGN_REQUEST.encode(SignRequest(csr="")))
         attached = over.stream_stream(f"/{LINK}/Attach")()  # refused before it has said a word
         async with asyncio.timeout(30):
             assert await attached.code() is grpc.StatusCode.PERMISSION_DENIED
+    for target in (f"unix:{mesh.state / 'run' / 'xds' / 'sock'}", f"127.0.0.1:{port}"):
+        async with channel(mesh, target, agents_own(mesh)) as over:
+            with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
+                await over.unary_unary(f"/{LINK}/Sign")(SIGN_REQUEST.encode(SignRequest(csr="")))
     assert all(one["state"] == "ready" for one in await mesh.workloads())
 
 

@@ -53,7 +53,7 @@ def start(mesh: Plane) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         (
             *(sys.executable, "-m", "plait.run.agent", "--state-dir", str(mesh.directory)),
-            *("--control-plane", mesh.target, "--join", mesh.join_target),
+            *("--control-plane", "unix:/nowhere", "--link", mesh.target, "--join", mesh.join_target),
         ),
         env={**os.environ, MESH: str(mesh.directory)},
         stderr=subprocess.PIPE,

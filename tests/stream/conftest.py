@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import grpc.aio
 import pytest
 
 from plait.xds.server import Server
+from plait.xds.transport.listener import Listener
 from tests.stream.pki import Authority
 
 
@@ -48,16 +48,18 @@ async def eventually_async(condition: Callable[[], Awaitable[object]], seconds: 
 async def serving(
     server: Server, authority: Authority, target: str, *, ask_for_client: bool = True
 ) -> AsyncIterator[int]:
-    """The server behind a grpc.aio server of its own; yields the port (0 on a Unix socket: 1 says gRPC)."""
-    outer = grpc.aio.server()
-    outer.add_generic_rpc_handlers((server.generic_handler(),))
-    port = outer.add_secure_port(target, authority.server_credentials(ask_for_client=ask_for_client))
-    await outer.start()
+    """The server behind a listener of its own; yields the port (0 on a Unix socket)."""
+    listener = Listener(server, authority.server_context(ask_for_client=ask_for_client), most_streams=128)
+    port = 0
+    if target.startswith("unix:"):
+        await listener.listen(Path(target.removeprefix("unix:")))
+    else:
+        port = await listener.listen_tcp(target)
     try:
         yield port
     finally:
-        await server.close()
-        await outer.stop(0)
+        server.close()
+        await listener.close()
 
 
 @pytest.fixture(autouse=True)

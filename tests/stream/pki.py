@@ -2,14 +2,18 @@
 
 import datetime as dt
 import os
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from plait.identity.keys import Keypair
+from plait.xds.transport.tls import mutual
 
 CONTROL_PLANE = "control-plane.plait"
 
@@ -52,12 +56,14 @@ class Authority:
         )
         return Leaf(pem, _pem(builder.sign(self._key, hashes.SHA256())))
 
-    def server_credentials(self, *, ask_for_client: bool = True) -> grpc.ServerCredentials:
+    def server_context(self, *, ask_for_client: bool = True) -> Callable[[], ssl.SSLContext]:
+        """The contexts of a control plane, which has one certificate from its start to its end."""
         leaf = self.leaf("control-plane", dns=(CONTROL_PLANE,))
-        pairs = [(leaf.key, leaf.chain)]
+        keypair = Keypair(key=leaf.key.decode(), chain=leaf.chain.decode(), roots=self.root.decode())
+        latest = mutual(lambda: keypair)
         if not ask_for_client:
-            return grpc.ssl_server_credentials(pairs)
-        return grpc.ssl_server_credentials(pairs, self.root, require_client_auth=True)
+            latest().verify_mode = ssl.CERT_NONE
+        return latest
 
 
 def _name(common_name: str) -> x509.Name:

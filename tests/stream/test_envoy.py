@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Snapshot
-from plait.xds.server import Peer, Server
+from plait.xds.conversation import Peer
+from plait.xds.server import Server
 from tests.stream.conftest import eventually, eventually_async, serving
 from tests.stream.envoy import Envoy, backend, running, traffic
 from tests.stream.pki import Authority

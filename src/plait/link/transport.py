@@ -27,8 +27,6 @@ _SHARED_OPTIONS: tuple[tuple[str, Any], ...] = (
 
 SERVER_OPTIONS: list[tuple[str, Any]] = [
     *_SHARED_OPTIONS,
-    ("grpc.http2.bdp_probe", 0),  # it answers each small message with a PING
-    ("grpc.so_reuseport", 0),  # two control planes must never share an address
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -61,15 +59,6 @@ def listen(server: Any, path: Path, credentials: Any, mode: int = 0o600) -> None
     except RuntimeError as error:
         raise OSError(f"can't listen on {path}: {error}") from error
     path.chmod(mode)
-
-
-def listen_tcp(server: Any, address: str, credentials: Any) -> int:
-    """Have a grpc.aio server listen at HOST:PORT; the port that it got.  OSError when it can't."""
-    try:
-        port: int = server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise OSError(f"can't listen at {address}: {error}") from error
-    return port
 
 
 class Pipe(Generic[T]):

@@ -49,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--name", default="local", help="of this agent")
     parser.add_argument(
-        "--control-plane", required=True, help="unix:PATH or HOST:PORT of the link and of xDS"
+        "--control-plane", required=True, help="unix:PATH or HOST:PORT of xDS, for the Envoys"
     )
+    parser.add_argument("--link", required=True, help="unix:PATH or HOST:PORT of the link")
     parser.add_argument("--join", required=True, help="unix:PATH or HOST:PORT to join at")
     parser.add_argument(
         "--roots", type=Path, help="certificates to trust when joining; default: the state dir's CA"
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             serve(
                 site,
                 enrolment,
-                control_plane=chosen.control_plane,
+                link=chosen.link,
                 join=chosen.join,
                 roots=chosen.roots or state / "ca" / "root.pem",
             )
@@ -94,7 +95,7 @@ def _network(state: Path, mode: Mode, policy: OutboundTrafficPolicy) -> Network 
     return Network(state, policy, dict(bare(os.environ, marks(str(state)))))
 
 
-async def serve(site: Site, enrolment: Enrolment, *, control_plane: str, join: str, roots: Path) -> None:
+async def serve(site: Site, enrolment: Enrolment, *, link: str, join: str, roots: Path) -> None:
     """Run until SIGTERM or SIGINT; workloads run on."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -103,7 +104,7 @@ async def serve(site: Site, enrolment: Enrolment, *, control_plane: str, join: s
     try:
         await _alone(lock, stop)
         if not stop.is_set():
-            await _adopt_and_work(site, enrolment, stop, control_plane=control_plane, join=join, roots=roots)
+            await _adopt_and_work(site, enrolment, stop, link=link, join=join, roots=roots)
     finally:
         os.close(lock)
 
@@ -130,11 +131,11 @@ async def _alone(lock: int, stop: asyncio.Event) -> None:
 
 
 async def _adopt_and_work(  # noqa: PLR0913 - what the command line says
-    site: Site, enrolment: Enrolment, stop: asyncio.Event, *, control_plane: str, join: str, roots: Path
+    site: Site, enrolment: Enrolment, stop: asyncio.Event, *, link: str, join: str, roots: Path
 ) -> None:
     machine = Machine(site)
     await machine.adopt()
-    working = asyncio.create_task(_work(machine, enrolment, control_plane, join, roots))
+    working = asyncio.create_task(_work(machine, enrolment, link, join, roots))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
     for task in (working, stopping):
@@ -145,11 +146,11 @@ async def _adopt_and_work(  # noqa: PLR0913 - what the command line says
         log.info("told to stop; workloads run on")
 
 
-async def _work(machine: Machine, enrolment: Enrolment, control_plane: str, join: str, roots: Path) -> None:
+async def _work(machine: Machine, enrolment: Enrolment, link: str, join: str, roots: Path) -> None:
     await enrolment.enrol(join, roots)
     client = Client(
         agent=enrolment.name,
-        target=control_plane,
+        target=link,
         keypair=enrolment.keypair,
         hello=machine.hello,
         deliver=machine.deliver,

@@ -1,7 +1,7 @@
 """The control plane as a process: `python -m plait.run.control_plane`, started by `plait up`.
 
-It serves xDS and the link with mutual TLS on a Unix socket (and on TCP when told to), joins on another, and
-its HTTP API on a third; all in the state directory, for the user who runs the mesh alone.
+It serves xDS with mutual TLS on a Unix socket (and on TCP when told to), the link and joins on two more, and its
+HTTP API on a fourth; all in the state directory, for the user who runs the mesh alone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from plait.link.messages import (
     State,
 )
 from plait.link.server import AgentAway, Link
-from plait.link.transport import SERVER_OPTIONS, listen, listen_tcp
+from plait.link.transport import SERVER_OPTIONS, listen
 from plait.model.finding import Severity
 from plait.model.names import Identity, ReplicaKey
 from plait.model.settings import MeshSettings, OutboundTrafficPolicy
@@ -52,7 +52,10 @@ from plait.run.registry import Registry
 from plait.run.signing import Signing
 from plait.run.state_directory import StateDirectory
 from plait.sources.files.folder import Folder
-from plait.xds.server import Peer, Server
+from plait.xds.conversation import Peer
+from plait.xds.server import Server
+from plait.xds.transport.listener import Listener
+from plait.xds.transport.tls import mutual
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +171,7 @@ def authorize(registry: Registry, trust_domain: str, node: str, peer: Peer) -> s
     if peer.uris != (expected,) or peer.common_name != key.workload.name[:63]:
         return f"the certificate is not that of {node}"
     if validity(peer.certificate.decode())[1] <= time.time():
-        # A handshake refuses this; a resumed session is not looked at again by gRPC.
+        # A handshake refuses this; a resumed session of TLS 1.2 is not looked at again.
         return f"the certificate of {node} has expired"
     return None
 
@@ -211,20 +214,23 @@ async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSett
     loop.start(await asyncio.to_thread(folder.load))
     _keep_out_of_garbage_collection()
     async with AsyncExitStack() as stack:
-        proxies = grpc.aio.server(options=SERVER_OPTIONS)
-        proxies.add_generic_rpc_handlers((server.generic_handler(), *loop.link.handlers()))
+        proxies = Listener(server, mutual(own.keypair))
+        stack.push_async_callback(proxies.close)
         # Open to every user, since each Envoy may have its own; the directories above it let nobody but ours through.
-        listen(proxies, state.xds_socket, mtls_server_credentials(own.keypair), mode=0o666)
+        await proxies.listen(state.xds_socket, mode=0o666)
         if address:
-            listen_tcp(proxies, address, mtls_server_credentials(own.keypair))
-        joins = grpc.aio.server(options=SERVER_OPTIONS)
-        joins.add_generic_rpc_handlers(loop.link.join_handlers())
-        listen(joins, state.join_socket, join_server_credentials(own.keypair))
-        for one in (proxies, joins):
+            await proxies.listen_tcp(address)
+        for path, handlers, credentials in (
+            (state.link_socket, loop.link.handlers(), mtls_server_credentials(own.keypair)),
+            (state.join_socket, loop.link.join_handlers(), join_server_credentials(own.keypair)),
+        ):
+            one = grpc.aio.server(options=SERVER_OPTIONS)
+            one.add_generic_rpc_handlers(handlers)
+            listen(one, path, credentials)
             await one.start()
             stack.push_async_callback(one.stop, None)
         stack.push_async_callback(loop.link.close)
-        stack.push_async_callback(server.close)
+        stack.callback(server.close)
         await stack.enter_async_context(serving(plane, state.api_socket))
         log.info("serving %d documents from %s", len(loop.store.documents()), ", ".join(map(str, paths)))
         async with asyncio.TaskGroup() as tasks:

@@ -153,6 +153,8 @@ class Runner:
         command += [
             "--control-plane",
             f"unix:{self.state.xds_socket}",
+            "--link",
+            f"unix:{self.state.link_socket}",
             "--join",
             f"unix:{self.state.join_socket}",
             "--mode",

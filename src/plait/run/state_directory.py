@@ -55,6 +55,10 @@ class StateDirectory:
         return self.root / "run" / "xds" / "sock"
 
     @property
+    def link_socket(self) -> Path:
+        return self.root / "run" / "link.sock"
+
+    @property
     def join_socket(self) -> Path:
         return self.root / "run" / "join.sock"
 

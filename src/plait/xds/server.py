@@ -1,36 +1,25 @@
-"""The gRPC service around the streams: who may connect, whose snapshot it is, and how far each one is."""
+"""The service around the streams: who may connect, whose snapshot it is, and how far each one is.
+
+It knows nothing of sockets, and has no tasks: a transport tells what proxies say (`opened`), and is told what
+to answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
-import grpc
-import grpc.aio
+from dataclasses import dataclass
 
 from plait.resource import NO_DIFFERENCE, Layers, Snapshot
-from plait.xds.messages import Event, Rejection, Request, Response, TypeStatus
+from plait.xds.conversation import Call, Conversation, Peer
+from plait.xds.messages import Event, Rejection, Response, TypeStatus
+from plait.xds.status import Code, End
 from plait.xds.stream import Stream
-from plait.xds.wire import METHOD, SERVICE, decode, encode
+from plait.xds.wire import encoded_parts
 
 Offer = Callable[[], Snapshot | None]
 """Makes the snapshot of a node; None when there is none that could be sent, and the last one stays."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """Who is at the other end, by its certificate; all empty when it showed none.
-
-    `uris` and `dns_names` are the certificate's subject alternative names, `certificate` is PEM.
-    """
-
-    uris: tuple[str, ...] = ()
-    dns_names: tuple[str, ...] = ()
-    common_name: str = ""
-    certificate: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,33 +50,11 @@ class Sent:
     bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """Why a stream is closed from our side."""
+_TURNS = 16
+"""So many proxies are told at once what they have to be told first, each until the transport has taken an answer of
+ours: of a thousand that connect at once each would have all of it in memory."""
 
-    code: grpc.StatusCode
-    reason: str
-
-
-_TURNS, _TURN = 16, 1.0
-"""So many proxies are written to at once what they have to be told first, and each has so many seconds to take it
-before the next one's turn comes: of a thousand that connect at once each would have all of it in memory."""
-
-_STOPPING = _End(grpc.StatusCode.UNAVAILABLE, "the control plane is stopping")
-_EXPIRED = _End(grpc.StatusCode.UNAUTHENTICATED, "the certificate that opened this stream has expired")
-
-
-@dataclass(slots=True)
-class _Connection:
-    stream: Stream
-    end: asyncio.Future[_End | None]
-    """Set when the stream is over; None when the proxy ended it."""
-    since: float
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def close(self, end: _End | None) -> None:
-        if not self.end.done():
-            self.end.set_result(end)
+_STOPPING = End(Code.UNAVAILABLE, "the control plane is stopping")
 
 
 @dataclass(slots=True)
@@ -97,7 +64,7 @@ class _Node:
     snapshot: Snapshot | None = None
     generation: int = 0
     offered: Offer | None = None
-    connection: _Connection | None = None
+    conversation: Conversation | None = None
 
 
 class Server:
@@ -125,15 +92,21 @@ class Server:
         self._generation = 0
         self._sent: dict[str, Sent] = {}
         self._closing = False
-        self._serving = 0
-        self._turns = asyncio.Semaphore(_TURNS)
-        self._arrival = asyncio.Event()
-        self._progress = asyncio.Event()
+        self._conversations: set[Conversation] = set()
+        self._expected: dict[str, list[Conversation]] = {}
+        """Those that wait for a snapshot, by node."""
+        self._turns = _TURNS
+        """How many may still be taken."""
+        self._waiting: dict[Conversation, None] = {}
+        """Those that wait for a turn, the first first."""
+        self._watching: list[asyncio.Future[None]] = []
+        """Set, and forgotten, at the next progress."""
 
-    def generic_handler(self) -> grpc.GenericRpcHandler:
-        """The service, to be added to a grpc.aio server."""
-        method = grpc.stream_stream_rpc_method_handler(self._serve)
-        return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
+    def opened(self, call: Call) -> Conversation:
+        """A stream was opened; its transport tells the conversation what happens to it."""
+        conversation = Conversation(self, call)
+        self._conversations.add(conversation)
+        return conversation
 
     def publish(self, node: str, snapshot: Snapshot) -> None:
         """From now on this is what the node should have.  Nothing is sent if it is equal to the last one."""
@@ -141,14 +114,12 @@ class Server:
 
     def offer(self, node: str, make: Offer) -> None:
         """From now on the node should have what this makes: at once when it is connected, else when it connects."""
-        known = self._nodes.get(node)
-        if known is None:
-            self._nodes[node] = _Node(offered=make)
-            self._arrival = _pulse(self._arrival)
-            return
+        known = self._nodes.setdefault(node, _Node())
         known.offered = make
-        if known.connection is not None:
+        if known.conversation is not None:
             self._take(known)
+        for conversation in self._expected.pop(node, ()):
+            asyncio.get_running_loop().call_soon(conversation.retry)
 
     def _take(self, known: _Node) -> None:
         """Make what was offered, and tell the proxy if it is connected."""
@@ -161,48 +132,41 @@ class Server:
         if changed:
             self._generation += 1
             known.generation = self._generation
-        if known.connection is not None:
+        if known.conversation is not None:
             # Equal in what is sent, its origins may be newer all the same.
-            known.connection.stream.publish(made, known.generation)
-            if changed:
-                known.connection.wake.set()
+            known.conversation.publish(made, known.generation, changed=changed)
 
     def forget(self, node: str) -> None:
         """The node is no more; its streams are closed."""
         known = self._nodes.pop(node, None)
-        if known is not None and known.connection is not None:
-            known.connection.close(
-                _End(grpc.StatusCode.UNAVAILABLE, f"{node} is not part of the mesh any more")
-            )
-        self._progress = _pulse(self._progress)
+        if known is not None and known.conversation is not None:
+            known.conversation.end(End(Code.UNAVAILABLE, f"{node} is not part of the mesh any more"))
+        self.progressed()
 
-    async def close(self) -> None:
-        """End all streams and wait until they have ended; to be called before the grpc.aio server is stopped.
-
-        That one, when it is stopped, does not wait for what is still being served, and cancels it loudly.
-        """
+    def close(self) -> None:
+        """End all streams; nobody is let in any more.  A transport sees to it that they hear of it."""
         self._closing = True
-        self._arrival = _pulse(self._arrival)
-        for node in self._nodes.values():
-            if node.connection is not None:
-                node.connection.close(_STOPPING)
-        while self._serving:
-            await self._progress.wait()
+        for conversation in tuple(self._conversations):
+            conversation.end(_STOPPING)
 
     async def synced(self, timeout: float) -> tuple[str, ...]:  # noqa: ASYNC109 - it ends in an answer, not an error
         """Wait until each connected proxy has answered what was published for it before this call.
 
         Returns the nodes that had not after `timeout` seconds: none when all did.  A rejection is an answer.
         """
-        asked = [(name, node.generation) for name, node in self._nodes.items() if node.connection is not None]
+        asked = [
+            (name, node.generation) for name, node in self._nodes.items() if node.conversation is not None
+        ]
         deadline = asyncio.get_running_loop().time() + timeout
         while asked:
             if not self._is_behind(*asked[-1]):
                 asked.pop()
                 continue
+            progress = asyncio.get_running_loop().create_future()
+            self._watching.append(progress)
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._progress.wait()
+                    await progress
             except TimeoutError:
                 return tuple(sorted(name for name, generation in asked if self._is_behind(name, generation)))
         return ()
@@ -216,8 +180,8 @@ class Server:
         return tuple(
             ProxyRejection(node=name, rejection=rejection)
             for name, node in sorted(self._nodes.items())
-            if node.connection is not None
-            for rejection in node.connection.stream.rejections()
+            if (stream := _stream(node)) is not None
+            for rejection in stream.rejections()
         )
 
     @property
@@ -225,138 +189,88 @@ class Server:
         """What was sent so far, by type URL."""
         return self._sent
 
-    def _is_behind(self, name: str, generation: int) -> bool:
-        node = self._nodes.get(name)
-        return (
-            node is not None and node.connection is not None and not node.connection.stream.synced(generation)
-        )
+    # What conversations ask (`conversation.House`)
 
-    async def _serve(self, _requests: Any, context: Any) -> None:
-        """One stream, from its first request to its end."""
-        opening = await _read(context)
-        self._serving += 1
-        try:
-            end = await self._admit(opening, context) if isinstance(opening, Request) else opening
-            if end is not None:
-                await context.abort(end.code, end.reason)
-        finally:
-            self._serving -= 1
-            self._progress = _pulse(self._progress)
-
-    async def _admit(self, opening: Request, context: Any) -> _End | None:
-        """Let in who may come in and talk to it; why the stream ends if it is our doing."""
-        node = await self._known(opening.node)
+    def admit(self, conversation: Conversation) -> End | None:
+        """Let in who may come in; why not, if so."""
+        name = conversation.node
         if self._closing:
             return _STOPPING
+        node = self._nodes.get(name)
         if node is None:
-            return _End(grpc.StatusCode.UNAVAILABLE, f"nothing is known of {opening.node} yet")
-        peer = _peer(context)
-        refusal = self._authorize(opening.node, peer)
+            self._expected.setdefault(name, []).append(conversation)
+            conversation.wait(self._patience, End(Code.UNAVAILABLE, f"nothing is known of {name} yet"))
+            return None
+        peer = conversation.peer
+        refusal = self._authorize(name, peer)
         if refusal is not None:
             named = peer.uris or peer.dns_names or peer.common_name
-            code = grpc.StatusCode.PERMISSION_DENIED if named else grpc.StatusCode.UNAUTHENTICATED
-            return _End(code, refusal)
+            return End(Code.PERMISSION_DENIED if named else Code.UNAUTHENTICATED, refusal)
         self._take(node)  # nothing is made for whoever may not have it
         if node.snapshot is None:
-            return _End(grpc.StatusCode.UNAVAILABLE, f"nothing can be sent to {opening.node} yet")
+            return End(Code.UNAVAILABLE, f"nothing can be sent to {name} yet")
+        if node.conversation is not None:
+            node.conversation.end(End(Code.ABORTED, f"{name} has opened a newer stream"))
+        node.conversation = conversation
         remaining = None if self._expires is None else max(0.0, self._expires(peer) - time.time())
-        return await self._converse(opening, node, context, remaining)
+        conversation.begin(node.snapshot, node.generation, remaining)
+        return None
 
-    async def _known(self, name: str) -> _Node | None:
-        """The node, as soon as anything is offered to it; None when nothing is in time."""
-        try:
-            async with asyncio.timeout(self._patience):
-                while name not in self._nodes and not self._closing:
-                    await self._arrival.wait()
-        except TimeoutError:
-            return None
-        return self._nodes.get(name)
+    def heard(self, conversation: Conversation, event: Event) -> None:
+        if self._notify is not None:
+            self._notify(conversation.node, event)
 
-    async def _converse(
-        self, opening: Request, node: _Node, context: Any, remaining: float | None
-    ) -> _End | None:
-        """Listen and speak until one end is tired of it, a newer stream takes the node's place, or time is up."""
-        assert node.snapshot is not None
-        if node.connection is not None:
-            node.connection.close(_End(grpc.StatusCode.ABORTED, f"{opening.node} has opened a newer stream"))
-        connection = _Connection(
-            stream=Stream(node.snapshot, node.generation),
-            end=asyncio.get_running_loop().create_future(),
-            since=time.time(),
-        )
-        node.connection = connection
-        tasks = (
-            asyncio.ensure_future(self._listen(opening, connection, context)),
-            asyncio.ensure_future(self._speak(connection, context)),
-        )
-        try:
-            waited = (*tasks, connection.end)
-            done, _ = await asyncio.wait(waited, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                connection.close(_EXPIRED)
-        finally:
-            if node.connection is connection:
-                node.connection = None
-            for task in tasks:
-                task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception) and not isinstance(outcome, grpc.RpcError):
-                raise outcome
-        return connection.end.result() if connection.end.done() else None
-
-    async def _listen(self, opening: Request, connection: _Connection, context: Any) -> None:
-        request: Request | _End | None = opening
-        while isinstance(request, Request):
-            event = connection.stream.receive(request, time.monotonic())
-            if event is not None and self._notify is not None:
-                self._notify(opening.node, event)
-            connection.wake.set()
-            request = await _read(context)
-        connection.close(request)
-
-    async def _speak(self, connection: _Connection, context: Any) -> None:
-        while True:
-            await connection.wake.wait()
-            connection.wake.clear()
-            while not connection.stream.settled and await self._speak_in_turn(connection.stream, context):
-                pass
-            while (response := connection.stream.pull(time.monotonic())) is not None:
-                await context.write(self._encoded(response))
-            self._progress = _pulse(self._progress)
-
-    async def _speak_in_turn(self, stream: Stream, context: Any) -> bool:
-        """Say the next of all that a proxy has to be told first; whether there was something to say.
-
-        Few do so at once.  Whoever is slow to take it does not keep the rest waiting.
-        """
-        async with self._turns:
-            response = stream.pull(time.monotonic())
-            if response is None:
-                return False
-            writing = asyncio.ensure_future(context.write(self._encoded(response)))
-            try:
-                await asyncio.wait((writing,), timeout=_TURN)
-            except asyncio.CancelledError:
-                writing.cancel()
-                raise
-        await writing
-        return True
-
-    def _encoded(self, response: Response) -> bytes:
-        data = encode(response)
+    def encoded(self, response: Response) -> list[bytes]:
+        parts = encoded_parts(response)
         sent = self._sent.setdefault(response.type_url, Sent())
         sent.pushes += 1
         sent.resources += len(response.resources)
         sent.removed += len(response.removed)
-        sent.bytes += len(data)
-        return data
+        sent.bytes += sum(map(len, parts))
+        return parts
+
+    def progressed(self) -> None:
+        watching, self._watching = self._watching, []
+        for one in watching:
+            if not one.done():
+                one.set_result(None)
+
+    def take_turn(self, conversation: Conversation) -> bool:
+        if self._turns and not self._waiting:
+            self._turns -= 1
+            return True
+        self._waiting[conversation] = None
+        return False
+
+    def leave_turn(self) -> None:
+        if not self._waiting:
+            self._turns += 1
+            return
+        first = next(iter(self._waiting))
+        del self._waiting[first]
+        first.grant()
+
+    def gone(self, conversation: Conversation) -> None:
+        self._conversations.discard(conversation)
+        self._waiting.pop(conversation, None)
+        node = self._nodes.get(conversation.node)
+        if node is not None and node.conversation is conversation:
+            node.conversation = None
+        waiting = self._expected.get(conversation.node)
+        if waiting is not None and conversation in waiting:
+            waiting.remove(conversation)
+            if not waiting:
+                del self._expected[conversation.node]
+        self.progressed()
+
+    def _is_behind(self, name: str, generation: int) -> bool:
+        stream = _stream(self._nodes.get(name))
+        return stream is not None and not stream.synced(generation)
 
 
-def _pulse(event: asyncio.Event) -> asyncio.Event:
-    """Wake whoever waits for the event; the one returned stands for the next time."""
-    event.set()
-    return asyncio.Event()
+def _stream(node: _Node | None) -> Stream | None:
+    """That of the proxy which is connected, if one is."""
+    return node.conversation.stream if node is not None and node.conversation is not None else None
 
 
 def _same(before: Snapshot, after: Snapshot) -> bool:
@@ -369,37 +283,12 @@ def _same(before: Snapshot, after: Snapshot) -> bool:
 
 
 def _status(name: str, node: _Node) -> ProxyStatus:
-    if node.connection is None:
+    stream = _stream(node)
+    if node.conversation is None or stream is None:
         return ProxyStatus(node=name, connected=None, synced=False, types=())
-    stream = node.connection.stream
     return ProxyStatus(
         node=name,
-        connected=node.connection.since,
+        connected=node.conversation.since,
         synced=stream.synced(node.generation),
         types=stream.status(),
-    )
-
-
-async def _read(context: Any) -> Request | _End | None:
-    """The next request, None when the proxy has ended the stream, or why we do."""
-    data = await context.read()
-    if data is grpc.aio.EOF:
-        return None
-    try:
-        return decode(data)
-    except ValueError as error:
-        return _End(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-
-
-def _peer(context: Any) -> Peer:
-    properties: Mapping[str, list[bytes]] = context.auth_context() or {}
-
-    def texts(key: str) -> tuple[str, ...]:
-        return tuple(value.decode(errors="replace") for value in properties.get(key, ()))
-
-    return Peer(
-        uris=texts("peer_uri"),
-        dns_names=texts("peer_dns"),
-        common_name="".join(texts("x509_common_name")[:1]),
-        certificate=b"".join(properties.get("x509_pem_cert", [])[:1]),
     )

@@ -1,0 +1,430 @@
+"""The transport by itself: what stands on the wire, seen by a client that can misbehave, over real TLS."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from cryptography import x509
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    ResponseReceived,
+    StreamEnded,
+    TrailersReceived,
+)
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+
+from plait.envoy import api
+from plait.identity.keys import Keypair
+from plait.resource import CLUSTER, ENDPOINTS, ROUTES
+from plait.xds.conversation import Peer
+from plait.xds.server import Server
+from plait.xds.status import Code
+from plait.xds.transport.grpc import Incoming, prefix
+from plait.xds.transport.listener import PATH, Listener
+from plait.xds.transport.tls import mutual
+from tests.stream.conftest import eventually
+from tests.stream.pki import CONTROL_PLANE, Authority, Leaf
+from tests.stream.rendered import changed, cluster, endpoints, routes, snapshot
+
+NODE = "ns/w/0"
+HEADERS = [
+    (":method", "POST"),
+    (":scheme", "https"),
+    (":path", PATH),
+    (":authority", CONTROL_PLANE),
+    ("content-type", "application/grpc"),
+    ("te", "trailers"),
+]
+
+
+def anyone(_node: str, _peer: Peer) -> str | None:
+    return None
+
+
+def request(type_url: str = CLUSTER, node: str = NODE) -> bytes:
+    message = api.message("envoy.service.discovery.v3.DeltaDiscoveryRequest")
+    return api.serialize(message(type_url=type_url, node={"id": node}))
+
+
+def framed(message: bytes) -> bytes:
+    return prefix(len(message)) + message
+
+
+@dataclass
+class Client:
+    """An HTTP/2 client that does what it is told, and keeps what it hears."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    h2: H2Connection = field(
+        default_factory=lambda: H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+    )
+    heads: dict[int, dict[str, str]] = field(default_factory=dict)
+    """The headers and trailers of each stream."""
+    data: bytearray = field(default_factory=bytearray)
+    ended: set[int] = field(default_factory=set)
+    gone: int | None = None
+    """The code with which the server has ended the connection."""
+    over: bool = False
+    reads: bool = True
+    """Whether the windows are opened again for what was read."""
+    largest: int = 0
+
+    @property
+    def messages(self) -> list[Any]:
+        response = api.message("envoy.service.discovery.v3.DeltaDiscoveryResponse")
+        return [response.FromString(one) for one in Incoming().take(bytes(self.data))]
+
+    def open(self, headers: list[tuple[str, str]] = HEADERS, *, last: bool = False) -> int:
+        stream = self.h2.get_next_available_stream_id()
+        self.h2.send_headers(stream, headers, end_stream=last)
+        self.flush()
+        return stream
+
+    def say(self, stream: int, data: bytes, *, last: bool = False) -> None:
+        for at in range(0, len(data), 16_384):
+            self.h2.send_data(stream, data[at : at + 16_384], end_stream=last and at + 16_384 >= len(data))
+        self.flush()
+
+    def flush(self) -> None:
+        self.writer.write(self.h2.data_to_send())
+
+    async def listen(self) -> None:
+        while data := await self.reader.read(65_536):
+            for event in self.h2.receive_data(data):
+                self.take(event)
+            self.flush()
+        self.over = True
+
+    def take(self, event: Event) -> None:
+        match event:
+            case ResponseReceived() | TrailersReceived():
+                headers = {str(name): str(value) for name, value in event.headers or []}
+                self.heads.setdefault(event.stream_id or 0, {}).update(headers)
+            case DataReceived():
+                self.data += event.data or b""
+                self.largest = max(self.largest, len(event.data or b""))
+                if self.reads and event.flow_controlled_length:
+                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)
+            case StreamEnded():
+                self.ended.add(event.stream_id or 0)
+            case ConnectionTerminated():
+                self.gone = int(event.error_code or 0)
+
+    async def status(self, stream: int) -> tuple[int, str]:
+        await eventually(lambda: stream in self.ended)
+        head = self.heads[stream]
+        return int(head["grpc-status"]), unquote(head.get("grpc-message", ""))
+
+
+def context(authority: Authority, leaf: Leaf, folder: Path) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.load_verify_locations(cadata=authority.root.decode())
+    pair = folder / "pair.pem"
+    pair.write_bytes(leaf.key + leaf.chain)
+    made.load_cert_chain(pair)
+    made.set_alpn_protocols(["h2"])
+    return made
+
+
+@dataclass
+class Bench:
+    server: Server
+    path: Path
+    tls: ssl.SSLContext
+
+    @asynccontextmanager
+    async def client(self, settings: dict[SettingCodes, int] | None = None) -> AsyncIterator[Client]:
+        reader, writer = await asyncio.open_unix_connection(
+            str(self.path), ssl=self.tls, server_hostname=CONTROL_PLANE
+        )
+        client = Client(reader, writer)
+        if settings:
+            client.h2.local_settings = Settings(client=True, initial_values=settings)
+        client.h2.initiate_connection()
+        client.flush()
+        listening = asyncio.create_task(client.listen())
+        try:
+            yield client
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            writer.close()
+
+
+@pytest.fixture
+async def bench(folder: Path, authority: Authority) -> AsyncIterator[Bench]:
+    server = Server(anyone, patience=0.3)
+    server.publish(NODE, snapshot(cluster("A"), routes("R", "A")))
+    listener = Listener(server, authority.server_context())
+    path = folder / "xds.sock"
+    await listener.listen(path)
+    yield Bench(server, path, context(authority, authority.leaf("w"), folder))
+    server.close()
+    async with asyncio.timeout(2):
+        await listener.close()
+
+
+async def test_a_message_may_come_in_pieces_and_several_in_one(bench: Bench) -> None:
+    async with bench.client() as client:
+        stream = client.open()
+        first, second = framed(request(CLUSTER)), framed(request(ROUTES))
+        for at in range(len(first)):
+            client.say(stream, first[at : at + 1])
+            await asyncio.sleep(0)
+        await eventually(lambda: client.messages)
+        client.say(stream, second + framed(request("nothing of ours")))
+        await eventually(lambda: len(client.messages) == 1)  # the routes wait for the clusters
+        assert {one.type_url for one in client.messages} == {CLUSTER}
+        await eventually(lambda: len(bench.server.proxies()[0].types) == 3)
+        assert client.heads[stream][":status"] == "200"
+        assert client.heads[stream]["content-type"] == "application/grpc"
+
+
+async def test_a_tiny_window_gets_everything_in_pieces_and_nothing_more_is_composed_meanwhile(
+    bench: Bench,
+) -> None:
+    server = bench.server
+    big = snapshot(*(cluster("x" * 4000 + str(number)) for number in range(100)), endpoints("y", 1))
+    server.publish(NODE, big)
+    async with bench.client({SettingCodes.INITIAL_WINDOW_SIZE: 1000}) as client:
+        client.reads = False
+        stream = client.open()
+        client.say(stream, framed(request()))
+        await eventually(lambda: len(client.data) == 1000)
+        client.say(stream, framed(request(ENDPOINTS)))  # which do not wait for the clusters' answer
+        await eventually(lambda: len(server.proxies()[0].types) == 2)
+        for number in range(20):
+            server.publish(NODE, changed(big, endpoints("y", number + 2)))
+        await asyncio.sleep(0.05)
+        assert len(client.data) == 1000
+        assert ENDPOINTS not in server.sent, "nothing is composed that can't be sent"
+        client.reads = True
+        client.h2.acknowledge_received_data(1000, stream)
+        client.flush()
+        await eventually(lambda: len(client.messages) == 2)
+        assert [len(one.resources) for one in client.messages] == [100, 1]
+        assert client.largest <= 1000
+
+
+async def test_streams_of_one_connection_do_not_hold_each_other_up(bench: Bench) -> None:
+    bench.server.publish("ns/v/0", snapshot(cluster("B")))
+    async with bench.client() as client:
+        silent, stream = client.open(), client.open()
+        client.say(stream, framed(request(node="ns/v/0")))
+        await eventually(lambda: client.messages)
+        client.say(silent, framed(request()))
+        await eventually(lambda: len(client.messages) == 2)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({":path": "/plait.link.v1.Link/Attach"}, (200, Code.UNIMPLEMENTED)),
+        ({":method": "GET"}, (415, None)),
+        ({"content-type": "application/grpc+proto"}, (200, None)),
+        ({"content-type": "text/html"}, (415, None)),
+    ],
+)
+async def test_what_is_no_stream_of_ours_is_refused_at_once(
+    bench: Bench, headers: dict[str, str], expected: tuple[int, Code | None]
+) -> None:
+    async with bench.client() as client:
+        stream = client.open(list((dict(HEADERS) | headers).items()))
+        if headers.get("content-type") == "application/grpc+proto":
+            client.say(stream, framed(request()))
+            await eventually(lambda: client.messages)
+            return
+        await eventually(lambda: stream in client.ended)
+        head = client.heads[stream]
+        status = Code(int(head["grpc-status"])) if "grpc-status" in head else None
+        assert (int(head[":status"]), status) == expected
+        assert not client.data
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (framed(b"\xff\xff\xff"), Code.INVALID_ARGUMENT),
+        (b"\1\0\0\0\1x", Code.UNIMPLEMENTED),
+        (b"\0" + (16 * 1024 * 1024 + 1).to_bytes(4, "big"), Code.RESOURCE_EXHAUSTED),
+        (framed(request(node="ns/é%/0")), Code.UNAVAILABLE),
+    ],
+)
+async def test_a_refusal_says_why_in_trailers_alone(bench: Bench, said: bytes, code: Code) -> None:
+    async with bench.client() as client:
+        stream = client.open()
+        client.say(stream, said)
+        found, reason = await client.status(stream)
+        assert found == code
+        assert reason
+        assert client.heads[stream][":status"] == "200"
+        assert not client.data
+        if code is Code.UNAVAILABLE:
+            assert reason == "nothing is known of ns/é%/0 yet"
+        other = client.open()  # the connection lives on
+        client.say(other, framed(request()))
+        await eventually(lambda: client.messages)
+
+
+async def test_a_large_request_is_taken(bench: Bench) -> None:
+    """More than the window, so that it has to be opened again."""
+    message = api.message("envoy.service.discovery.v3.DeltaDiscoveryRequest")(
+        type_url=CLUSTER, node={"id": NODE}, initial_resource_versions={"n" * 3000: "v" * 3_000_000}
+    )
+    data = framed(api.serialize(message))
+    async with bench.client() as client:
+        stream, at = client.open(), 0
+        while at < len(data):
+            size = min(client.h2.local_flow_control_window(stream), 16_384, len(data) - at)
+            if size:
+                client.say(stream, data[at : at + size])
+                at += size
+            await asyncio.sleep(0)
+        await eventually(lambda: client.messages)
+
+
+async def test_a_proxy_that_says_no_more_is_let_go(bench: Bench) -> None:
+    async with bench.client() as client:
+        stream = client.open()
+        client.say(stream, framed(request()))
+        await eventually(lambda: client.messages)
+        client.h2.end_stream(stream)
+        client.flush()
+        assert await client.status(stream) == (Code.OK, "")
+        assert bench.server.proxies()[0].connected is None
+        broken = client.open()
+        client.say(broken, framed(request())[:-1], last=True)
+        assert (await client.status(broken))[0] == Code.INTERNAL
+
+
+async def test_a_stream_that_is_reset_is_gone(bench: Bench) -> None:
+    async with bench.client() as client:
+        stream = client.open()
+        client.say(stream, framed(request()))
+        await eventually(lambda: bench.server.proxies()[0].connected)
+        client.h2.reset_stream(stream)
+        client.flush()
+        await eventually(lambda: bench.server.proxies()[0].connected is None)
+    assert not bench.server._conversations
+
+
+async def test_a_peer_that_does_not_speak_http2_is_turned_away(bench: Bench, authority: Authority) -> None:
+    reader, writer = await asyncio.open_unix_connection(
+        str(bench.path), ssl=bench.tls, server_hostname=CONTROL_PLANE
+    )
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" + b"x" * 100)
+    async with asyncio.timeout(5):
+        assert b"HTTP/1" not in await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize("flood", ["ping", "settings", "reset", "empty"])
+async def test_a_flood_ends_its_connection_alone(bench: Bench, flood: str) -> None:
+    async with bench.client() as client, bench.client() as other:
+        with suppress(ProtocolError):  # once the client has heard the end
+            for _ in range(3000):
+                if flood == "ping":
+                    client.h2.ping(b"12345678")
+                elif flood == "settings":
+                    client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 70_000})
+                elif flood == "empty":
+                    client.h2.send_data(1 if client.h2.highest_outbound_stream_id else client.open(), b"")
+                else:
+                    client.h2.reset_stream(client.open())
+                client.flush()
+                await asyncio.sleep(0)
+        await eventually(lambda: client.gone == 11)  # ENHANCE_YOUR_CALM
+        stream = other.open()
+        other.say(stream, framed(request()))
+        await eventually(lambda: other.messages)
+
+
+async def test_a_renewed_certificate_is_shown_at_the_next_handshake(
+    folder: Path, authority: Authority
+) -> None:
+    def keypair() -> Keypair:
+        leaf = authority.leaf("control-plane", dns=(CONTROL_PLANE,))
+        return Keypair(key=leaf.key.decode(), chain=leaf.chain.decode(), roots=authority.root.decode())
+
+    current = first = keypair()
+    server = Server(anyone)
+    server.publish(NODE, snapshot(cluster("A")))
+    listener = Listener(server, mutual(lambda: current))
+    path = folder / "xds.sock"
+    await listener.listen(path)
+    bench = Bench(server, path, context(authority, authority.leaf("w"), folder))
+
+    def shown(client: Client) -> Any:
+        return client.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+
+    async with bench.client() as before:
+        current = keypair()
+        async with bench.client() as after:
+            for client, pair in ((before, first), (after, current)):
+                expected = x509.load_pem_x509_certificate(pair.chain.encode())
+                assert x509.load_der_x509_certificate(shown(client)) == expected
+                stream = client.open()
+                client.say(stream, framed(request()))
+            await eventually(lambda: after.messages and before.messages)
+    server.close()
+    await listener.close()
+
+
+async def test_a_handshake_that_is_not_finished_and_a_connection_without_a_stream_are_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.xds.transport.tls._HANDSHAKE", 0.1)
+    monkeypatch.setattr("plait.xds.transport.http2._IDLE", 0.1)
+    monkeypatch.setattr("plait.xds.conversation._OPENING", 0.1)
+    reader, writer = await asyncio.open_unix_connection(str(bench.path))
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+    async with bench.client() as client:
+        await eventually(lambda: client.over)
+        assert client.gone == 0
+    async with bench.client() as client:
+        silent = client.open()
+        assert (await client.status(silent))[0] == Code.DEADLINE_EXCEEDED
+
+
+async def test_plaintext_is_turned_away(bench: Bench) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(bench.path))
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+    began = time.monotonic()
+    await reader.read()
+    writer.close()
+    assert time.monotonic() - began < 5
+
+
+async def test_a_peer_that_asks_and_does_not_read_is_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.xds.transport.tls._MOST_WAITING", 100_000)
+    monkeypatch.setattr("plait.xds.transport.http2._BUDGET", 1e9)
+    monkeypatch.setattr("plait.xds.transport.http2._REFILL", 1e9)
+    async with bench.client() as client:
+        stream = client.open()
+        client.say(stream, framed(request()))
+        await eventually(lambda: client.messages)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        with suppress(ConnectionError):
+            for _ in range(40):
+                for _ in range(1000):
+                    client.h2.ping(b"12345678")
+                client.flush()
+                await asyncio.sleep(0.01)
+        await eventually(lambda: bench.server.proxies()[0].connected is None)
