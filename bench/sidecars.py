@@ -14,8 +14,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc.aio
-
 from bench.control_plane.agent import Identities
 from bench.control_plane.plane import BenchError
 from bench.control_plane.proxies import real, running_envoy
@@ -25,14 +23,14 @@ from plait.compiler.endpoints import endpoints
 from plait.compiler.view import view
 from plait.identity.authority import Authority
 from plait.identity.keys import Keypair, csr, key_pem, new_key
-from plait.link.credentials import mtls_server_credentials
-from plait.link.transport import SERVER_OPTIONS, listen
 from plait.model.catalog import Replica
 from plait.model.names import Identity
 from plait.model.settings import MeshSettings, Mode
 from plait.resource import Snapshot
 from plait.run import offline
 from plait.xds.server import Server
+from plait.xds.transport.listener import Listener
+from plait.xds.transport.tls import mutual
 
 CASE = "Envoy told of the whole mesh"
 SIZES = (1, 100, 1000)
@@ -153,15 +151,13 @@ async def _serving(folder: Path, node: str, snapshot: Snapshot) -> AsyncIterator
     own: Keypair = authority.control_plane(now=time.time())
     made = _Plane(Server(lambda _node, _peer: None), snapshot, folder / "xds", authority)
     made.server.publish(node, snapshot)
-    server = grpc.aio.server(options=SERVER_OPTIONS)
-    server.add_generic_rpc_handlers((made.server.generic_handler(),))
-    listen(server, made.socket, mtls_server_credentials(lambda: own))
-    await server.start()
+    listener = Listener(made.server, mutual(lambda: own))
+    await listener.listen(made.socket)
     try:
         yield made
     finally:
-        await made.server.close()
-        await server.stop(None)
+        made.server.close()
+        await listener.close()
 
 
 def _resident(pid: int) -> float:

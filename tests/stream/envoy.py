@@ -125,6 +125,7 @@ def _bootstrap(node: str, folder: Path, chain: Path, key: Path, root: str) -> di
     tls = {
         "@type": _TLS,
         "common_tls_context": {
+            "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
             "tls_certificates": [
                 {"certificate_chain": {"filename": str(chain)}, "private_key": {"filename": str(key)}}
             ],

@@ -401,6 +401,14 @@ async def test_a_handshake_that_is_not_finished_and_a_connection_without_a_strea
         assert (await client.status(silent))[0] == Code.DEADLINE_EXCEEDED
 
 
+async def test_nothing_older_than_tls_1_3_is_spoken(bench: Bench) -> None:
+    """A session of TLS 1.2 could be resumed, and its certificate would not be looked at again."""
+    bench.tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
+        async with bench.client():
+            pass
+
+
 async def test_plaintext_is_turned_away(bench: Bench) -> None:
     reader, writer = await asyncio.open_unix_connection(str(bench.path))
     writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))

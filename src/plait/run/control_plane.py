@@ -171,7 +171,7 @@ def authorize(registry: Registry, trust_domain: str, node: str, peer: Peer) -> s
     if peer.uris != (expected,) or peer.common_name != key.workload.name[:63]:
         return f"the certificate is not that of {node}"
     if validity(peer.certificate.decode())[1] <= time.time():
-        # A handshake refuses this; a resumed session of TLS 1.2 is not looked at again.
+        # A handshake refuses this; but a connection may outlive its certificate, and open another stream.
         return f"the certificate of {node} has expired"
     return None
 

@@ -18,8 +18,8 @@ PATH = f"/{SERVICE}/{METHOD}"
 
 _BACKLOG = 1024
 """Connections that may wait to be accepted: a thousand proxies come at once."""
-_STREAMS = 16
-"""Streams that one connection may have at a time; Envoy has one."""
+_STREAMS = 4
+"""Streams that one connection may have at a time; Envoy has one, and may open the next before we know that it is over."""
 _FAREWELL = 3.0
 """Seconds that all connections may take to hear that this is the end."""
 

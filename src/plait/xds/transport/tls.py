@@ -84,10 +84,7 @@ class Link(Protocol):
 def mutual(current: Callable[[], Credentials]) -> Callable[[], ssl.SSLContext]:
     """The context for the next handshake: the certificate of `current`, and one of the peer's under its roots.
 
-    A new one is made when there are new credentials.  It issues no tickets: a resumed session's certificate
-    would not be looked at again.  (TLS 1.2 may resume by a session's number all the same, which Python can't
-    forbid; whoever lets a peer in looks at its certificate's end.)  ssl.SSLError, ValueError for credentials
-    that are none.
+    A new one is made when there are new credentials.  ssl.SSLError, ValueError for credentials that are none.
     """
     shown: Credentials | None = None
     context: ssl.SSLContext | None = None
@@ -103,10 +100,13 @@ def mutual(current: Callable[[], Credentials]) -> Callable[[], ssl.SSLContext]:
 
 
 def server_context() -> ssl.SSLContext:
-    """A context that still lacks a certificate and roots: HTTP/2 over TLS 1.2 or later, and no tickets."""
+    """A context that still lacks a certificate and roots: HTTP/2 over TLS 1.3.
+
+    No session is ever resumed, since its certificate would not be looked at again: there are no tickets, and
+    TLS 1.2, where a session may be resumed by its number, which Python can't forbid, is not spoken.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0
     context.set_alpn_protocols(["h2"])
     return context
