@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from plait.resource import (
     ENDPOINTS,
     EXTENSION,
     LISTENER,
+    NO_TABLE,
     ROUTES,
     SCOPED_ROUTES,
     Layers,
@@ -65,66 +67,101 @@ def check(snapshot: Snapshot, missing: Iterable[ClusterKey] = ()) -> tuple[str, 
     tables that proxies share are looked at once for all.
     """
     layers = {kind: Layers.of(resources) for kind, resources in snapshot.items()}
-    return tuple(sorted({*_misnamed(layers), *_endpoints(layers), *_references(layers, missing)}))
+    shared = _tables(tuple(layers), *(one.table for one in layers.values()))
+    return tuple(
+        sorted({*shared.faults, *_own(layers), *_unpaired(layers, shared), *_lost(layers, shared, missing)})
+    )
 
 
-def _misnamed(snapshot: Mapping[str, Layers]) -> Iterator[str]:
-    for type_url, layers in snapshot.items():
-        yield from _misnamed_in(layers.table, layers.table, type_url)
-        yield from _misnamed_among(layers.own, type_url)
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What is wrong with the tables of a proxy, and what may be wrong with them unless its own resources help."""
+
+    faults: tuple[str, ...]
+    bare: frozenset[str]
+    """Clusters without endpoints."""
+    strays: frozenset[str]
+    """Endpoints without a cluster."""
+    lacking: tuple[tuple[str, str, str], ...]
+    """(name of a resource, type and name of what it needs)"""
+
+
+@lru_cache(maxsize=16)
+def _tables(kinds: tuple[str, ...], *of_kinds: Table) -> _Shared:
+    """Most proxies have the same tables as the one before; what one table says of another is kept beneath that."""
+    tables = dict(zip(kinds, of_kinds, strict=True))
+    bare, strays = _pairs(tables.get(CLUSTER, NO_TABLE), tables.get(ENDPOINTS, NO_TABLE), ENDPOINTS)
+    return _Shared(
+        faults=tuple(fault for kind, table in tables.items() for fault in _faults_in(table, table, kind)),
+        bare=bare,
+        strays=strays,
+        lacking=tuple(
+            (name, kind, wanted)
+            for user, used in _USERS.items()
+            for kind in used
+            for name, wanted in _lacking(tables.get(user, NO_TABLE), tables.get(kind, NO_TABLE), kind)
+        ),
+    )
+
+
+def _own(layers: Mapping[str, Layers]) -> Iterator[str]:
+    """What is wrong with a proxy's own resources, each by itself."""
+    for type_url, of_type in layers.items():
+        if of_type.own:
+            yield from _faults_of(of_type.own, type_url)
 
 
 @_once
-def _misnamed_in(table: Table, _: Table, type_url: str) -> tuple[str, ...]:
-    return tuple(_misnamed_among(table.resources, type_url))
+def _faults_in(table: Table, _: Table, type_url: str) -> tuple[str, ...]:
+    return tuple(_faults_of(table.resources, type_url))
 
 
-def _misnamed_among(resources: Mapping[str, Resource], type_url: str) -> Iterator[str]:
+def _faults_of(resources: Mapping[str, Resource], type_url: str) -> Iterator[str]:
     for name, resource in resources.items():
         if (resource.type_url, resource.name) != (type_url, name):
             yield f"{name}: kept as {type_url}, but is {resource.name} of {resource.type_url}"
+        elif type_url == LISTENER:
+            yield from (f"{name}: {fault}" for fault in _needs(resource).faults)
 
 
-def _endpoints(snapshot: Mapping[str, Layers]) -> Iterator[str]:
-    clusters, found = _of(snapshot, CLUSTER), _of(snapshot, ENDPOINTS)
-    bare, strays = _unpaired(clusters.table, found.table, ENDPOINTS)
-    own = {name for name in clusters.own if names.cluster_key(name) is not None}
-    yield from (f"{name}: a cluster without endpoints resource" for name in bare | own if name not in found)
-    strays = strays | found.own.keys()
+def _unpaired(layers: Mapping[str, Layers], shared: _Shared) -> Iterator[str]:
+    clusters, found = layers.get(CLUSTER, _NONE), layers.get(ENDPOINTS, _NONE)
+    own = (name for name in clusters.own if names.cluster_key(name) is not None)
+    yield from (
+        f"{name}: a cluster without endpoints resource"
+        for name in chain(shared.bare, own)
+        if name not in found
+    )
+    strays = chain(shared.strays, found.own)
     yield from (f"{name}: endpoints of no cluster" for name in strays if name not in clusters)
 
 
 @_once
-def _unpaired(clusters: Table, found: Table, _: str) -> tuple[frozenset[str], frozenset[str]]:
+def _pairs(clusters: Table, found: Table, _: str) -> tuple[frozenset[str], frozenset[str]]:
     """Clusters without endpoints, and endpoints without a cluster."""
     wanted = {name for name in clusters.resources if names.cluster_key(name) is not None}
     return frozenset(wanted - found.resources.keys()), frozenset(found.resources.keys() - wanted)
 
 
-def _references(snapshot: Mapping[str, Layers], missing: Iterable[ClusterKey]) -> Iterator[str]:
-    lacking = [
+def _lost(layers: Mapping[str, Layers], shared: _Shared, missing: Iterable[ClusterKey]) -> Iterator[str]:
+    """Whatever leads to what is not there."""
+    own = (
+        (resource.name, kind, wanted)
+        for user in _USERS
+        for resource in layers.get(user, _NONE).own.values()
+        for kind, found in _needs(resource).of.items()
+        for wanted in found
+    )
+    lost = [
         (name, kind, wanted)
-        for user, kinds in _USERS.items()
-        for kind in kinds
-        for name, wanted in _lacking(_of(snapshot, user).table, _of(snapshot, kind).table, kind)
+        for name, kind, wanted in chain(shared.lacking, own)
+        if wanted not in layers.get(kind, _NONE)
     ]
-    for user in _USERS:
-        for resource in _of(snapshot, user).own.values():
-            needs = _needs(resource)
-            lacking += ((resource.name, kind, wanted) for kind, found in needs.of.items() for wanted in found)
-            yield from (f"{resource.name}: {fault}" for fault in needs.faults)
-    lacking = [(name, kind, wanted) for name, kind, wanted in lacking if wanted not in _of(snapshot, kind)]
-    if lacking:
+    if lost:
         meant = frozenset(names.cluster(key) for key in missing)
-        for name, kind, wanted in lacking:
+        for name, kind, wanted in lost:
             if kind != CLUSTER or wanted not in meant:
                 yield f"{name}: leads to {wanted}, which is {_NO[kind]}"
-    listeners = _of(snapshot, LISTENER)
-    yield from _faults_in(listeners.table, listeners.table, LISTENER)
-
-
-def _of(snapshot: Mapping[str, Layers], type_url: str) -> Layers:
-    return snapshot.get(type_url, _NONE)
 
 
 @_once
@@ -136,11 +173,6 @@ def _lacking(users: Table, provided: Table, kind: str) -> tuple[_Named, ...]:
         for wanted in _needs(resource).of.get(kind, ())
         if wanted not in provided.resources
     )
-
-
-@_once
-def _faults_in(table: Table, _: Table, _type_url: str) -> tuple[str, ...]:
-    return tuple(f"{one.name}: {fault}" for one in table.resources.values() for fault in _needs(one).faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +207,7 @@ def _clusters_of_routes(configuration: Any) -> Iterator[str]:
 def _of_listener(listener: Any) -> _Needs:
     routes, clusters, extensions = set(), set(), set()
     for one in (
-        one for chain in (*listener.filter_chains, listener.default_filter_chain) for one in chain.filters
+        one for group in (*listener.filter_chains, listener.default_filter_chain) for one in group.filters
     ):
         match one.typed_config.type_url.removeprefix(api.TYPE_PREFIX):
             case wanted if wanted == _HCM:
@@ -186,10 +218,8 @@ def _of_listener(listener: Any) -> _Needs:
                 extensions.add(one.name)
             case _:
                 pass
-    twice = Counter(chain.name for chain in listener.filter_chains if chain.name)
+    twice = Counter(group.name for group in listener.filter_chains if group.name)
     return _Needs(
         {CLUSTER: clusters, ROUTES: routes - {""}, EXTENSION: extensions},
-        faults=tuple(
-            f"filter chain {chain} stands there twice" for chain, count in twice.items() if count > 1
-        ),
+        faults=tuple(f"filter chain {name} stands there twice" for name, count in twice.items() if count > 1),
     )

@@ -18,7 +18,8 @@ class Store:
     _findings: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     _of: dict[ObjectRef, tuple[Located, ...]] = field(default_factory=dict)
     """Everything written for an object; the first by file and line is the one that counts."""
-    _documents: tuple[Located, ...] | None = None
+    _order: tuple[ObjectRef, ...] | None = None
+    """All objects, sorted; None when one is new or gone."""
 
     def apply(self, change: Change) -> bool:
         """Take what a unit says now; whether that changed the meaning of any document, or any finding."""
@@ -37,14 +38,13 @@ class Store:
         if not after and not findings:
             del self._stated[unit], self._findings[unit]
         self._replace(touched, before, after)
-        self._documents = None
         return said != self._said(unit, touched)
 
     def documents(self) -> tuple[Located, ...]:
         """One document for each object, sorted by object."""
-        if self._documents is None:
-            self._documents = tuple(self._of[ref][0] for ref in sorted(self._of, key=_order))
-        return self._documents
+        if self._order is None:
+            self._order = tuple(sorted(self._of, key=_order))
+        return tuple(self._of[ref][0] for ref in self._order)
 
     def findings(self) -> tuple[Finding, ...]:
         """What keeps units from being read, and objects that are written twice; sorted by place."""
@@ -77,6 +77,8 @@ class Store:
         for located in after:
             written[located.document.ref].append(located)
         for ref, all_ in written.items():
+            if bool(all_) != (ref in self._of):
+                self._order = None
             if all_:
                 self._of[ref] = tuple(sorted(all_, key=lambda located: (located.file, located.line)))
             else:

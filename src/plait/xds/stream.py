@@ -81,6 +81,8 @@ class Stream:
 
     def __init__(self, snapshot: Snapshot, generation: int) -> None:
         self._watches: dict[str, Watch] = {}
+        self._users: tuple[Watch, ...] = ()
+        """Those but clusters and endpoints, in their order; types that we don't know are told that there is nothing."""
         self._serial = 0
         self._newest = self._round = _layered(snapshot)
         self._newest_generation = self._round_generation = generation
@@ -109,6 +111,9 @@ class Stream:
             self._completed = None  # the round has more to bring
         if watch is None:
             self._watches[request.type_url] = watch = Watch.opened_by(request)
+            self._users = tuple(
+                self._watches[type_url] for type_url in self._order() if type_url not in (CLUSTER, ENDPOINTS)
+            )
             if request.type_url == ENDPOINTS:
                 self._owe_endpoints(watch)
             return None
@@ -175,10 +180,6 @@ class Stream:
         yield from (type_url for type_url in TYPES if type_url in self._watches)
         yield from (type_url for type_url in self._watches if type_url not in TYPES)
 
-    def _users(self) -> Iterator[str]:
-        """The types asked for that name others."""
-        yield from (type_url for type_url in _USE if type_url in self._watches)
-
     def _begin(self) -> None:
         """Begin a round to the newest snapshot."""
         self._round, self._round_generation = self._newest, self._newest_generation
@@ -211,20 +212,20 @@ class Stream:
         return None, waits or (endpoints is not None and self._owes(endpoints))
 
     def _use(self, now: float) -> tuple[Response | None, bool]:
-        for type_url in self._order():
-            watch = self._watches[type_url]
-            if type_url in (CLUSTER, ENDPOINTS):
-                continue
+        for watch in self._users:
             response = self._respond(watch, now)
             if response is not None or watch.unanswered:
                 return response, True
         return None, False
 
     def _break(self, now: float) -> tuple[Response | None, bool]:
-        asked = all(type_url in self._watches for type_url in _USE if self._round.get(type_url))
-        if not asked and not self._answered:
+        if not self._answered and any(
+            type_url not in self._watches for type_url in _USE if self._round.get(type_url)
+        ):
             return None, False
-        clings = any(self._watches[type_url].rejections(self._target(type_url)) for type_url in self._users())
+        clings = any(
+            watch.refuses and watch.rejections(self._target(watch.type_url)) for watch in self._users
+        )
         for type_url in _BREAK:
             watch = self._watches.get(type_url)
             if watch is None or (clings and type_url in _USED):

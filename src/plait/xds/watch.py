@@ -90,6 +90,11 @@ class Watch:
     def unanswered(self) -> bool:
         return self._unanswered is not None
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the proxy refuses anything, be it as it is now or as it was."""
+        return bool(self._refused)
+
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.names
 
