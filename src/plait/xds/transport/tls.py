@@ -301,7 +301,7 @@ class Secured(asyncio.BufferedProtocol):
 
 def reading_buffer() -> memoryview:
     """A buffer for all connections of a loop."""
-    return memoryview(bytearray(_RECORD))
+    return memoryview(bytearray(8192))
 
 
 def _keep_alive(own: socket.socket) -> None:
