@@ -120,13 +120,11 @@ def bootstrap(
 def own_labels(node: ReplicaKey, labels: Labels) -> dict[str, str]:
     """What an Envoy must have in its environment: the workload that its metrics speak of."""
     said = dict(labels)
-    version = said.get("version", "")
     return {
         names.OWN_WORKLOAD: node.workload.name,
         names.OWN_NAMESPACE: node.workload.namespace,
         names.OWN_APP: said.get("app", node.workload.name),
-        names.OWN_VERSION: version or "unknown",
-        names.OWN_REVISION: version or "latest",
+        names.OWN_VERSION: said.get("version", ""),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plait.envoy import api, build, names, tls
+from plait.envoy import api, build, labels, names, tls
 from plait.model.catalog import Protocol
 from plait.model.mesh import Cluster, InboundPort
 
@@ -40,6 +40,12 @@ def outbound(cluster: Cluster, trust_domain: str) -> Any:
         options = _http(http2=True, idle=UPSTREAM_IDLE_SECONDS)
     elif cluster.protocol.may_be_http:
         options = _http_as_spoken(idle=UPSTREAM_IDLE_SECONDS)
+    said = labels.service(
+        host=cluster.key.host,
+        name=cluster.service_name,
+        namespace=cluster.service_namespace,
+        protocol=metric_protocol(cluster.protocol),
+    )
     return api.message(_CLUSTER)(
         name=names.cluster(cluster.key),
         type="EDS",
@@ -59,18 +65,7 @@ def outbound(cluster: Cluster, trust_domain: str) -> Any:
                 ),
             }
         ],
-        metadata={
-            "filter_metadata": {
-                names.METADATA: api.struct(
-                    {
-                        "service": cluster.key.host,
-                        "service_name": cluster.service_name,
-                        "service_namespace": cluster.service_namespace,
-                        "protocol": metric_protocol(cluster.protocol),
-                    }
-                )
-            }
-        },
+        metadata=_labels(said),
     )
 
 
@@ -129,7 +124,11 @@ def passthrough() -> Any:
 
 def _named(service_name: str) -> dict[str, Any]:
     """For metrics: the name of a cluster where a service's would stand, as with Istio."""
-    return {"filter_metadata": {names.METADATA: api.struct({"service_name": service_name})}}
+    return _labels(labels.service(name=service_name))
+
+
+def _labels(text: str) -> dict[str, Any]:
+    return {"filter_metadata": {names.METADATA: api.struct({names.LABELS: text})}}
 
 
 def metric_protocol(protocol: Protocol) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from plait.envoy import api, names
+from plait.envoy import api, labels, names
 from plait.model.mesh import ClusterKey, Endpoint
 
 
@@ -18,22 +18,20 @@ def assignment(key: ClusterKey, endpoints: Iterable[Endpoint]) -> Any:
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    said = labels.workload(
+        name=endpoint.workload.name,
+        namespace=endpoint.workload.namespace,
+        app=endpoint.app,
+        version=endpoint.version,
+        principal=endpoint.identity if endpoint.mtls else "",
+    )
     return {
         "endpoint": {
             "address": {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}
         },
         "metadata": {
             "filter_metadata": {
-                names.METADATA: api.struct(
-                    {
-                        "workload": endpoint.workload.name,
-                        "namespace": endpoint.workload.namespace,
-                        "app": endpoint.app,
-                        "version": endpoint.version or "unknown",
-                        "revision": endpoint.version or "latest",
-                        "principal": endpoint.identity if endpoint.mtls else "unknown",
-                    }
-                ),
+                names.METADATA: api.struct({names.LABELS: said}),
                 names.TRANSPORT_MATCH: api.struct({"mtls": "true" if endpoint.mtls else "false"}),
             }
         },

@@ -24,6 +24,8 @@ CONTROL_PLANE_NAME = "control-plane.plait"
 
 METADATA = "plait"
 """The namespace of our metadata on clusters, endpoints and routes."""
+LABELS = "labels"
+"""The key there of what metrics say of them: see `labels`."""
 TRANSPORT_MATCH = "envoy.transport_socket_match"
 """The metadata of an endpoint that Envoy chooses the transport by."""
 
@@ -48,7 +50,6 @@ OWN_WORKLOAD = "PLAIT_WORKLOAD"
 OWN_NAMESPACE = "PLAIT_WORKLOAD_NAMESPACE"
 OWN_APP = "PLAIT_APP"
 OWN_VERSION = "PLAIT_VERSION"
-OWN_REVISION = "PLAIT_REVISION"
 """Variables that an Envoy is started with: what its metrics say of its own workload."""
 
 _CONTROL_PLANE_PATH = "plait/control-plane"

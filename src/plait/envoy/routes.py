@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from plait.envoy import api, build, names
+from plait.envoy import api, build, labels, names
 from plait.envoy.clusters import metric_protocol
 from plait.envoy.filters import ORDER
 from plait.model.mesh import ClusterKey, InboundPort, OutboundRoutes, ServiceName
@@ -70,16 +70,15 @@ def _domains(service: ServiceName) -> list[str]:
 
 
 def _inbound_host(port: InboundPort, service: ServiceName | None, domains: list[str]) -> dict[str, Any]:
-    labels = {"protocol": metric_protocol(port.protocol)}
+    protocol = metric_protocol(port.protocol)
+    said = labels.service(protocol=protocol)
     if service is not None:
-        labels |= {
-            "service": service.host,
-            "service_name": service.name,
-            "service_namespace": service.namespace,
-        }
+        said = labels.service(
+            host=service.host, name=service.name, namespace=service.namespace, protocol=protocol
+        )
     route = {
         "match": {"prefix": "/"},
-        "metadata": {"filter_metadata": {names.METADATA: api.struct(labels)}},
+        "metadata": {"filter_metadata": {names.METADATA: api.struct({names.LABELS: said})}},
         "response_headers_to_remove": [names.NOT_SENT_HEADER],
         "route": {
             "cluster": names.inbound(port.number)
