@@ -49,6 +49,16 @@ class Plane:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
+    @property
+    def peak(self) -> float:
+        """MB that were resident at most since `forget_peak`."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+
+    def forget_peak(self) -> None:
+        """Count `peak` from here on."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
     async def quiet(self) -> None:
         """Return as soon as it has nothing to do any more."""
         before = self.cpu

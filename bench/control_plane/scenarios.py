@@ -28,6 +28,8 @@ _TIMEOUT, _OPERATION = re.compile(r"timeout: \d+s"), re.compile(r"operation: {[^
 
 _FLAPS = 100
 _IDLE = 5.0
+_CALM = 3.0
+"""Seconds from the end of a scenario until the memory is looked at."""
 _WITHIN, _STARTED = 120.0, 900.0
 """Seconds after which a change, or a start, counts as failed."""
 
@@ -61,7 +63,7 @@ class Bench:
         async with mesh.started(profile):
             times = await mesh.simulated.acknowledged(mesh.simulated.count, _STARTED, complete=True)
             happened = await self._happened(began, 0.0, times)
-            await mesh.in_sync()
+            await self._calm()
             yield self._records("cold start", [happened])
 
     async def nothing(self) -> list[Record]:
@@ -71,7 +73,7 @@ class Bench:
         idle = min(_IDLE, self.seconds)
         await asyncio.sleep(idle)
         share = (self.mesh.plane.cpu - cpu) / idle * 100
-        return [self._record("nothing changes", "CPU", "%", share), self._memory("nothing changes")]
+        return [self._record("nothing changes", "CPU", "%", share), *self._memory("nothing changes")]
 
     async def route(self) -> list[Record]:
         """Every proxy knows it."""
@@ -99,7 +101,7 @@ class Bench:
         mesh.agent.toggle(last)
         times = await mesh.simulated.acknowledged(mesh.simulated.count, _WITHIN)
         happened = await self._happened(ended, cpu, times)
-        await mesh.in_sync()
+        await self._calm()
         return [self._record(case, "CPU while it lasts", "%", share), *self._records(case, [happened])]
 
     async def reconnecting(self) -> list[Record]:
@@ -111,13 +113,13 @@ class Bench:
         await mesh.simulated.do("redial")
         times = await mesh.simulated.acknowledged(mesh.simulated.count, _WITHIN)
         happened = await self._happened(began, cpu, times)
-        await mesh.in_sync()
+        await self._calm()
         handshakes = self._record(case, "handshakes", "", happened.counted.handshakes)
         return [handshakes, *self._records(case, [happened])]
 
     async def _each(self, case: str, change: Callable[[int], Awaitable[Happened]]) -> list[Record]:
         happened = [await change(repetition) for repetition in range(self.repetitions)]
-        await self.mesh.in_sync()
+        await self._calm()
         return self._records(case, happened)
 
     async def _route(self, repetition: int) -> Happened:
@@ -161,6 +163,11 @@ class Bench:
         counted = await self.mesh.simulated.counted()
         return Happened([(when - began) / 1e6 for when in times], plane.cpu - cpu, counted)
 
+    async def _calm(self) -> None:
+        """Everybody is in sync, and the control plane has had the time to tidy up."""
+        await self.mesh.in_sync()
+        await asyncio.sleep(_CALM)
+
     def _written(self, words: re.Pattern[str], repetition: int) -> WorkloadKey:
         """A workload that all runs behind simulated proxies, and whose file says this; another each time."""
         found = [
@@ -194,11 +201,18 @@ class Bench:
             record("bytes", "", lambda one: one.counted.bytes),
             record("proxies touched", "", lambda one: one.counted.touched),
             record("client CPU a push", "µs", lambda one: one.counted.cpu * 1e6 / one.counted.pushes),
-            self._memory(case),
+            *self._memory(case),
         ]
 
-    def _memory(self, case: str) -> Record:
-        return self._record(case, "memory", "MB", self.mesh.plane.memory)
+    def _memory(self, case: str) -> tuple[Record, Record]:
+        """What is resident now, and the most that was since this was last asked."""
+        plane = self.mesh.plane
+        records = (
+            self._record(case, "memory", "MB", plane.memory),
+            self._record(case, "peak memory", "MB", plane.peak),
+        )
+        plane.forget_peak()
+        return records
 
     def _record(self, case: str, metric: str, unit: str, *values: float) -> Record:
         return Record(

@@ -170,6 +170,7 @@ class Conversation:
         self._timer = None
         self._leave_turn()
         self._house.gone(self)
+        self.stream = None
 
     # What the server says
 

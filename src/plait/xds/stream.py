@@ -55,6 +55,7 @@ does not answer at all holds up itself alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from plait.resource import (
     CLUSTER,
@@ -87,8 +88,9 @@ class Stream:
         self._newest = self._round = _layered(snapshot)
         self._newest_generation = self._round_generation = generation
         self._endpoints = self._round.get(ENDPOINTS, _NOTHING)
-        self._owed: dict[str, int] = {}
-        """Endpoints that this round's use waits for -> the first response (by serial) that can bring them."""
+        self._owed: Mapping[str, int] = {}
+        """Endpoints that this round's use waits for -> the first response (by serial) that can bring them.  Shared with
+        others, never changed."""
         self._completed: int | None = None
         self._answered = False
 
@@ -110,7 +112,9 @@ class Stream:
         if watch is None or request.subscribe:
             self._completed = None  # the round has more to bring
         if watch is None:
-            self._watches[request.type_url] = watch = Watch.opened_by(request)
+            self._watches[request.type_url] = watch = Watch.opened_by(
+                request, self._target(request.type_url)
+            )
             self._users = tuple(
                 self._watches[type_url] for type_url in self._order() if type_url not in (CLUSTER, ENDPOINTS)
             )
@@ -129,8 +133,8 @@ class Stream:
                 self._owed = {
                     name: due for name, due in self._owed.items() if due > serial or name not in names
                 }
-        if request.type_url == ENDPOINTS:
-            self._owed.update(dict.fromkeys(request.subscribe, self._serial + 1))
+        if request.type_url == ENDPOINTS and request.subscribe:
+            self._owed = {**self._owed, **dict.fromkeys(request.subscribe, self._serial + 1)}
         return event
 
     def pull(self, now: float) -> Response | None:
@@ -190,8 +194,12 @@ class Stream:
             self._owe_endpoints(watch)
 
     def _owe_endpoints(self, watch: Watch) -> None:
-        for resource in watch.lacking(self._endpoints):
-            self._owed.setdefault(resource.name, self._serial + 1)
+        due = self._serial + 1
+        if watch.fresh and not self._owed:
+            self._owed = _all_due(watch.names, due)
+        else:
+            lacking = {resource.name: due for resource in watch.lacking(self._endpoints)}
+            self._owed = {**lacking, **self._owed}
 
     def _target(self, type_url: str) -> Layers:
         return self._endpoints if type_url == ENDPOINTS else self._round.get(type_url, _NOTHING)
@@ -249,14 +257,25 @@ class Stream:
         watch = self._watches.get(ENDPOINTS)
         if watch is None:
             return
-        for cluster in clusters.resources:
-            if cluster.name in self._endpoints and watch.wants(cluster.name):
-                watch.forget(cluster.name)
-                self._owed[cluster.name] = self._serial + 1
+        again = [
+            cluster.name
+            for cluster in clusters.resources
+            if cluster.name in self._endpoints and watch.wants(cluster.name)
+        ]
+        for name in again:
+            watch.forget(name)
+        if again:
+            self._owed = {**self._owed, **dict.fromkeys(again, self._serial + 1)}
 
     def _owes(self, endpoints: Watch) -> bool:
         """Whether owed endpoints are still to come: neither here, nor withdrawn, refused or wanted no more."""
         return any(name in self._endpoints and endpoints.lacks(self._endpoints[name]) for name in self._owed)
+
+
+@lru_cache(maxsize=16)
+def _all_due(names: frozenset[str], serial: int) -> Mapping[str, int]:
+    """The same for all that have just come and ask for the same: a thousand may wait for their turn with it."""
+    return dict.fromkeys(names, serial)
 
 
 def _layered(snapshot: Snapshot) -> Mapping[str, Layers]:

@@ -58,8 +58,8 @@ class Watch:
     _doubtful: set[str] = field(default_factory=set)
     """Sent in a response that was rejected: Envoy may have taken them all the same, one by one."""
     _refused: dict[str, _Refusal] = field(default_factory=dict)
-    _untold: set[str] = field(default_factory=set)
-    """Asked for by name, and not yet answered that there is none (or what it is)."""
+    _untold: frozenset[str] = frozenset()
+    """Asked for by name, and not yet answered that there is none (or what it is); the shared names when it is all."""
     _must_answer: bool = False
     _unanswered: _Unanswered | None = None
     _limit: int | None = None
@@ -71,19 +71,22 @@ class Watch:
     _latency: float | None = None
 
     @staticmethod
-    def opened_by(request: Request) -> Watch:
+    def opened_by(request: Request, target: Layers) -> Watch:
         """The watch that the first request of a type on a stream asks for.
 
         A request without names is a wildcard, and only the first can be one in that form.  Versions that the
-        proxy says it has are believed.  A wildcard of which the proxy has nothing is answered even when there
-        is nothing to say: Envoy's start waits for that.
+        proxy says it has are believed, and kept as what sets it apart from the target: one that comes back tells
+        thousands, nearly all of which are those.  A wildcard of which the proxy has nothing is answered even when
+        there is nothing to say: Envoy's start waits for that.
         """
         watch = Watch(request.type_url)
         watch.names = _shared(frozenset(request.subscribe) - {WILDCARD})
         watch.wildcard = WILDCARD in request.subscribe or not request.subscribe
         watch._held = {name: one for name, one in request.versions.items() if watch.wants(name)}
-        watch._untold = set(watch.names - watch._held.keys())
+        watch._untold = watch.names - watch._held.keys() if watch._held else watch.names
         watch._must_answer = watch.wildcard and not watch._held
+        if watch._held:
+            watch._complete(target.table, {})
         return watch
 
     @property
@@ -94,6 +97,11 @@ class Watch:
     def refuses(self) -> bool:
         """Whether the proxy refuses anything, be it as it is now or as it was."""
         return bool(self._refused)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the proxy has nothing yet, and asks by name."""
+        return self._table is NO_TABLE and not self._held and not self.wildcard
 
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.names
@@ -173,8 +181,8 @@ class Watch:
         if self.unanswered or (_is(self._nothing_due, target) and not self._must_answer):
             return None
         due = self.lacking(target)
-        absent = tuple(sorted(name for name in self._untold if name not in target))
-        self._untold.clear()
+        absent = tuple(sorted(self._untold.difference(target.table.resources, target.own)))
+        self._untold = frozenset()
         if not due and not absent and not self._must_answer:
             self._complete(target.table, {})
             self._nothing_due = target

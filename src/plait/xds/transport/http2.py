@@ -123,7 +123,8 @@ class Connection:
             return
         finally:
             self._held = False
-        self.hand_over()
+        if not self._closed:
+            self.hand_over()
 
     def writable(self) -> None:
         for call in tuple(self._calls.values()):
@@ -136,6 +137,7 @@ class Connection:
         for call in tuple(self._calls.values()):
             call.lost()
         self._calls.clear()
+        vars(self._h2).clear()  # it refers to itself, and would be in memory until garbage is collected
 
     # What its streams ask
 
@@ -195,6 +197,8 @@ class Connection:
             self._data(event, heard)
             return
         self._charge(_STREAM_COSTS if isinstance(event, RequestReceived) else 1.0)
+        if self._closed:
+            return
         match event:
             case RequestReceived():
                 self._request(event)

@@ -1,7 +1,7 @@
 """TLS on an asyncio transport: the handshake, who the peer proved to be, and bytes in the clear.
 
 asyncio's own TLS keeps 256 KB a connection to read into, all of it touched.  Here all connections read into one
-small buffer of their loop, and OpenSSL gives its own buffers back between records.
+small buffer of their loop.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _HANDSHAKE = 10.0
 _LINGER = 2.0
 """Seconds that the last words of a closed connection may take to leave."""
 _RECORD = 16_384
-"""Bytes that are read from a socket at once, and encrypted at once: the most that TLS has in a record."""
+"""Bytes of the largest record of TLS."""
+_PIECE = 8192
+"""Bytes that are read from a socket at once, and encrypted at once: OpenSSL's two buffers of a connection become a
+third larger than the largest piece that has passed, and stay so."""
 _HIGH_WATER = 16_384
 """Bytes that may wait for a socket before nothing more is composed."""
 _MOST_WAITING = 1024 * 1024
@@ -225,6 +228,7 @@ class Secured(asyncio.BufferedProtocol):
         if self._secure:
             self._clear.lost()
         self._gone(self)
+        del self._tls, self._incoming, self._outgoing  # not left to whoever still knows this one
 
     def _handshake(self) -> bool:
         """Take the next step; whether it was the last."""
@@ -273,7 +277,7 @@ class Secured(asyncio.BufferedProtocol):
         rest, parts = memoryview(data), []
         try:
             while rest:
-                rest = rest[self._tls.write(rest[:_RECORD]) :]
+                rest = rest[self._tls.write(rest[:_PIECE]) :]
                 parts.append(self._outgoing.read())
         except ssl.SSLError as error:
             log.info("a connection is given up: %s", error.reason or error)
@@ -301,7 +305,7 @@ class Secured(asyncio.BufferedProtocol):
 
 def reading_buffer() -> memoryview:
     """A buffer for all connections of a loop."""
-    return memoryview(bytearray(8192))
+    return memoryview(bytearray(_PIECE))
 
 
 def _keep_alive(own: socket.socket) -> None:
