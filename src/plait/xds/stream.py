@@ -112,9 +112,7 @@ class Stream:
         if watch is None or request.subscribe:
             self._completed = None  # the round has more to bring
         if watch is None:
-            self._watches[request.type_url] = watch = Watch.opened_by(
-                request, self._target(request.type_url)
-            )
+            self._watches[request.type_url] = watch = Watch.opened_by(request, self._target(request.type_url))
             self._users = tuple(
                 self._watches[type_url] for type_url in self._order() if type_url not in (CLUSTER, ENDPOINTS)
             )
