@@ -113,6 +113,8 @@ class Connection:
         heard: dict[_Call, None] = {}
         try:
             for event in self._h2.receive_data(data):
+                if self._closed:
+                    break
                 self._take(event, heard)
             for call in heard:
                 call.go_on()
@@ -191,8 +193,6 @@ class Connection:
             self.link.write(data)
 
     def _take(self, event: Event, heard: dict[_Call, None]) -> None:
-        if self._closed:
-            return
         if isinstance(event, DataReceived):
             self._data(event, heard)
             return
