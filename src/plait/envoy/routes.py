@@ -19,6 +19,8 @@ _IDEMPOTENT = "GET|HEAD|PUT|DELETE|OPTIONS|TRACE"
 _NEVER_SENT = ("connect-failure", "refused-stream", "reset-before-request", "retriable-headers")
 _REPEATABLE = (*_NEVER_SENT, "reset", "retriable-status-codes")
 _DEFAULT_RETRIES = 2
+_OTHER_HOST_ATTEMPTS = 16
+"""Draws for a replica that was not tried yet; with 5 of them, one retry in 64 goes to the same one of two."""
 
 _USER_DEFAULT = ("connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes")
 """Istio's conditions for a user who asks for retries and names none; with them status 503."""
@@ -220,5 +222,5 @@ def _retry_policy(conditions: Iterable[str], attempts: int, statuses: Iterable[i
                 "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
             )
         ],
-        "host_selection_retry_max_attempts": 5,
+        "host_selection_retry_max_attempts": _OTHER_HOST_ATTEMPTS,
     }
