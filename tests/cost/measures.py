@@ -173,7 +173,7 @@ class Proxy:
         while (response := self.stream.pull(0)) is not None:
             self.pushes += 1
             self.resources += len(response.resources) + len(response.removed)
-            self.bytes += len(encode(response))
+            self.bytes += sum(map(len, encode(response)))
             self.stream.receive(Request(type_url=response.type_url, nonce=response.nonce), 0)
         assert self.stream.synced(self.generation)
 

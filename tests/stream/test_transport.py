@@ -1,8 +1,10 @@
 """The transport by itself: what stands on the wire, seen by a client that can misbehave, over real TLS."""
 
 import asyncio
+import gc
 import ssl
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -142,6 +144,7 @@ def context(authority: Authority, leaf: Leaf, folder: Path) -> ssl.SSLContext:
 @dataclass
 class Bench:
     server: Server
+    listener: Listener
     path: Path
     tls: ssl.SSLContext
 
@@ -171,7 +174,7 @@ async def bench(folder: Path, authority: Authority) -> AsyncIterator[Bench]:
     listener = Listener(server, authority.server_context())
     path = folder / "xds.sock"
     await listener.listen(path)
-    yield Bench(server, path, context(authority, authority.leaf("w"), folder))
+    yield Bench(server, listener, path, context(authority, authority.leaf("w"), folder))
     server.close()
     async with asyncio.timeout(2):
         await listener.close()
@@ -365,7 +368,7 @@ async def test_a_renewed_certificate_is_shown_at_the_next_handshake(
     listener = Listener(server, mutual(lambda: current))
     path = folder / "xds.sock"
     await listener.listen(path)
-    bench = Bench(server, path, context(authority, authority.leaf("w"), folder))
+    bench = Bench(server, listener, path, context(authority, authority.leaf("w"), folder))
 
     def shown(client: Client) -> Any:
         return client.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
@@ -399,6 +402,24 @@ async def test_a_handshake_that_is_not_finished_and_a_connection_without_a_strea
     async with bench.client() as client:
         silent = client.open()
         assert (await client.status(silent))[0] == Code.DEADLINE_EXCEEDED
+
+
+async def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(bench: Bench) -> None:
+    """A thousand that come back would have all that the ones before them had beside their own."""
+    gc.disable()
+    try:
+        async with bench.client() as client:
+            client.say(client.open(), framed(request()))
+            await eventually(lambda: client.messages)
+            (conversation,) = bench.server._conversations
+            stream = weakref.ref(conversation.stream)
+            ((secured, connection),) = bench.listener._connections.items()
+            tls, http = weakref.ref(secured._tls), weakref.ref(connection._h2.encoder)
+        del secured, connection, conversation
+        await eventually(lambda: not bench.listener._connections)
+        await eventually(lambda: (tls(), http(), stream()) == (None, None, None))
+    finally:
+        gc.enable()
 
 
 async def test_nothing_older_than_tls_1_3_is_spoken(bench: Bench) -> None:

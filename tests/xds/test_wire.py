@@ -22,7 +22,9 @@ def framed(name: str, body: bytes) -> Resource:
 def test_a_response_is_the_message_that_envoy_reads(bodies: list[bytes], removed: list[str]) -> None:
     resources = tuple(framed(f"r{index}", body) for index, body in enumerate(bodies))
     response = Response(type_url=CLUSTER, nonce="7", resources=resources, removed=tuple(removed))
-    message = api.message("envoy.service.discovery.v3.DeltaDiscoveryResponse").FromString(encode(response))
+    message = api.message("envoy.service.discovery.v3.DeltaDiscoveryResponse").FromString(
+        b"".join(encode(response))
+    )
     assert message.type_url == CLUSTER
     assert message.nonce == "7"
     assert list(message.removed_resources) == removed

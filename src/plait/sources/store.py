@@ -18,7 +18,7 @@ class Store:
     _findings: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     _of: dict[ObjectRef, tuple[Located, ...]] = field(default_factory=dict)
     """Everything written for an object; the first by file and line is the one that counts."""
-    _order: tuple[ObjectRef, ...] | None = None
+    _refs: tuple[ObjectRef, ...] | None = None
     """All objects, sorted; None when one is new or gone."""
 
     def apply(self, change: Change) -> bool:
@@ -42,9 +42,9 @@ class Store:
 
     def documents(self) -> tuple[Located, ...]:
         """One document for each object, sorted by object."""
-        if self._order is None:
-            self._order = tuple(sorted(self._of, key=_order))
-        return tuple(self._of[ref][0] for ref in self._order)
+        if self._refs is None:
+            self._refs = tuple(sorted(self._of, key=_order))
+        return tuple(self._of[ref][0] for ref in self._refs)
 
     def findings(self) -> tuple[Finding, ...]:
         """What keeps units from being read, and objects that are written twice; sorted by place."""
@@ -78,7 +78,7 @@ class Store:
             written[located.document.ref].append(located)
         for ref, all_ in written.items():
             if bool(all_) != (ref in self._of):
-                self._order = None
+                self._refs = None
             if all_:
                 self._of[ref] = tuple(sorted(all_, key=lambda located: (located.file, located.line)))
             else:

@@ -16,7 +16,7 @@ from plait.xds.conversation import Call, Conversation, Peer
 from plait.xds.messages import Event, Rejection, Response, TypeStatus
 from plait.xds.status import Code, End
 from plait.xds.stream import Stream
-from plait.xds.wire import encoded_parts
+from plait.xds.wire import encode
 
 Offer = Callable[[], Snapshot | None]
 """Makes the snapshot of a node; None when there is none that could be sent, and the last one stays."""
@@ -221,7 +221,7 @@ class Server:
             self._notify(conversation.node, event)
 
     def encoded(self, response: Response) -> list[bytes]:
-        parts = encoded_parts(response)
+        parts = encode(response)
         sent = self._sent.setdefault(response.type_url, Sent())
         sent.pushes += 1
         sent.resources += len(response.resources)

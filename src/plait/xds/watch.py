@@ -120,8 +120,8 @@ class Watch:
 
     def lacking(self, target: Layers) -> list[Resource]:
         """All that the proxy should be sent."""
-        fresh = self._table is NO_TABLE and not self._refused
-        if (self._held or self._refused) and not fresh:
+        new = self._table is NO_TABLE and not self._refused
+        if (self._held or self._refused) and not new:
             return [resource for resource in self._candidates(target) if self.lacks(resource)]
         # Nothing sets it apart from whoever has its table, or it has just come: many at a time, so made short.
         changed, held, own = target.table.since(self._table).changed, self._held, target.own

@@ -38,13 +38,8 @@ def decode(data: bytes) -> Request:
     )
 
 
-def encode(response: Response) -> bytes:
-    """A DeltaDiscoveryResponse: the resources' own bytes joined, never read or made again."""
-    return b"".join(encoded_parts(response))
-
-
-def encoded_parts(response: Response) -> list[bytes]:
-    """The same in parts, of which the resources' own are shared by all that are sent them, and copied by nobody."""
+def encode(response: Response) -> list[bytes]:
+    """A DeltaDiscoveryResponse in parts to be joined; the resources' own are shared by all who are sent them."""
     parts = [resource.framed for resource in response.resources]
     fields = [(_TYPE_URL, response.type_url), (_NONCE, response.nonce)]
     fields += [(_REMOVED, name) for name in response.removed]

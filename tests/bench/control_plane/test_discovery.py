@@ -37,7 +37,9 @@ def body_of(data: bytes) -> bytes:
 )
 def test_a_response_is_read_without_its_bodies(bodies: list[bytes], removed: list[str], nonce: int) -> None:
     resources = tuple(framed(f"r{index}", f"v{len(body)}", body, ROUTES) for index, body in enumerate(bodies))
-    data = encode(Response(type_url=ROUTES, nonce=str(nonce), resources=resources, removed=tuple(removed)))
+    data = b"".join(
+        encode(Response(type_url=ROUTES, nonce=str(nonce), resources=resources, removed=tuple(removed)))
+    )
     read = Reader().read(data)
     assert read.news.type_url == ROUTES
     assert [(one.name, one.version) for one in read.news.resources] == [
@@ -51,7 +53,7 @@ def test_what_is_no_response_is_an_error() -> None:
     with pytest.raises(ValueError, match="without a type"):
         Reader().read(b"")
     with pytest.raises(ValueError, match="cut off"):
-        Reader().read(encode(Response(type_url=ROUTES, nonce="1"))[:-1])
+        Reader().read(b"".join(encode(Response(type_url=ROUTES, nonce="1")))[:-1])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_a_resource_is_seen_to_ask_for_others(
     type_url: str, message: Any, asked: list[tuple[str, str]]
 ) -> None:
     resource = framed("A", "1", api.serialize(message), type_url)
-    news = Reader().read(encode(Response(type_url=type_url, nonce="1", resources=(resource,)))).news
+    news = Reader().read(b"".join(encode(Response(type_url=type_url, nonce="1", resources=(resource,))))).news
     assert {(wanted, name) for wanted, names in news.asks.items() for name in names} >= set(asked)
     assert bool(news.asks) == bool(asked)
 

@@ -22,7 +22,7 @@ Sent = tuple[int, int]
 
 def data(sent: Sent) -> bytes:
     content, nonce = sent
-    return message(encode(Response(type_url=ROUTES, nonce=str(nonce), resources=CONTENTS[content])))
+    return message(b"".join(encode(Response(type_url=ROUTES, nonce=str(nonce), resources=CONTENTS[content]))))
 
 
 @given(
