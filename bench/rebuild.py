@@ -60,7 +60,9 @@ class Bench:
         """As the control plane's loop does it, for the first few proxies."""
         mesh = self.compile()
         found = endpoints(mesh, self.replicas)
-        made = [self.renderer.render(view(mesh, replica), found) for replica in self.replicas[:PROXIES]]
+        made: list[Snapshot] = [
+            self.renderer.render(view(mesh, replica), found) for replica in self.replicas[:PROXIES]
+        ]
         self.renderer.sweep()
         return made
 

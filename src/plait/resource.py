@@ -1,7 +1,8 @@
 """A Resource: what `envoy` makes and `xds` carries.  A name, a type, bytes and their hash.
 
 What one proxy should have of a type are Layers: a Table that it shares with other proxies, and a few resources of
-its own.  Tables are told apart by identity, so that what differs between two of them is found once for all.
+its own.  Tables are told apart by identity, so that what differs between two of them is found once for all; those
+of all types together are, too.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Table:
 
     def __init__(self, resources: Mapping[str, Resource]) -> None:
         self.resources = resources
-        self._since: WeakKeyDictionary[Table, Difference] = WeakKeyDictionary()
+        self._since: WeakKeyDictionary[Table, Difference] | None = None
 
     @staticmethod
     def of(resources: Iterable[Resource], before: Table | None = None) -> Table:
@@ -73,6 +74,8 @@ class Table:
         """What has to be told to whoever has `before`; found out once, for as long as anybody has that."""
         if before is self:
             return NO_DIFFERENCE
+        if self._since is None:
+            self._since = WeakKeyDictionary()
         found = self._since.get(before)
         if found is None:
             found = self._since[before] = self._compared(before.resources)
@@ -92,6 +95,21 @@ class Table:
 
 NO_DIFFERENCE = Difference({}, frozenset())
 NO_TABLE = Table({})
+
+
+@final
+class Tables:
+    """A Table of each type, by type URL.  Never changes; equal to itself alone."""
+
+    __slots__ = ("__weakref__", "of_type")
+
+    def __init__(self, of_type: Mapping[str, Table]) -> None:
+        self.of_type = of_type
+
+    @staticmethod
+    def of(of_type: Mapping[str, Table], before: Tables | None = None) -> Tables:
+        """Tables of these; `before` itself when it holds the very same."""
+        return before if before is not None and before.of_type == of_type else Tables(of_type)
 
 
 @final
@@ -128,5 +146,44 @@ class Layers(Mapping[str, Resource]):
         return len(self.table.resources) + sum(name not in self.table.resources for name in self.own)
 
 
+NO_LAYERS = Layers()
+
+
 Snapshot = Mapping[str, Mapping[str, Resource]]
 """All that one proxy should have: type URL -> name -> Resource.  Never mutated once handed over."""
+
+
+@final
+class Layered(dict[str, Layers]):
+    """A Snapshot made of what a proxy shares with others and what is its own; never changes.
+
+    What is shared has a Table for every type, be it an empty one.
+    """
+
+    __slots__ = ("own", "shared")
+
+    def __init__(self, shared: Tables, own: Tables) -> None:
+        alone = own.of_type
+        super().__init__(
+            {
+                kind: Layers(table, alone.get(kind, NO_TABLE).resources)
+                for kind, table in shared.of_type.items()
+            }
+        )
+        self.shared = shared
+        self.own = own
+
+    @staticmethod
+    def of(snapshot: Snapshot) -> Layered:
+        """Any Snapshot as a Layered one."""
+        if isinstance(snapshot, Layered):
+            return snapshot
+        layers = {kind: Layers.of(resources) for kind, resources in snapshot.items()}
+        return Layered(
+            Tables({kind: one.table for kind, one in layers.items()}),
+            Tables({kind: Table(one.own) for kind, one in layers.items() if one.own}),
+        )
+
+    def same(self, other: Layered) -> bool:
+        """Whether these are made of the very same parts."""
+        return self.shared is other.shared and self.own is other.own

@@ -43,10 +43,10 @@ def test_a_rebuild_shares_what_did_not_change() -> None:
     changed = routes("kitchen", rules=[rule(to("kitchen"), timeout=5)])
     after = view(mesh_of(*FACTS, changed), REPLICAS[0])
     assert after.inbound is before.inbound
-    assert after.clusters is before.clusters
-    assert after.authorities is before.authorities
-    same = [one is other for one, other in zip(before.routes, after.routes, strict=True)]
-    assert [one.host for one in after.routes] == [host("frontend"), host("kitchen")]
+    assert after.outbound.clusters is before.outbound.clusters
+    assert after.outbound.authorities is before.outbound.authorities
+    same = [one is other for one, other in zip(before.outbound.routes, after.outbound.routes, strict=True)]
+    assert [one.host for one in after.outbound.routes] == [host("frontend"), host("kitchen")]
     assert same == [True, False]
 
 
@@ -54,7 +54,7 @@ def test_a_policy_changes_the_ports_of_those_it_is_over() -> None:
     first, second = mesh_of(*FACTS), mesh_of(*FACTS, policy("own", app="kitchen"))
     before, after = ([view(mesh, one).inbound for one in REPLICAS] for mesh in (first, second))
     assert after[0] is before[0]
-    assert view(second, REPLICAS[1]).routes is view(first, REPLICAS[1]).routes
+    assert view(second, REPLICAS[1]).outbound.routes is view(first, REPLICAS[1]).outbound.routes
     assert [one.name for one in after[1][0].policies] == ["own"]
 
 
@@ -76,7 +76,7 @@ def test_a_changed_target_of_a_route_changes_what_leads_there() -> None:
     ports = [
         [
             backend.port
-            for one in found.routes
+            for one in found.outbound.routes
             if one.host == host("frontend")
             for backend in one.rules[0].backends
         ]

@@ -43,8 +43,8 @@ def seen(*facts: Fact, by: Fact = FRONTEND) -> View:
 
 
 def route(found: View, authority: str) -> OutboundRoutes:
-    texts = {text: (of, number) for text, of, number in found.authorities}
-    return next(one for one in found.routes if (one.host, one.port) == texts[authority])
+    texts = {text: (of, number) for text, of, number in found.outbound.authorities}
+    return next(one for one in found.outbound.routes if (one.host, one.port) == texts[authority])
 
 
 def shares(found: View, authority: str) -> list[tuple[str, int, str]]:
@@ -56,14 +56,14 @@ def shares(found: View, authority: str) -> list[tuple[str, int, str]]:
 def test_what_all_proxies_are_told_is_made_once() -> None:
     mesh = mesh_of(*BISTRO)
     one, other = view(mesh, replica(FRONTEND)), view(mesh, replica(V1))
-    assert one.clusters is other.clusters
-    assert one.routes is other.routes
-    assert one.authorities is other.authorities
+    assert one.outbound.clusters is other.outbound.clusters
+    assert one.outbound.routes is other.outbound.routes
+    assert one.outbound.authorities is other.outbound.authorities
 
 
 def test_a_service_is_called_by_every_alias_and_without_port_only_for_80() -> None:
     elsewhere = service("shop", port(80), namespace="market", selector=(("app", "shop"),))
-    texts = {text: (of, number) for text, of, number in seen(*BISTRO, elsewhere).authorities}
+    texts = {text: (of, number) for text, of, number in seen(*BISTRO, elsewhere).outbound.authorities}
     for alias in ("reservations", "reservations.bistro", "reservations.bistro.svc", host("reservations")):
         assert texts[f"{alias}:8080"] == (host("reservations"), 8080)
         assert alias not in texts
@@ -87,8 +87,8 @@ def test_a_backend_without_port_means_the_only_port_or_the_one_called() -> None:
 def test_a_backend_that_does_not_exist_stays_and_is_named() -> None:
     found = seen(*BISTRO, routes("reservations", rules=[rule(to("reservations", "v9"), to("nobody"))]))
     missing = (ClusterKey(host("nobody"), 8080), ClusterKey(host("reservations"), 8080, "v9"))
-    assert found.missing == missing
-    assert not {cluster.key for cluster in found.clusters} & set(missing)
+    assert found.outbound.missing == missing
+    assert not {cluster.key for cluster in found.outbound.clusters} & set(missing)
     assert len(route(found, "reservations:8080").rules[0].backends) == 2
 
 
@@ -116,7 +116,7 @@ def test_a_host_that_is_no_service_is_called_at_80_and_at_the_ports_of_its_backe
 
 
 def test_clusters_stand_for_ports_and_subsets_and_know_who_may_answer() -> None:
-    found = {one.key: one for one in seen(*BISTRO, destination("reservations", "v1", "v2")).clusters}
+    found = {one.key: one for one in seen(*BISTRO, destination("reservations", "v1", "v2")).outbound.clusters}
     account = Identity("cluster.local", "bistro", "reservations")
     following = Identity("cluster.local", "bistro", "next")
     assert found[ClusterKey(host("reservations"), 8080)].identities == (following, account)
@@ -126,7 +126,7 @@ def test_clusters_stand_for_ports_and_subsets_and_know_who_may_answer() -> None:
 
 def test_ports_that_are_not_http_are_no_clusters() -> None:
     database = service("database", port(5432, Protocol.TCP))
-    assert not [one for one in seen(*BISTRO, database).clusters if one.key.host == host("database")]
+    assert not [one for one in seen(*BISTRO, database).outbound.clusters if one.key.host == host("database")]
 
 
 def test_an_inbound_port_knows_the_services_and_policies_over_it() -> None:
@@ -209,7 +209,7 @@ def hidden_view(*facts: Fact) -> View:
 def test_in_transparent_mode_a_host_may_be_called_by_its_address_too() -> None:
     shop = service("shop", port(80), app="frontend")
     found = hidden_view(*BISTRO, shop, routes("shop.example", rules=[rule(to("shop"))]))
-    texts = {text: (of, number) for text, of, number in found.authorities}
+    texts = {text: (of, number) for text, of, number in found.outbound.authorities}
     addresses = virtual_addresses(mesh_of(*BISTRO, shop, routes("shop.example", rules=[rule(to("shop"))])))
     assert texts[f"{addresses[host('reservations')]}:8080"] == (host("reservations"), 8080)
     assert texts[addresses[host("shop")]] == (host("shop"), 80)
@@ -222,29 +222,31 @@ def test_only_in_transparent_mode_is_called_what_may_be_no_http() -> None:
     facts = (*BISTRO, DATABASE, service("database", *PORTS), destination("database", "v1"))
     found = hidden_view(*facts)
     address = virtual_addresses(mesh_of(*facts))[host("database")]
-    assert [(one.port, one.protocol, one.address) for one in found.tcp] == [
+    assert [(one.port, one.protocol, one.address) for one in found.outbound.tcp] == [
         (5432, Protocol.TCP, address), (9000, Protocol.UNDECLARED, address),
     ]  # fmt: skip
-    keys = {one.key for one in found.clusters if one.key.host == host("database")}
+    keys = {one.key for one in found.outbound.clusters if one.key.host == host("database")}
     assert keys == {
         ClusterKey(host("database"), 5432),
         ClusterKey(host("database"), 9000),
         ClusterKey(host("database"), 9000, "v1"),
     }
-    assert [one.port for one in found.routes if one.host == host("database")] == [9000]
-    assert ("database:9000", host("database"), 9000) in found.authorities
+    assert [one.port for one in found.outbound.routes if one.host == host("database")] == [9000]
+    assert ("database:9000", host("database"), 9000) in found.outbound.authorities
     explicit = seen(*facts)
-    assert explicit.tcp == ()
-    assert not [one for one in explicit.clusters if one.key.host == host("database")]
-    assert not [text for text, of, _ in explicit.authorities if of == host("database")]
+    assert explicit.outbound.tcp == ()
+    assert not [one for one in explicit.outbound.clusters if one.key.host == host("database")]
+    assert not [text for text, of, _ in explicit.outbound.authorities if of == host("database")]
 
 
 def test_a_route_to_an_undeclared_port_leads_nowhere_in_explicit_mode_alone() -> None:
     facts = (*BISTRO, DATABASE, service("database", port(9000, Protocol.UNDECLARED)))
     routed = routes("shop.example", rules=[rule(to("database"))])
-    assert seen(*facts, routed).missing == (ClusterKey(host("database"), 9000),)
-    assert hidden_view(*facts, routed).missing == ()
-    assert {one.port for one in hidden_view(*facts, routed).routes if one.host == "shop.example"} == {
+    assert seen(*facts, routed).outbound.missing == (ClusterKey(host("database"), 9000),)
+    assert hidden_view(*facts, routed).outbound.missing == ()
+    assert {
+        one.port for one in hidden_view(*facts, routed).outbound.routes if one.host == "shop.example"
+    } == {
         80,
         9000,
     }

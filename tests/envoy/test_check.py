@@ -30,7 +30,7 @@ def test_routes_to_clusters_that_are_not_there_are_problems_unless_meant() -> No
 
 def test_weighted_routes_are_looked_at_too() -> None:
     routing = CASES["routing"]
-    assert len(check(routing.snapshot())) == len(routing.view().missing) == 1
+    assert len(check(routing.snapshot())) == len(routing.view().outbound.missing) == 1
 
 
 def test_a_cluster_and_its_endpoints_come_together() -> None:

@@ -73,7 +73,7 @@ def start(control_plane: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CASES)
 def test_a_snapshot_has_everything_that_it_names(name: str) -> None:
     case = CASES[name]
-    assert check(case.snapshot(), case.view().missing) == ()
+    assert check(case.snapshot(), case.view().outbound.missing) == ()
 
 
 @pytest.mark.parametrize("name", CASES)

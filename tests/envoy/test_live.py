@@ -104,7 +104,7 @@ class Mesh:
         snapshots = {str(one.node): self.renderer.render(one, found) for one in views}
         self.renderer.sweep()
         for one, snapshot in zip(views, snapshots.values(), strict=True):
-            assert check(snapshot, one.missing) == ()
+            assert check(snapshot, one.outbound.missing) == ()
         await self.plane.publish(snapshots)
         for name, proxy in self.proxies.items():
             await eventually(lambda name=name: self._answers(name, marker))

@@ -55,7 +55,9 @@ SPLIT = routes("reservations", rules=[rule(to("reservations", "v1"))])
 def render(renderer: Renderer, *facts: Fact) -> dict[ReplicaKey, Snapshot]:
     mesh, _ = merge(facts, SETTINGS)
     found = endpoints(mesh, REPLICAS)
-    snapshots = {one.key: renderer.render(view(mesh, one), found) for one in REPLICAS}
+    snapshots: dict[ReplicaKey, Snapshot] = {
+        one.key: renderer.render(view(mesh, one), found) for one in REPLICAS
+    }
     renderer.sweep()
     return snapshots
 

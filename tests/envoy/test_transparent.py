@@ -105,7 +105,7 @@ class Mesh:
         for one in self.replicas.values():
             seen = view(mesh, one)
             snapshots[str(seen.node)] = self.renderer.render(seen, found)
-            assert check(snapshots[str(seen.node)], seen.missing) == ()
+            assert check(snapshots[str(seen.node)], seen.outbound.missing) == ()
         self.renderer.sweep()
         await self.plane.publish(snapshots)
         for name in self.proxies:

@@ -18,7 +18,10 @@ from plait.model.routing import DestinationSettings
 _Over = tuple[PeerAuthentication, ...]
 _Found = tuple[tuple[ClusterKey, tuple[Endpoint, ...]], ...]
 
+_ALL = Made()
+"""Of one build to the next: all endpoints together, which most changes leave alone."""
 _MADE = Made()
+"""Of one change of them to the next: those of each service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,16 @@ class _Serving:
 
 def endpoints(mesh: Mesh, replicas: Iterable[Replica]) -> Mapping[ClusterKey, tuple[Endpoint, ...]]:
     """The endpoints of every cluster that any proxy may know, none for one that nobody serves; sorted."""
+    replicas = tuple(replicas)
+    _ALL.begin()
+    return _ALL.of(
+        "",
+        (mesh.services, mesh.destinations, mesh.peer_authentications, mesh.settings, replicas),
+        lambda *_: _all(mesh, replicas),
+    )
+
+
+def _all(mesh: Mesh, replicas: Iterable[Replica]) -> Mapping[ClusterKey, tuple[Endpoint, ...]]:
     _MADE.begin()
     serving = Population.of(_serving(mesh, replicas))
     destinations = ByHost.of(mesh.destinations)

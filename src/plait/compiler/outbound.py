@@ -16,32 +16,29 @@ from plait.compiler.selection import selection
 from plait.compiler.sharing import Made, PerMesh
 from plait.compiler.virtual_addresses import virtual_addresses
 from plait.model.catalog import Labels, Service, ServicePort
-from plait.model.mesh import Cluster, ClusterKey, Mesh, OutboundRoutes, TcpPort
+from plait.model.mesh import Cluster, ClusterKey, Mesh, Outbound, OutboundRoutes, TcpPort
 from plait.model.names import Identity, Origin, aliases
 from plait.model.routing import Backend, DestinationSettings, HostRoutes, RouteRule
 
 Authority = tuple[str, str, int]
-"""(text, host, port), as in View."""
+"""(text, host, port), as in Outbound."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outbound:
-    """The shared part of every View of one Mesh in one mode."""
+@dataclass(frozen=True, slots=True)
+class _Mode:
+    """What is told in one mode: to clients of a namespace, and to those of any other."""
 
-    clusters: tuple[Cluster, ...]
-    routes: tuple[OutboundRoutes, ...]
-    missing: tuple[ClusterKey, ...]
-    authorities: Mapping[str, tuple[Authority, ...]]
-    """By the namespace of the client."""
-    tcp: tuple[TcpPort, ...]
+    of_namespace: Mapping[str, Outbound]
+    elsewhere: Outbound
 
 
-def outbound(mesh: Mesh, *, transparent: bool) -> Outbound:
-    """The shared part; the very same objects for every call with the very same Mesh and mode."""
-    return _transparent(mesh) if transparent else _explicit(mesh)
+def outbound(mesh: Mesh, *, transparent: bool, namespace: str) -> Outbound:
+    """What clients of a namespace are told; the very same object for every call with the very same Mesh."""
+    mode = _transparent(mesh) if transparent else _explicit(mesh)
+    return mode.of_namespace.get(namespace, mode.elsewhere)
 
 
-def _of(mesh: Mesh, made: Made, *, transparent: bool) -> Outbound:
+def _of(mesh: Mesh, made: Made, *, transparent: bool) -> _Mode:
     addresses = virtual_addresses(mesh) if transparent else {}
     clusters = tuple(_clusters(mesh, made, transparent=transparent))
     routes = tuple(_routes(mesh, made, transparent=transparent))
@@ -52,13 +49,27 @@ def _of(mesh: Mesh, made: Made, *, transparent: bool) -> Outbound:
         for rule in one.rules
         for backend in rule.backends
     }
-    return Outbound(
-        clusters=made.same("clusters", clusters),
-        routes=made.same("routes", routes),
-        missing=made.same("missing", tuple(ClusterKey(*key) for key in sorted(named - keys))),
-        authorities=_authorities(mesh, made, routes, addresses),
-        tcp=made.same("tcp", tuple(_tcp(mesh, made, addresses)) if transparent else ()),
+    common = (
+        made.same("clusters", clusters),
+        made.same("routes", routes),
+        made.same("missing", tuple(ClusterKey(*key) for key in sorted(named - keys))),
+        made.same("tcp", tuple(_tcp(mesh, made, addresses)) if transparent else ()),
     )
+    authorities = _authorities(mesh, made, routes, addresses)
+    return _Mode(
+        {name: made.of(("client", name), (texts, *common), _outbound) for name, texts in authorities.items()},
+        _outbound((), *common),
+    )
+
+
+def _outbound(
+    authorities: tuple[Authority, ...],
+    clusters: tuple[Cluster, ...],
+    routes: tuple[OutboundRoutes, ...],
+    missing: tuple[ClusterKey, ...],
+    tcp: tuple[TcpPort, ...],
+) -> Outbound:
+    return Outbound(authorities=authorities, clusters=clusters, routes=routes, missing=missing, tcp=tcp)
 
 
 _explicit = PerMesh(partial(_of, transparent=False))
@@ -219,7 +230,7 @@ def _authorities(
     everywhere = tuple(common.values())
     clients = sorted({member.namespace for member in mesh.members})
     return {
-        client: made.of(("client", client), (everywhere, own.get(client, ())), _woven) for client in clients
+        client: made.of(("woven", client), (everywhere, own.get(client, ())), _woven) for client in clients
     }
 
 

@@ -34,8 +34,7 @@ class _Views:
         self._alike: dict[object, _Over] = {}
 
     def of(self, replica: Replica) -> View:
-        shared = outbound(self._mesh, transparent=replica.sidecar.transparent)
-        workload = replica.key.workload
+        workload, sidecar = replica.key.workload, replica.sidecar
         alike = (workload.namespace, workload.name, replica.labels, replica.service_account)
         over = self._alike.get(alike)
         if over is None:
@@ -43,15 +42,9 @@ class _Views:
         return View(
             node=replica.key,
             settings=self._mesh.settings,
-            labels=replica.labels,
-            service_account=replica.service_account,
-            sidecar=replica.sidecar,
-            authorities=shared.authorities.get(workload.namespace, ()),
-            routes=shared.routes,
-            clusters=shared.clusters,
-            missing=shared.missing,
-            tcp=shared.tcp,
-            inbound=self._made.of((*alike, replica.key.number), (replica, over), _inbound),
+            sidecar=sidecar,
+            outbound=outbound(self._mesh, transparent=sidecar.transparent, namespace=workload.namespace),
+            inbound=self._made.of(replica.key, (replica, over), _inbound),
             origins=over.origins,
         )
 

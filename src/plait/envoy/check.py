@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from plait.envoy import api, names
@@ -17,13 +17,15 @@ from plait.resource import (
     ENDPOINTS,
     EXTENSION,
     LISTENER,
+    NO_LAYERS,
     NO_TABLE,
     ROUTES,
     SCOPED_ROUTES,
-    Layers,
+    Layered,
     Resource,
     Snapshot,
     Table,
+    Tables,
 )
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -37,25 +39,22 @@ _USERS = {
 }
 """What resources of a type may name."""
 _NO = {CLUSTER: "no cluster", ROUTES: "no route configuration", EXTENSION: "no extension"}
-_NONE = Layers()
-
-_Named = tuple[str, str]
-"""(name of a resource, name of what it needs)."""
-
+K = TypeVar("K")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _once(function: Callable[[Table, Table, str], T]) -> Callable[[Table, Table, str], T]:
-    """Remembers what is found of two tables for as long as both live; the third is the type of the second."""
-    known: WeakKeyDictionary[Table, WeakKeyDictionary[Table, T]] = WeakKeyDictionary()
+def _once(function: Callable[Concatenate[K, P], T]) -> Callable[Concatenate[K, P], T]:
+    """Remembers what is found of something for as long as that lives."""
+    known: WeakKeyDictionary[K, dict[object, T]] = WeakKeyDictionary()
 
-    def remembered(first: Table, second: Table, type_url: str) -> T:
-        found = known.get(first)
+    def remembered(one: K, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        found = known.get(one)
         if found is None:
-            found = known[first] = WeakKeyDictionary()
-        if second not in found:
-            found[second] = function(first, second, type_url)
-        return found[second]
+            found = known[one] = {}
+        if args not in found:
+            found[args] = function(one, *args, **kwargs)
+        return found[args]
 
     return remembered
 
@@ -63,19 +62,24 @@ def _once(function: Callable[[Table, Table, str], T]) -> Callable[[Table, Table,
 def check(snapshot: Snapshot, missing: Iterable[ClusterKey] = ()) -> tuple[str, ...]:
     """What is wrong with a snapshot, sorted; `missing` are clusters that routes may name though there are none.
 
-    A snapshot with problems is ours to mend, not the user's: it is not sent, and the last good one stays.  The
-    tables that proxies share are looked at once for all.
+    A snapshot with problems is ours to mend, not the user's: it is not sent, and the last good one stays.  What
+    proxies share is looked at once for all, what is a proxy's own once for it, and both together only where one
+    of them alone lacks something.
     """
-    layers = {kind: Layers.of(resources) for kind, resources in snapshot.items()}
-    shared = _tables(tuple(layers), *(one.table for one in layers.values()))
-    return tuple(
-        sorted({*shared.faults, *_own(layers), *_unpaired(layers, shared), *_lost(layers, shared, missing)})
-    )
+    layered = Layered.of(snapshot)
+    shared, own = _alone(layered.shared), _alone(layered.own)
+    if shared.sound and own.sound:
+        return ()
+    found = {*shared.faults, *own.faults}
+    for alone in (shared, own):
+        found.update(_unpaired(layered, alone))
+        found.update(_lost(layered, alone, missing))
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True)
-class _Shared:
-    """What is wrong with the tables of a proxy, and what may be wrong with them unless its own resources help."""
+class _Alone:
+    """What is wrong with some tables, and what is wrong with them unless others help."""
 
     faults: tuple[str, ...]
     bare: frozenset[str]
@@ -84,79 +88,54 @@ class _Shared:
     """Endpoints without a cluster."""
     lacking: tuple[tuple[str, str, str], ...]
     """(name of a resource, type and name of what it needs)"""
-
-
-@lru_cache(maxsize=16)
-def _tables(kinds: tuple[str, ...], *of_kinds: Table) -> _Shared:
-    """Most proxies have the same tables as the one before; what one table says of another is kept beneath that."""
-    tables = dict(zip(kinds, of_kinds, strict=True))
-    bare, strays = _pairs(tables.get(CLUSTER, NO_TABLE), tables.get(ENDPOINTS, NO_TABLE), ENDPOINTS)
-    return _Shared(
-        faults=tuple(fault for kind, table in tables.items() for fault in _faults_in(table, table, kind)),
-        bare=bare,
-        strays=strays,
-        lacking=tuple(
-            (name, kind, wanted)
-            for user, used in _USERS.items()
-            for kind in used
-            for name, wanted in _lacking(tables.get(user, NO_TABLE), tables.get(kind, NO_TABLE), kind)
-        ),
-    )
-
-
-def _own(layers: Mapping[str, Layers]) -> Iterator[str]:
-    """What is wrong with a proxy's own resources, each by itself."""
-    for type_url, of_type in layers.items():
-        if of_type.own:
-            yield from _faults_of(of_type.own, type_url)
+    sound: bool
 
 
 @_once
-def _faults_in(table: Table, _: Table, type_url: str) -> tuple[str, ...]:
-    return tuple(_faults_of(table.resources, type_url))
+def _alone(tables: Tables) -> _Alone:
+    of_type = tables.of_type
+    clusters = _paired(of_type.get(CLUSTER, NO_TABLE))
+    found = of_type.get(ENDPOINTS, NO_TABLE).resources.keys()
+    faults = tuple(fault for kind, table in of_type.items() for fault in _faults(table, kind))
+    bare, strays = clusters - found, found - clusters
+    lacking = tuple(
+        (name, kind, wanted)
+        for user, used in _USERS.items()
+        for kind in used
+        for name, wanted in _lacking(of_type.get(user, NO_TABLE), of_type.get(kind, NO_TABLE), kind)
+    )
+    return _Alone(faults, bare, frozenset(strays), lacking, sound=not (faults or bare or strays or lacking))
 
 
-def _faults_of(resources: Mapping[str, Resource], type_url: str) -> Iterator[str]:
-    for name, resource in resources.items():
+@_once
+def _faults(table: Table, type_url: str) -> tuple[str, ...]:
+    """What is wrong with resources of a type, each by itself."""
+    return tuple(_faults_of(table, type_url))
+
+
+def _faults_of(table: Table, type_url: str) -> Iterator[str]:
+    for name, resource in table.resources.items():
         if (resource.type_url, resource.name) != (type_url, name):
             yield f"{name}: kept as {type_url}, but is {resource.name} of {resource.type_url}"
         elif type_url == LISTENER:
             yield from (f"{name}: {fault}" for fault in _needs(resource).faults)
 
 
-def _unpaired(layers: Mapping[str, Layers], shared: _Shared) -> Iterator[str]:
-    clusters, found = layers.get(CLUSTER, _NONE), layers.get(ENDPOINTS, _NONE)
-    own = (name for name in clusters.own if names.cluster_key(name) is not None)
-    yield from (
-        f"{name}: a cluster without endpoints resource"
-        for name in chain(shared.bare, own)
-        if name not in found
-    )
-    strays = chain(shared.strays, found.own)
-    yield from (f"{name}: endpoints of no cluster" for name in strays if name not in clusters)
-
-
 @_once
-def _pairs(clusters: Table, found: Table, _: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Clusters without endpoints, and endpoints without a cluster."""
-    wanted = {name for name in clusters.resources if names.cluster_key(name) is not None}
-    return frozenset(wanted - found.resources.keys()), frozenset(found.resources.keys() - wanted)
+def _paired(clusters: Table) -> frozenset[str]:
+    """The clusters that have to have endpoints of the same name."""
+    return frozenset(name for name in clusters.resources if names.cluster_key(name) is not None)
 
 
-def _lost(layers: Mapping[str, Layers], shared: _Shared, missing: Iterable[ClusterKey]) -> Iterator[str]:
+def _unpaired(layered: Layered, alone: _Alone) -> Iterator[str]:
+    clusters, found = layered.get(CLUSTER, NO_LAYERS), layered.get(ENDPOINTS, NO_LAYERS)
+    yield from (f"{name}: a cluster without endpoints resource" for name in alone.bare if name not in found)
+    yield from (f"{name}: endpoints of no cluster" for name in alone.strays if name not in clusters)
+
+
+def _lost(layered: Layered, alone: _Alone, missing: Iterable[ClusterKey]) -> Iterator[str]:
     """Whatever leads to what is not there."""
-    own = (
-        (resource.name, kind, wanted)
-        for user in _USERS
-        for resource in layers.get(user, _NONE).own.values()
-        for kind, found in _needs(resource).of.items()
-        for wanted in found
-    )
-    lost = [
-        (name, kind, wanted)
-        for name, kind, wanted in chain(shared.lacking, own)
-        if wanted not in layers.get(kind, _NONE)
-    ]
+    lost = [one for one in alone.lacking if one[2] not in layered.get(one[1], NO_LAYERS)]
     if lost:
         meant = frozenset(names.cluster(key) for key in missing)
         for name, kind, wanted in lost:
@@ -164,15 +143,20 @@ def _lost(layers: Mapping[str, Layers], shared: _Shared, missing: Iterable[Clust
                 yield f"{name}: leads to {wanted}, which is {_NO[kind]}"
 
 
-@_once
-def _lacking(users: Table, provided: Table, kind: str) -> tuple[_Named, ...]:
+def _lacking(users: Table, provided: Table, kind: str) -> Iterator[tuple[str, str]]:
     """What resources of one table need that is not in another."""
-    return tuple(
-        (resource.name, wanted)
-        for resource in users.resources.values()
-        for wanted in _needs(resource).of.get(kind, ())
-        if wanted not in provided.resources
-    )
+    lost = _wanted(users, kind).difference(provided.resources)
+    if lost:
+        for resource in users.resources.values():
+            yield from (
+                (resource.name, wanted) for wanted in _needs(resource).of.get(kind, ()) if wanted in lost
+            )
+
+
+@_once
+def _wanted(users: Table, kind: str) -> frozenset[str]:
+    """The names of all of a type that resources of a table need."""
+    return frozenset(chain.from_iterable(_needs(one).of.get(kind, ()) for one in users.resources.values()))
 
 
 @dataclass(frozen=True, slots=True)

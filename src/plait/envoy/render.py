@@ -16,7 +16,7 @@ from plait.envoy import build, clusters, endpoints, names, routes
 from plait.envoy.filters import admission
 from plait.envoy.listeners import inbound, outbound
 from plait.model.catalog import Protocol
-from plait.model.mesh import ClusterKey, Endpoint, InboundPort, View
+from plait.model.mesh import Cluster, ClusterKey, Endpoint, InboundPort, OutboundRoutes, View
 from plait.model.names import Origin
 from plait.model.policy import MtlsMode
 from plait.model.settings import OutboundTrafficPolicy
@@ -29,10 +29,10 @@ from plait.resource import (
     ROUTES,
     SCOPED_ROUTES,
     TYPES,
-    Layers,
+    Layered,
     Resource,
-    Snapshot,
     Table,
+    Tables,
 )
 
 Endpoints = Mapping[ClusterKey, tuple[Endpoint, ...]]
@@ -55,7 +55,7 @@ class _Piece:
 _Made = dict[tuple[str, str], tuple[Hashable, Resource]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class _Shared:
     """One Table, and what it was made from."""
 
@@ -65,12 +65,22 @@ class _Shared:
 
 
 @dataclass(slots=True)
+class _Alike:
+    """What all proxies of a mode and namespace share, and what it was made from."""
+
+    inputs: tuple[object, ...]
+    parts: Mapping[str, _Shared]
+    tables: Tables
+
+
+@dataclass(slots=True)
 class _Own:
-    """The resources of one proxy alone, and what they were made from."""
+    """The resources of one proxy alone, what they were made from, and all that it was told last."""
 
     inputs: tuple[object, ...] = ()
     made: _Made | None = None
-    resources: Mapping[str, Mapping[str, Resource]] | None = None
+    tables: Tables | None = None
+    snapshot: Layered | None = None
 
 
 class Renderer:
@@ -81,53 +91,82 @@ class Renderer:
     """
 
     def __init__(self) -> None:
-        self._shared: dict[Hashable, _Shared] = {}
+        self._alike: dict[Hashable, _Alike] = {}
+        self._shared: WeakValueDictionary[Hashable, _Shared] = WeakValueDictionary()
+        """What proxies of several modes or namespaces share, as long as there are such."""
         self._own: dict[Hashable, _Own] = {}
         self._known: WeakValueDictionary[Hashable, Resource] = WeakValueDictionary()
         """What proxies have each for itself, and yet is the same for many."""
         self._asked: set[Hashable] = set()
 
-    def render(self, view: View, found: Endpoints) -> Snapshot:
-        """Everything that one proxy is told; a cluster that nobody serves gets an empty list of endpoints."""
-        transparent = view.sidecar.transparent
-        trust_domain = view.settings.trust_domain
-        shared = {
-            CLUSTER: self._table(
-                (CLUSTER, transparent),
-                (view.clusters, trust_domain),
-                lambda: _clusters(view, trust_domain),
-            ),
-            ENDPOINTS: self._table(
-                (ENDPOINTS, transparent), (view.clusters, found), lambda: _endpoints(view, found)
-            ),
-            SCOPED_ROUTES: self._table(
-                (SCOPED_ROUTES, transparent, view.node.workload.namespace),
-                (view.authorities,),
-                lambda: _scopes(view),
-                self._same,  # namespaces have most of theirs in common
-            ),
-            ROUTES: self._table((ROUTES, transparent), (view.routes,), lambda: _routes(view)),
-        }
-        if transparent:
-            place = (view.sidecar.outbound, view.sidecar.ipv6, view.settings)
-            shared[LISTENER] = self._table((LISTENER, *place), (view.tcp,), lambda: _listeners(view))
-        own = self._of_one(view)
-        return {kind: Layers(shared.get(kind, NO_TABLE), own.get(kind)) for kind in TYPES}
+    def render(self, view: View, found: Endpoints) -> Layered:
+        """Everything that one proxy is told; a cluster that nobody serves gets an empty list of endpoints.
+
+        When that is made of the very same parts as what this proxy was told last, it is the very same.
+        """
+        shared = self._of_all_alike(view, found)
+        kept = self._own.get(view.node)
+        if kept is None:
+            kept = self._own[view.node] = _Own()
+        own = self._of_one(view, kept)
+        if kept.snapshot is None or kept.snapshot.shared is not shared or kept.snapshot.own is not own:
+            kept.snapshot = Layered(shared, own)
+        return kept.snapshot
 
     def sweep(self) -> None:
         """Forget what nobody asked for since the last sweep."""
-        self._shared = {key: kept for key, kept in self._shared.items() if key in self._asked}
+        self._alike = {key: kept for key, kept in self._alike.items() if key in self._asked}
         self._own = {key: kept for key, kept in self._own.items() if key in self._asked}
         self._asked.clear()
 
-    def _table(
+    def _of_all_alike(self, view: View, found: Endpoints) -> Tables:
+        sidecar = view.sidecar
+        place = (sidecar.outbound, sidecar.ipv6) if sidecar.transparent else None
+        key = (view.node.workload.namespace, place)
+        self._asked.add(key)
+        inputs = (view.outbound, view.settings, found)
+        kept = self._alike.get(key)
+        if kept is None or kept.inputs != inputs:
+            parts = dict(self._parts(view, found))
+            tables = {kind: parts[kind].table if kind in parts else NO_TABLE for kind in TYPES}
+            kept = self._alike[key] = _Alike(inputs, parts, Tables.of(tables, kept.tables if kept else None))
+        kept.inputs = inputs
+        return kept.tables
+
+    def _parts(self, view: View, found: Endpoints) -> Iterator[tuple[str, _Shared]]:
+        told, sidecar, trust_domain = view.outbound, view.sidecar, view.settings.trust_domain
+        mode = sidecar.transparent
+        yield (
+            CLUSTER,
+            self._part(
+                (CLUSTER, mode), (told.clusters, trust_domain), lambda: _clusters(told.clusters, trust_domain)
+            ),
+        )
+        yield (
+            ENDPOINTS,
+            self._part((ENDPOINTS, mode), (told.clusters, found), lambda: _endpoints(told.clusters, found)),
+        )
+        yield (
+            SCOPED_ROUTES,
+            self._part(
+                (SCOPED_ROUTES, mode, view.node.workload.namespace),
+                (told.authorities,),
+                lambda: _scopes(told.authorities),
+                self._same,  # namespaces have most of theirs in common
+            ),
+        )
+        yield ROUTES, self._part((ROUTES, mode), (told.routes,), lambda: _routes(told.routes))
+        if mode:
+            place = (sidecar.outbound, sidecar.ipv6, view.settings)
+            yield LISTENER, self._part((LISTENER, *place), (told.tcp,), lambda: _listeners(view))
+
+    def _part(
         self,
         key: Hashable,
         inputs: tuple[object, ...],
         pieces: Callable[[], Iterable[_Piece]],
         make: Callable[[_Piece], Resource] = _Piece.resource,
-    ) -> Table:
-        self._asked.add(key)
+    ) -> _Shared:
         kept = self._shared.get(key)
         if kept is None:
             kept = self._shared[key] = _Shared()
@@ -135,22 +174,21 @@ class Renderer:
             kept.made = _made(pieces(), kept.made or {}, make)
             kept.table = Table.of((resource for _, resource in kept.made.values()), kept.table)
         kept.inputs = inputs
-        return kept.table
+        return kept
 
-    def _of_one(self, view: View) -> Mapping[str, Mapping[str, Resource]]:
+    def _of_one(self, view: View, kept: _Own) -> Tables:
         self._asked.add(view.node)
         inputs = (view.sidecar, view.settings, view.inbound, view.origins)
-        kept = self._own.get(view.node)
-        if kept is None:
-            kept = self._own[view.node] = _Own()
-        if kept.resources is None or kept.inputs != inputs:
+        if kept.tables is None or kept.inputs != inputs:
             kept.made = _made(_of_proxy(view), kept.made or {}, self._same)
-            resources: dict[str, dict[str, Resource]] = {}
+            of_type: dict[str, list[Resource]] = {}
             for _, resource in kept.made.values():
-                resources.setdefault(resource.type_url, {})[resource.name] = resource
-            kept.resources = resources
+                of_type.setdefault(resource.type_url, []).append(resource)
+            before = kept.tables.of_type if kept.tables is not None else {}
+            tables = {kind: Table.of(resources, before.get(kind)) for kind, resources in of_type.items()}
+            kept.tables = Tables.of(tables, kept.tables)
         kept.inputs = inputs
-        return kept.resources
+        return kept.tables
 
     def _same(self, piece: _Piece) -> Resource:
         """The Resource made of this for any proxy."""
@@ -171,8 +209,8 @@ def _made(pieces: Iterable[_Piece], before: _Made, make: Callable[[_Piece], Reso
     return found
 
 
-def _clusters(view: View, trust_domain: str) -> Iterator[_Piece]:
-    for one in view.clusters:
+def _clusters(called: Iterable[Cluster], trust_domain: str) -> Iterator[_Piece]:
+    for one in called:
         yield _Piece(
             CLUSTER,
             names.cluster(one.key),
@@ -182,8 +220,8 @@ def _clusters(view: View, trust_domain: str) -> Iterator[_Piece]:
         )
 
 
-def _endpoints(view: View, found: Endpoints) -> Iterator[_Piece]:
-    for one in view.clusters:
+def _endpoints(called: Iterable[Cluster], found: Endpoints) -> Iterator[_Piece]:
+    for one in called:
         behind = found.get(one.key, ())
         yield _Piece(
             ENDPOINTS,
@@ -194,8 +232,8 @@ def _endpoints(view: View, found: Endpoints) -> Iterator[_Piece]:
         )
 
 
-def _scopes(view: View) -> Iterator[_Piece]:
-    for authority, host, port in view.authorities:
+def _scopes(authorities: Iterable[tuple[str, str, int]]) -> Iterator[_Piece]:
+    for authority, host, port in authorities:
         yield _Piece(
             SCOPED_ROUTES,
             authority,
@@ -204,8 +242,8 @@ def _scopes(view: View) -> Iterator[_Piece]:
         )
 
 
-def _routes(view: View) -> Iterator[_Piece]:
-    for one in view.routes:
+def _routes(called: Iterable[OutboundRoutes]) -> Iterator[_Piece]:
+    for one in called:
         name = names.routes(one.host, one.port)
         yield _Piece(ROUTES, name, one, partial(routes.outbound, one), one.origins)
 
@@ -213,7 +251,7 @@ def _routes(view: View) -> Iterator[_Piece]:
 def _listeners(view: View) -> Iterator[_Piece]:
     """Where everything comes to that an application in transparent mode sends, and the ports that are not HTTP."""
     yield _main_listener(view)
-    for port in view.tcp:
+    for port in view.outbound.tcp:
         name = names.tcp_listener(port.host, port.port)
         yield _Piece(LISTENER, name, port, partial(outbound.tcp, port), port.origins)
 

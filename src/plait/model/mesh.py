@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from plait.model.catalog import Labels, Member, Protocol, Service, SidecarAddresses, Workload
+from plait.model.catalog import Member, Protocol, Service, SidecarAddresses, Workload
 from plait.model.names import Identity, Origin, ReplicaKey, WorkloadKey
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 from plait.model.routing import DestinationSettings, HostRoutes, RouteRule
@@ -106,14 +106,9 @@ class InboundPort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """All that one proxy is told."""
+class Outbound:
+    """What the proxies of one mode in one namespace are told alike: whom their applications may call, and how."""
 
-    node: ReplicaKey
-    settings: MeshSettings
-    labels: Labels
-    service_account: str
-    sidecar: SidecarAddresses
     authorities: tuple[tuple[str, str, int], ...]
     """(text of an authority, host, port): which routes a request's authority leads to."""
     routes: tuple[OutboundRoutes, ...]
@@ -122,6 +117,16 @@ class View:
     """What routes name and nothing defines: meant to be answered 503."""
     tcp: tuple[TcpPort, ...] = ()
     """In transparent mode: the ports of services that are not, or not surely, HTTP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All that one proxy is told."""
+
+    node: ReplicaKey
+    settings: MeshSettings
+    sidecar: SidecarAddresses
+    outbound: Outbound
     inbound: tuple[InboundPort, ...]
     origins: tuple[Origin, ...] = ()
     """The workload's own document, as long as there is one."""

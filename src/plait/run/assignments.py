@@ -26,15 +26,21 @@ _MADE = Made()
 
 
 def assignments(mesh: Mesh, locate: Locate) -> Assignments:
-    """Every workload and host of the mesh, sorted; `locate` tells the file that an object was read from."""
+    """Every workload and host of the mesh, sorted; `locate` tells the file that an object was read from.
+
+    Where that file really lies is looked up when the workload is another, or is written in another file.
+    """
     _MADE.begin()
     resolved = cache(Path.resolve)
+
+    def made(workload: Workload, file: str | None) -> WorkloadAssignment:
+        return _assignment(workload, _folder(Path(file), resolved) if file is not None else Path.cwd())
+
     workloads = []
     for key in sorted(mesh.workloads):
         workload = mesh.workloads[key]
         place = locate(workload.origin.ref, "")
-        folder = _folder(Path(place.file), resolved) if place else Path.cwd()
-        workloads.append(_MADE.of(workload.origin, (workload, folder), _assignment))
+        workloads.append(_MADE.of(workload.origin, (workload, place.file if place else None), made))
     hosts = sorted(virtual_addresses(mesh).items())
     return Assignments(
         trust_domain=mesh.settings.trust_domain,

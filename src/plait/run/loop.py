@@ -209,7 +209,7 @@ class Loop:
         assert self._compiled is not None
         seen = view(self._compiled.mesh, replica)
         snapshot = self._renderer.render(seen, self._endpoints)
-        if problems := check(snapshot, seen.missing):  # ours to mend
+        if problems := check(snapshot, seen.outbound.missing):  # ours to mend
             log.error("%s is not told what was made for it: %s", replica.key, "; ".join(problems))
             return None
         return snapshot

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from plait.resource import NO_DIFFERENCE, Layers, Snapshot
+from plait.resource import NO_DIFFERENCE, Layered, Snapshot
 from plait.xds.conversation import Call, Conversation, Peer
 from plait.xds.messages import Event, Rejection, Response, TypeStatus
 from plait.xds.status import Code, End
@@ -275,10 +275,14 @@ def _stream(node: _Node | None) -> Stream | None:
 
 def _same(before: Snapshot, after: Snapshot) -> bool:
     """Whether the same is sent for both."""
-    return before.keys() == after.keys() and all(
-        (mine := Layers.of(before[kind])).same(theirs := Layers.of(after[kind]))
-        or (theirs.table.since(mine.table) == NO_DIFFERENCE and mine.own == theirs.own)
-        for kind in after
+    mine, theirs = Layered.of(before), Layered.of(after)
+    return mine.same(theirs) or (
+        mine.keys() == theirs.keys()
+        and all(
+            (had := mine[kind]).same(has := theirs[kind])
+            or (has.table.since(had.table) == NO_DIFFERENCE and had.own == has.own)
+            for kind in theirs
+        )
     )
 
 

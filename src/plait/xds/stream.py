@@ -62,9 +62,11 @@ from plait.resource import (
     ENDPOINTS,
     EXTENSION,
     LISTENER,
+    NO_LAYERS,
     ROUTES,
     SCOPED_ROUTES,
     TYPES,
+    Layered,
     Layers,
     Snapshot,
 )
@@ -74,7 +76,6 @@ from plait.xds.watch import Watch
 _USE = (LISTENER, EXTENSION, SCOPED_ROUTES, ROUTES)
 _BREAK = (*_USE, CLUSTER, ENDPOINTS)
 _USED = (ROUTES, CLUSTER, ENDPOINTS)
-_NOTHING = Layers()
 
 
 class Stream:
@@ -85,9 +86,9 @@ class Stream:
         self._users: tuple[Watch, ...] = ()
         """Those but clusters and endpoints, in their order; types that we don't know are told that there is nothing."""
         self._serial = 0
-        self._newest = self._round = _layered(snapshot)
+        self._newest = self._round = Layered.of(snapshot)
         self._newest_generation = self._round_generation = generation
-        self._endpoints = self._round.get(ENDPOINTS, _NOTHING)
+        self._endpoints = self._round.get(ENDPOINTS, NO_LAYERS)
         self._owed: Mapping[str, int] = {}
         """Endpoints that this round's use waits for -> the first response (by serial) that can bring them.  Shared with
         others, never changed."""
@@ -96,11 +97,11 @@ class Stream:
 
     def publish(self, snapshot: Snapshot, generation: int) -> None:
         """The proxy should have this from now on; generations only grow."""
-        self._newest, self._newest_generation = _layered(snapshot), generation
+        self._newest, self._newest_generation = Layered.of(snapshot), generation
         if self._completed == self._round_generation:
             self._begin()
         else:
-            mine, newest = self._round.get(ENDPOINTS, _NOTHING), self._newest.get(ENDPOINTS, _NOTHING)
+            mine, newest = self._round.get(ENDPOINTS, NO_LAYERS), self._newest.get(ENDPOINTS, NO_LAYERS)
             self._endpoints = _with_older(newest, mine)
 
     def receive(self, request: Request, now: float) -> Event | None:
@@ -166,15 +167,18 @@ class Stream:
 
     def status(self) -> tuple[TypeStatus, ...]:
         return tuple(
-            self._watches[type_url].status(self._newest.get(type_url, _NOTHING)) for type_url in self._order()
+            self._watches[type_url].status(self._newest.get(type_url, NO_LAYERS))
+            for type_url in self._order()
         )
 
     def rejections(self) -> tuple[Rejection, ...]:
         """What the proxy refuses of the newest snapshot."""
+        if not any(watch.refuses for watch in self._watches.values()):
+            return ()
         return tuple(
             rejection
             for type_url in self._order()
-            for rejection in self._watches[type_url].rejections(self._newest.get(type_url, _NOTHING))
+            for rejection in self._watches[type_url].rejections(self._newest.get(type_url, NO_LAYERS))
         )
 
     def _order(self) -> Iterator[str]:
@@ -185,7 +189,7 @@ class Stream:
     def _begin(self) -> None:
         """Begin a round to the newest snapshot."""
         self._round, self._round_generation = self._newest, self._newest_generation
-        self._endpoints = self._round.get(ENDPOINTS, _NOTHING)
+        self._endpoints = self._round.get(ENDPOINTS, NO_LAYERS)
         self._owed = {}
         watch = self._watches.get(ENDPOINTS)
         if watch is not None:
@@ -200,7 +204,7 @@ class Stream:
             self._owed = {**lacking, **self._owed}
 
     def _target(self, type_url: str) -> Layers:
-        return self._endpoints if type_url == ENDPOINTS else self._round.get(type_url, _NOTHING)
+        return self._endpoints if type_url == ENDPOINTS else self._round.get(type_url, NO_LAYERS)
 
     def _make(self, now: float) -> tuple[Response | None, bool]:
         """The first step: what to send, and whether the steps behind it must wait."""
@@ -274,10 +278,6 @@ class Stream:
 def _all_due(names: frozenset[str], serial: int) -> Mapping[str, int]:
     """The same for all that have just come and ask for the same: a thousand may wait for their turn with it."""
     return dict.fromkeys(names, serial)
-
-
-def _layered(snapshot: Snapshot) -> Mapping[str, Layers]:
-    return {type_url: Layers.of(resources) for type_url, resources in snapshot.items()}
 
 
 def _with_older(newest: Layers, older: Layers) -> Layers:
