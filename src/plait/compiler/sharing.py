@@ -30,10 +30,12 @@ class Made:
     def of(self, key: Hashable, inputs: tuple[object, ...], make: Callable[..., T]) -> T:
         """`make(*inputs)`, or what that gave under this key when the inputs were equal to these."""
         kept = self._now.get(key) or self._before.get(key)
-        if kept is None or kept[0] != inputs:
-            kept = inputs, make(*inputs)
-        self._now[key] = kept
-        return cast(T, kept[1])  # the same inputs are always made into the same
+        value = make(*inputs) if kept is None or kept[0] != inputs else kept[1]
+        self._now[key] = (
+            inputs,
+            value,
+        )  # these inputs: the next will rather be the very same than the first ones
+        return cast(T, value)  # the same inputs are always made into the same
 
     def same(self, key: Hashable, value: T) -> T:
         """The value that stood under this key before when it was equal to this one, else this one."""

@@ -9,7 +9,7 @@ from plait.compiler.protocols import spoken
 from plait.compiler.selection import mtls_mode, selection
 from plait.compiler.sharing import Made, PerMesh
 from plait.model.catalog import Binding, Protocol, Replica, Service
-from plait.model.mesh import InboundPort, Mesh, ServiceName, View
+from plait.model.mesh import InboundPort, Mesh, Outbound, ServiceName, View
 from plait.model.names import Origin
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
 
@@ -32,6 +32,8 @@ class _Views:
         self._made = made
         self._selection = selection(mesh)
         self._alike: dict[object, _Over] = {}
+        self._told: dict[tuple[bool, str], Outbound] = {}
+        """By mode and namespace."""
 
     def of(self, replica: Replica) -> View:
         workload, sidecar = replica.key.workload, replica.sidecar
@@ -39,11 +41,15 @@ class _Views:
         over = self._alike.get(alike)
         if over is None:
             over = self._alike[alike] = self._made.same(alike, self._over(replica))
+        place = (sidecar.transparent, workload.namespace)
+        told = self._told.get(place)
+        if told is None:
+            told = self._told[place] = outbound(self._mesh, transparent=place[0], namespace=place[1])
         return View(
             node=replica.key,
             settings=self._mesh.settings,
             sidecar=sidecar,
-            outbound=outbound(self._mesh, transparent=sidecar.transparent, namespace=workload.namespace),
+            outbound=told,
             inbound=self._made.of(replica.key, (replica, over), _inbound),
             origins=over.origins,
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from plait.resource import NO_DIFFERENCE, Layered, Snapshot
 from plait.xds.conversation import Call, Conversation, Peer
-from plait.xds.messages import Event, Rejection, Response, TypeStatus
+from plait.xds.messages import Event, Rejected, Rejection, Response, TypeStatus
 from plait.xds.status import Code, End
 from plait.xds.stream import Stream
 from plait.xds.wire import encode
@@ -93,6 +93,8 @@ class Server:
         self._sent: dict[str, Sent] = {}
         self._closing = False
         self._conversations: set[Conversation] = set()
+        self._refusing: set[str] = set()
+        """The nodes that may refuse something."""
         self._expected: dict[str, list[Conversation]] = {}
         """Those that wait for a snapshot, by node."""
         self._turns = _TURNS
@@ -177,10 +179,12 @@ class Server:
 
     def rejections(self) -> tuple[ProxyRejection, ...]:
         """All that is refused now; the resources carry the latest origins."""
+        streams = {name: _stream(self._nodes.get(name)) for name in self._refusing}
+        self._refusing = {name for name, stream in streams.items() if stream is not None and stream.refuses}
         return tuple(
             ProxyRejection(node=name, rejection=rejection)
-            for name, node in sorted(self._nodes.items())
-            if (stream := _stream(node)) is not None
+            for name, stream in sorted(streams.items())
+            if stream is not None
             for rejection in stream.rejections()
         )
 
@@ -217,6 +221,8 @@ class Server:
         return None
 
     def heard(self, conversation: Conversation, event: Event) -> None:
+        if isinstance(event, Rejected):
+            self._refusing.add(conversation.node)
         if self._notify is not None:
             self._notify(conversation.node, event)
 

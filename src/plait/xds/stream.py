@@ -171,10 +171,13 @@ class Stream:
             for type_url in self._order()
         )
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the proxy refuses anything, be it of the newest snapshot or of an older one."""
+        return any(watch.refuses for watch in self._watches.values())
+
     def rejections(self) -> tuple[Rejection, ...]:
         """What the proxy refuses of the newest snapshot."""
-        if not any(watch.refuses for watch in self._watches.values()):
-            return ()
         return tuple(
             rejection
             for type_url in self._order()

@@ -120,17 +120,32 @@ class Watch:
 
     def lacking(self, target: Layers) -> list[Resource]:
         """All that the proxy should be sent."""
-        new = self._table is NO_TABLE and not self._refused
-        if (self._held or self._refused) and not new:
+        if self._refused:
             return [resource for resource in self._candidates(target) if self.lacks(resource)]
-        # Nothing sets it apart from whoever has its table, or it has just come: many at a time, so made short.
-        changed, held, own = target.table.since(self._table).changed, self._held, target.own
+        # The same without a call for each: nobody refuses anything, and a thousand proxies may lack thousands.
+        changed, table, own = target.table.since(self._table).changed, target.table.resources, target.own
+        held, wildcard, names = self._held, self.wildcard, self.names
         found = [
             one
             for name, one in changed.items()
-            if held.get(name) != one.version and (self.wildcard or name in self.names) and name not in own
+            if (wildcard or name in names) and name not in own and held.get(name) != one.version
         ]
-        return [*found, *(one for one in own.values() if self.lacks(one))]
+        found += [
+            table[name]
+            for name, version in held.items()
+            if name in table
+            and table[name].version != version
+            and name not in changed
+            and name not in own
+            and self.wants(name)
+        ]
+        found += [
+            one
+            for name, one in own.items()
+            if (wildcard or name in names)
+            and (held[name] if name in held else self._version(name)) != one.version
+        ]
+        return found
 
     def subscribe(self, names: Iterable[str]) -> None:
         """Names asked for after the first request; what the proxy asks for again it is sent again."""
