@@ -103,6 +103,9 @@ class Stream:
         else:
             mine, newest = self._round.get(ENDPOINTS, NO_LAYERS), self._newest.get(ENDPOINTS, NO_LAYERS)
             self._endpoints = _with_older(newest, mine)
+            watch = self._watches.get(ENDPOINTS)
+            if watch is not None:
+                watch.aim(self._endpoints)
 
     def receive(self, request: Request, now: float) -> Event | None:
         """What the proxy says: an answer, a change of what it asks for, or both.
@@ -121,8 +124,10 @@ class Stream:
                 self._owe_endpoints(watch)
             return None
         outcome = watch.answered(request, now) if request.nonce else None
-        watch.subscribe(request.subscribe)
-        watch.unsubscribe(request.unsubscribe)
+        if request.subscribe:
+            watch.subscribe(request.subscribe)
+        if request.unsubscribe:
+            watch.unsubscribe(request.unsubscribe)
         event = None
         if outcome is not None:
             self._answered = True
@@ -194,16 +199,18 @@ class Stream:
         self._round, self._round_generation = self._newest, self._newest_generation
         self._endpoints = self._round.get(ENDPOINTS, NO_LAYERS)
         self._owed = {}
-        watch = self._watches.get(ENDPOINTS)
-        if watch is not None:
-            self._owe_endpoints(watch)
+        for type_url, watch in self._watches.items():
+            watch.aim(self._round.get(type_url, NO_LAYERS))
+        endpoints = self._watches.get(ENDPOINTS)
+        if endpoints is not None and not endpoints.nothing_due:
+            self._owe_endpoints(endpoints)
 
     def _owe_endpoints(self, watch: Watch) -> None:
         due = self._serial + 1
         if watch.fresh and not self._owed:
             self._owed = _all_due(watch.names, due)
         else:
-            lacking = {resource.name: due for resource in watch.lacking(self._endpoints)}
+            lacking = {resource.name: due for resource in watch.lacking()}
             self._owed = {**lacking, **self._owed}
 
     def _target(self, type_url: str) -> Layers:
@@ -222,10 +229,12 @@ class Stream:
             if response is not None:
                 return response, True
         waits = clusters is not None and clusters.unanswered
-        return None, waits or (endpoints is not None and self._owes(endpoints))
+        return None, waits or (endpoints is not None and bool(self._owed) and self._owes(endpoints))
 
     def _use(self, now: float) -> tuple[Response | None, bool]:
         for watch in self._users:
+            if watch.nothing_due:
+                continue
             response = self._respond(watch, now)
             if response is not None or watch.unanswered:
                 return response, True
@@ -236,14 +245,12 @@ class Stream:
             type_url not in self._watches for type_url in _USE if self._round.get(type_url)
         ):
             return None, False
-        clings = any(
-            watch.refuses and watch.rejections(self._target(watch.type_url)) for watch in self._users
-        )
+        clings = any(watch.refuses and watch.rejections(watch.target) for watch in self._users)
         for type_url in _BREAK:
             watch = self._watches.get(type_url)
-            if watch is None or (clings and type_url in _USED):
+            if watch is None or watch.nothing_stale or (clings and type_url in _USED):
                 continue
-            stale = watch.stale(self._target(type_url))
+            stale = watch.stale()
             if stale and not watch.unanswered:
                 self._serial += 1
                 return watch.remove(stale, self._serial, now), True
@@ -252,7 +259,7 @@ class Stream:
         return None, False
 
     def _respond(self, watch: Watch, now: float) -> Response | None:
-        response = watch.respond(self._target(watch.type_url), self._serial + 1, now)
+        response = watch.respond(self._serial + 1, now)
         if response is not None:
             self._serial += 1
         return response

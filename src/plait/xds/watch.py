@@ -49,6 +49,8 @@ class Watch:
     """The subscription to one type."""
 
     type_url: str
+    target: Layers
+    """What the proxy should have."""
     wildcard: bool = False
     names: frozenset[str] = frozenset()
     _table: Table = NO_TABLE
@@ -64,9 +66,10 @@ class Watch:
     _unanswered: _Unanswered | None = None
     _limit: int | None = None
     """At most so many resources a response, while a rejection that names nobody is being narrowed down."""
-    _nothing_due: Layers | None = None
-    _nothing_stale: Layers | None = None
-    """The target that was compared last without result: short cuts, dropped at each change."""
+    nothing_due: bool = False
+    nothing_stale: bool = False
+    """The proxy lacks nothing, or has nothing that it should not have, and no answer is out: what was found last, and
+    holds until a change."""
     _sent: int = 0
     _latency: float | None = None
 
@@ -79,7 +82,7 @@ class Watch:
         thousands, nearly all of which are those.  A wildcard of which the proxy has nothing is answered even when
         there is nothing to say: Envoy's start waits for that.
         """
-        watch = Watch(request.type_url)
+        watch = Watch(request.type_url, target)
         watch.names = _shared(frozenset(request.subscribe) - {WILDCARD})
         watch.wildcard = WILDCARD in request.subscribe or not request.subscribe
         watch._held = {name: one for name, one in request.versions.items() if watch.wants(name)}
@@ -88,6 +91,12 @@ class Watch:
         if watch._held:
             watch._complete(target.table, {})
         return watch
+
+    def aim(self, target: Layers) -> None:
+        """The proxy should have this from now on."""
+        if not self.target.same(target):
+            self._changed()
+        self.target = target
 
     @property
     def unanswered(self) -> bool:
@@ -118,8 +127,9 @@ class Watch:
         refusal = self._refused.get(name)
         return refusal is None or refusal.version != version
 
-    def lacking(self, target: Layers) -> list[Resource]:
+    def lacking(self) -> list[Resource]:
         """All that the proxy should be sent."""
+        target = self.target
         if self._refused:
             return [resource for resource in self._candidates(target) if self.lacks(resource)]
         # The same without a call for each: nobody refuses anything, and a thousand proxies may lack thousands.
@@ -188,34 +198,36 @@ class Watch:
             self._unanswered.versions.pop(name, None)
         self._changed()
 
-    def respond(self, target: Layers, serial: int, now: float) -> Response | None:
+    def respond(self, serial: int, now: float) -> Response | None:
         """What to send so that the proxy gets what it lacks; None while an answer is out, or if it lacks nothing.
 
         `serial` numbers the response among all of the stream; its text is the nonce.
         """
-        if self.unanswered or (_is(self._nothing_due, target) and not self._must_answer):
+        if self.nothing_due or self._unanswered is not None:
             return None
-        due = self.lacking(target)
-        absent = tuple(sorted(self._untold.difference(target.table.resources, target.own)))
-        self._untold = frozenset()
+        due, target = self.lacking(), self.target
+        absent: tuple[str, ...] = ()
+        if self._untold:
+            absent = tuple(sorted(self._untold.difference(target.table.resources, target.own)))
+            self._untold = frozenset()
         if not due and not absent and not self._must_answer:
             self._complete(target.table, {})
-            self._nothing_due = target
+            self.nothing_due = True
             self._limit = None
             return None
         self._must_answer = False
         whole = self._limit is None or len(due) <= self._limit
         return self._send(tuple(due[: self._limit]), absent, serial, now, target.table if whole else None)
 
-    def stale(self, target: Layers) -> tuple[str, ...]:
+    def stale(self) -> tuple[str, ...]:
         """Names that the proxy has, or may have, and should not have any more."""
-        if _is(self._nothing_stale, target):
+        if self.nothing_stale:
             return ()
+        target = self.target
         doubted = chain(target.table.since(self._table).gone, self._held)
         suspects = {name for name in doubted if self.has(name)} | self._doubtful
         gone = tuple(sorted(name for name in suspects if name not in target))
-        if not gone:
-            self._nothing_stale = target
+        self.nothing_stale = not gone and self._unanswered is None
         return gone
 
     def remove(self, names: tuple[str, ...], serial: int, now: float) -> Response:
@@ -231,8 +243,9 @@ class Watch:
             return None
         self._unanswered = None
         self._changed()
-        made_room = any(self.has(name) for name in waiting.removed)
+        made_room = False
         for name in waiting.removed:
+            made_room = made_room or self.has(name)
             self._drop(name)
         latency = now - waiting.sent_at
         if request.error is not None:
@@ -339,6 +352,7 @@ class Watch:
         nonce = str(serial)
         versions = {resource.name: resource.version for resource in resources}
         self._unanswered = _Unanswered(nonce, tuple(versions), versions, removed, serial, now, completes)
+        self._changed()
         self._sent += len(resources)
         return Response(type_url=self.type_url, nonce=nonce, resources=resources, removed=removed)
 
@@ -365,13 +379,9 @@ class Watch:
             self._held.pop(name, None)
 
     def _changed(self) -> None:
-        self._nothing_due = self._nothing_stale = None
+        self.nothing_due = self.nothing_stale = False
 
     def _drop(self, name: str) -> None:
         """Know nothing of this name any more."""
         self.forget(name)
         self._doubtful.discard(name)
-
-
-def _is(known: Layers | None, target: Layers) -> bool:
-    return known is not None and known.same(target)
