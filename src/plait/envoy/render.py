@@ -17,7 +17,7 @@ from plait.envoy.filters import admission
 from plait.envoy.listeners import inbound, outbound
 from plait.model.catalog import Protocol
 from plait.model.mesh import Cluster, ClusterKey, Endpoint, InboundPort, OutboundRoutes, View
-from plait.model.names import Origin
+from plait.model.names import Origin, ReplicaKey
 from plait.model.policy import MtlsMode
 from plait.model.settings import OutboundTrafficPolicy
 from plait.resource import (
@@ -71,6 +71,8 @@ class _Alike:
     inputs: tuple[object, ...]
     parts: Mapping[str, _Shared]
     tables: Tables
+    asked: int = 0
+    """The sweep before which it was asked for last."""
 
 
 @dataclass(slots=True)
@@ -81,6 +83,8 @@ class _Own:
     made: _Made | None = None
     tables: Tables | None = None
     snapshot: Layered | None = None
+    asked: int = 0
+    """The sweep before which it was asked for last."""
 
 
 class Renderer:
@@ -94,10 +98,10 @@ class Renderer:
         self._alike: dict[Hashable, _Alike] = {}
         self._shared: WeakValueDictionary[Hashable, _Shared] = WeakValueDictionary()
         """What proxies of several modes or namespaces share, as long as there are such."""
-        self._own: dict[Hashable, _Own] = {}
+        self._own: dict[ReplicaKey, _Own] = {}
         self._known: WeakValueDictionary[Hashable, Resource] = WeakValueDictionary()
         """What proxies have each for itself, and yet is the same for many."""
-        self._asked: set[Hashable] = set()
+        self._sweeps = 0
 
     def render(self, view: View, found: Endpoints) -> Layered:
         """Everything that one proxy is told; a cluster that nobody serves gets an empty list of endpoints.
@@ -115,22 +119,25 @@ class Renderer:
 
     def sweep(self) -> None:
         """Forget what nobody asked for since the last sweep."""
-        self._alike = {key: kept for key, kept in self._alike.items() if key in self._asked}
-        self._own = {key: kept for key, kept in self._own.items() if key in self._asked}
-        self._asked.clear()
+        alike = [key for key, kept in self._alike.items() if kept.asked != self._sweeps]
+        for key in alike:
+            del self._alike[key]
+        own = [node for node, one in self._own.items() if one.asked != self._sweeps]
+        for node in own:
+            del self._own[node]
+        self._sweeps += 1
 
     def _of_all_alike(self, view: View, found: Endpoints) -> Tables:
         sidecar = view.sidecar
         place = (sidecar.outbound, sidecar.ipv6) if sidecar.transparent else None
         key = (view.node.workload.namespace, place)
-        self._asked.add(key)
         inputs = (view.outbound, view.settings, found)
         kept = self._alike.get(key)
         if kept is None or kept.inputs != inputs:
             parts = dict(self._parts(view, found))
             tables = {kind: parts[kind].table if kind in parts else NO_TABLE for kind in TYPES}
             kept = self._alike[key] = _Alike(inputs, parts, Tables.of(tables, kept.tables if kept else None))
-        kept.inputs = inputs
+        kept.inputs, kept.asked = inputs, self._sweeps
         return kept.tables
 
     def _parts(self, view: View, found: Endpoints) -> Iterator[tuple[str, _Shared]]:
@@ -177,7 +184,6 @@ class Renderer:
         return kept
 
     def _of_one(self, view: View, kept: _Own) -> Tables:
-        self._asked.add(view.node)
         inputs = (view.sidecar, view.settings, view.inbound, view.origins)
         if kept.tables is None or kept.inputs != inputs:
             kept.made = _made(_of_proxy(view), kept.made or {}, self._same)
@@ -187,7 +193,7 @@ class Renderer:
             before = kept.tables.of_type if kept.tables is not None else {}
             tables = {kind: Table.of(resources, before.get(kind)) for kind, resources in of_type.items()}
             kept.tables = Tables.of(tables, kept.tables)
-        kept.inputs = inputs
+        kept.inputs, kept.asked = inputs, self._sweeps
         return kept.tables
 
     def _same(self, piece: _Piece) -> Resource:

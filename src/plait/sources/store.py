@@ -49,7 +49,8 @@ class Store:
     def findings(self) -> tuple[Finding, ...]:
         """What keeps units from being read, and objects that are written twice; sorted by place."""
         found = [finding for findings in self._findings.values() for finding in findings]
-        found += [finding for written in self._of.values() for finding in _duplicates(written)]
+        twice = [written for written in self._of.values() if len(written) > 1]
+        found += [finding for written in twice for finding in _duplicates(written)]
         return tuple(
             sorted(found, key=lambda finding: (finding.place or Place(""), finding.code, finding.message))
         )
