@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from plait.compiler.hosts import ByHost
 from plait.compiler.outbound import called, subsets
@@ -18,10 +19,7 @@ from plait.model.routing import DestinationSettings
 _Over = tuple[PeerAuthentication, ...]
 _Found = tuple[tuple[ClusterKey, tuple[Endpoint, ...]], ...]
 
-_ALL = Made()
-"""Of one build to the next: all endpoints together, which most changes leave alone."""
 _MADE = Made()
-"""Of one change of them to the next: those of each service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +35,12 @@ class _Serving:
 def endpoints(mesh: Mesh, replicas: Iterable[Replica]) -> Mapping[ClusterKey, tuple[Endpoint, ...]]:
     """The endpoints of every cluster that any proxy may know, none for one that nobody serves; sorted."""
     replicas = tuple(replicas)
-    _ALL.begin()
-    return _ALL.of(
-        "",
-        (mesh.services, mesh.destinations, mesh.peer_authentications, mesh.settings, replicas),
-        lambda *_: _all(mesh, replicas),
-    )
-
-
-def _all(mesh: Mesh, replicas: Iterable[Replica]) -> Mapping[ClusterKey, tuple[Endpoint, ...]]:
+    inputs = (mesh.services, mesh.destinations, mesh.peer_authentications, mesh.settings, replicas)
     _MADE.begin()
+    return _MADE.whole("endpoints", inputs, partial(_all, mesh, replicas))
+
+
+def _all(mesh: Mesh, replicas: Iterable[Replica], made: Made) -> Mapping[ClusterKey, tuple[Endpoint, ...]]:
     serving = Population.of(_serving(mesh, replicas))
     destinations = ByHost.of(mesh.destinations)
     trust_domain = mesh.settings.trust_domain
@@ -55,8 +49,8 @@ def _all(mesh: Mesh, replicas: Iterable[Replica]) -> Mapping[ClusterKey, tuple[E
         selected = serving.selected(service.namespace, service.selector)
         behind = tuple((one.labels, one.replicas, one.over) for one in selected)
         inputs = (service, destinations.get(host), behind, trust_domain)
-        found.update(_MADE.of(host, inputs, _of_service))
-    return _MADE.same("", found)
+        found.update(made.of(host, inputs, _of_service))
+    return made.same("", found)
 
 
 def _serving(mesh: Mesh, replicas: Iterable[Replica]) -> Iterator[_Serving]:

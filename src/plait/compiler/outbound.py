@@ -34,13 +34,19 @@ class _Mode:
 
 def outbound(mesh: Mesh, *, transparent: bool, namespace: str) -> Outbound:
     """What clients of a namespace are told; the very same object for every call with the very same Mesh."""
-    mode = _transparent(mesh) if transparent else _explicit(mesh)
+    mode = (_transparent if transparent else _explicit)(mesh)
     return mode.of_namespace.get(namespace, mode.elsewhere)
 
 
 def _of(mesh: Mesh, made: Made, *, transparent: bool) -> _Mode:
+    inputs = (mesh.services, mesh.routes, mesh.destinations, mesh.members, mesh.settings)
+    return made.whole("mode", inputs, partial(_mode, mesh, transparent))
+
+
+def _mode(mesh: Mesh, transparent: bool, made: Made) -> _Mode:  # noqa: FBT001  # bound by position
     addresses = virtual_addresses(mesh) if transparent else {}
-    clusters = tuple(_clusters(mesh, made, transparent=transparent))
+    inputs = (mesh.services, mesh.destinations, mesh.members, mesh.settings)
+    clusters = made.whole("clusters", inputs, partial(_clusters, mesh, transparent))
     routes = tuple(_routes(mesh, made, transparent=transparent))
     keys = {(one.key.host, one.key.port, one.key.subset) for one in clusters}
     named = {
@@ -50,12 +56,16 @@ def _of(mesh: Mesh, made: Made, *, transparent: bool) -> _Mode:
         for backend in rule.backends
     }
     common = (
-        made.same("clusters", clusters),
+        clusters,
         made.same("routes", routes),
         made.same("missing", tuple(ClusterKey(*key) for key in sorted(named - keys))),
-        made.same("tcp", tuple(_tcp(mesh, made, addresses)) if transparent else ()),
+        made.whole("tcp", (mesh.services, addresses), partial(_tcp, mesh, addresses)) if transparent else (),
     )
-    authorities = _authorities(mesh, made, routes, addresses)
+    called = tuple(sorted({(one.host not in mesh.services, one.host, one.port) for one in routes}))
+    clients = frozenset(member.namespace for member in mesh.members)
+    authorities = made.whole(
+        "authorities", (called, clients, addresses), partial(_authorities, called, clients, addresses)
+    )
     return _Mode(
         {name: made.of(("client", name), (texts, *common), _outbound) for name, texts in authorities.items()},
         _outbound((), *common),
@@ -97,9 +107,10 @@ def _is_routed(port: ServicePort, *, transparent: bool) -> bool:
     return port.protocol.may_be_http if transparent else port.protocol.is_http
 
 
-def _clusters(mesh: Mesh, made: Made, *, transparent: bool) -> Iterator[Cluster]:
+def _clusters(mesh: Mesh, transparent: bool, made: Made) -> tuple[Cluster, ...]:  # noqa: FBT001  # bound by position
     destinations = ByHost.of(mesh.destinations)
     selected = selection(mesh)
+    found: list[Cluster] = []
     for host, service in mesh.services.items():
         settings = destinations.get(host)
         accounts = tuple(
@@ -107,7 +118,8 @@ def _clusters(mesh: Mesh, made: Made, *, transparent: bool) -> Iterator[Cluster]
             for _, labels, _ in subsets(settings)
         )
         inputs = (service, settings, accounts, mesh.settings.trust_domain, transparent)
-        yield from made.of(("clusters", host), inputs, _clusters_of)
+        found += made.of(host, inputs, _clusters_of)
+    return made.same("", tuple(found))
 
 
 def _clusters_of(
@@ -191,9 +203,11 @@ def _with_port(service: Service | None, backend: Backend, caller: int) -> Backen
     return backend if port == backend.port else replace(backend, port=port)
 
 
-def _tcp(mesh: Mesh, made: Made, addresses: Mapping[str, str]) -> Iterator[TcpPort]:
+def _tcp(mesh: Mesh, addresses: Mapping[str, str], made: Made) -> tuple[TcpPort, ...]:
+    found: list[TcpPort] = []
     for host, service in mesh.services.items():
-        yield from made.of(("tcp", host), (service, addresses[host]), _tcp_of)
+        found += made.of(host, (service, addresses[host]), _tcp_of)
+    return made.same("", tuple(found))
 
 
 def _tcp_of(service: Service, address: str) -> tuple[TcpPort, ...]:
@@ -211,16 +225,17 @@ def _tcp_of(service: Service, address: str) -> tuple[TcpPort, ...]:
 
 
 def _authorities(
-    mesh: Mesh, made: Made, routes: tuple[OutboundRoutes, ...], addresses: Mapping[str, str]
+    called: Iterable[tuple[bool, str, int]], clients: Iterable[str], addresses: Mapping[str, str], made: Made
 ) -> Mapping[str, tuple[Authority, ...]]:
-    """Every text that a client may call, by its namespace; a text that two hosts have means the service.
+    """Every text that a client may call, by its namespace; a text that two hosts have means the first of them.
 
-    `addresses`: the virtual addresses of hosts, by which they may be called as well.
+    `called`: (whether it is no service, host, port); `addresses`: the virtual addresses of hosts, by which they may
+    be called as well.
     """
     common: dict[str, Authority] = {}
     own: dict[str, list[tuple[int, tuple[Authority, ...]]]] = {}
     """By namespace, what is called there alone, and how many of the common ones stand before."""
-    for _, host, port in sorted({(one.host not in mesh.services, one.host, one.port) for one in routes}):
+    for _, host, port in called:
         inputs = (host, port, addresses.get(host))
         namespace, short, full = made.of(("authorities", host, port), inputs, _authorities_of)
         if short:
@@ -228,9 +243,9 @@ def _authorities(
         for authority in full:
             common.setdefault(authority[0], authority)
     everywhere = tuple(common.values())
-    clients = sorted({member.namespace for member in mesh.members})
     return {
-        client: made.of(("woven", client), (everywhere, own.get(client, ())), _woven) for client in clients
+        client: made.of(("woven", client), (everywhere, own.get(client, ())), _woven)
+        for client in sorted(clients)
     }
 
 

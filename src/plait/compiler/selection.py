@@ -166,14 +166,14 @@ class Selection:
         return tuple(found[level] for level in sorted(found))
 
 
-def _of(mesh: Mesh, _: Made) -> Selection:
+def _of(mesh: Mesh, made: Made) -> Selection:
     return Selection(
         root_namespace=mesh.settings.root_namespace,
-        members=Population.of(mesh.members),
-        workloads=Population.of(mesh.workloads.values()),
-        services=Selectors.of(mesh.services.values()),
-        policies=Selectors.of(mesh.policies),
-        peer_authentications=Selectors.of(mesh.peer_authentications),
+        members=made.of("members", (mesh.members,), Population.of),
+        workloads=made.of("workloads", (mesh.workloads,), lambda them: Population.of(them.values())),
+        services=made.of("services", (mesh.services,), lambda them: Selectors.of(them.values())),
+        policies=made.of("policies", (mesh.policies,), Selectors.of),
+        peer_authentications=made.of("peers", (mesh.peer_authentications,), Selectors.of),
     )
 
 

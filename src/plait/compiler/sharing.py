@@ -17,9 +17,10 @@ T = TypeVar("T")
 class Made:
     """What was made in this build and in the one before, and of what."""
 
-    __slots__ = ("_before", "_now")
+    __slots__ = ("_before", "_now", "_within")
 
     def __init__(self) -> None:
+        self._within: dict[Hashable, Made] = {}
         self._now: dict[Hashable, tuple[tuple[object, ...], object]] = {}
         self._before: dict[Hashable, tuple[tuple[object, ...], object]] = {}
 
@@ -36,6 +37,20 @@ class Made:
             value,
         )  # these inputs: the next will rather be the very same than the first ones
         return cast(T, value)  # the same inputs are always made into the same
+
+    def whole(self, key: Hashable, inputs: tuple[object, ...], make: Callable[[Made], T]) -> T:
+        """What is made of many parts: `make(parts)`, or what that gave for equal inputs.
+
+        `parts` is for this key alone, and its builds are those in which the inputs were others: it knows the parts
+        of the last time however long ago that is.  Keys are few, and for good.
+        """
+
+        def anew(*_: object) -> T:
+            parts = self._within.setdefault(key, Made())
+            parts.begin()
+            return make(parts)
+
+        return self.of(key, inputs, anew)
 
     def same(self, key: Hashable, value: T) -> T:
         """The value that stood under this key before when it was equal to this one, else this one."""

@@ -7,6 +7,7 @@ know the host of a protocol that does not name it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from hashlib import blake2b
 
 from plait.compiler.hosts import is_wildcard
@@ -19,8 +20,8 @@ _USABLE = VIRTUAL_NETWORK.num_addresses - 2
 
 
 def _of(mesh: Mesh, made: Made) -> Mapping[str, str]:
-    routed = (host for host in mesh.routes if not is_wildcard(host))
-    return _assigned({*mesh.services, *routed}, made)
+    hosts = frozenset((*mesh.services, *(host for host in mesh.routes if not is_wildcard(host))))
+    return made.whole("", (hosts,), partial(_assigned, hosts))
 
 
 virtual_addresses = PerMesh(_of)
