@@ -1,14 +1,42 @@
 """Sharing: what a rebuild makes of the same is the very same object, and whatever changed is made anew."""
 
 from dataclasses import replace
+from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+import plait.compiler.endpoints as endpoints_module
+import plait.compiler.outbound as outbound_module
+import plait.compiler.view as view_module
 from plait.compiler.endpoints import endpoints
 from plait.compiler.merge import merge
-from plait.compiler.sharing import Made
+from plait.compiler.selection import selection
+from plait.compiler.sharing import Made, PerMesh
 from plait.compiler.view import view
+from plait.compiler.virtual_addresses import virtual_addresses
+from plait.model.catalog import Protocol
 from plait.model.mesh import ClusterKey, Mesh
-from plait.model.reading import Fact
-from tests.compiler.facts import SETTINGS, host, policy, port, replica, routes, rule, service, to, workload
+from plait.model.policy import Action, MtlsMode
+from plait.model.reading import Fact, Namespace, ServiceAccount
+from tests.compiler.facts import (
+    NS,
+    SETTINGS,
+    allows,
+    destination,
+    host,
+    listens,
+    peers,
+    policy,
+    port,
+    principal,
+    replica,
+    routes,
+    rule,
+    service,
+    to,
+    workload,
+)
 
 FRONTEND, KITCHEN = workload("frontend"), workload("kitchen")
 FACTS: tuple[Fact, ...] = (FRONTEND, KITCHEN, service("frontend"), service("kitchen"))
@@ -36,6 +64,83 @@ def test_other_inputs_are_made_anew_and_equal_ones_are_not() -> None:
     assert made.of("key", (service("kitchen"),), lambda one: [one]) is first
     made.begin()
     assert made.of("key", (service("frontend"),), lambda one: [one]) == [service("frontend")]
+
+
+def test_a_whole_is_made_anew_when_an_input_is_another_and_finds_its_parts_however_old() -> None:
+    made = Made()
+    asked: list[int] = []
+
+    def whole(parts: Made) -> list[object]:
+        asked.append(1)
+        return [parts.of("part", (), object)]
+
+    first = made.whole("key", (1,), whole)
+    for _ in range(3):
+        made.begin()
+        assert made.whole("key", (1,), whole) is first
+    made.begin()
+    assert made.whole("key", (2,), whole) == first
+    assert len(asked) == 2
+
+
+POOL: tuple[Fact, ...] = (
+    FRONTEND,
+    KITCHEN,
+    workload("kitchen-v2", app="kitchen", version="v2", account="other"),
+    workload("kitchen", app="kitchen", account="stated-twice"),
+    workload("wired", listens(9000, Protocol.TCP), listens(8080, Protocol.UNDECLARED)),
+    service("frontend"),
+    service("kitchen"),
+    service("kitchen", port(80), port(9000, Protocol.UNDECLARED), namespace="other"),
+    service("wired", port(8080, Protocol.UNDECLARED), port(9000, Protocol.TCP)),
+    routes("kitchen", rules=[rule(to("kitchen", "v2"), timeout=5)]),
+    routes("kitchen", rules=[rule(to("wired", port=8080))], name="second"),
+    routes("nobody", rules=[rule(to("frontend"))], name="third"),
+    destination("kitchen", "v1", "v2"),
+    destination("nobody", "v1"),
+    policy("everywhere"),
+    policy("own", Action.ALLOW, allows(principal("frontend"), principal("nobody")), app="kitchen"),
+    peers("kitchen", MtlsMode.DISABLE, app="kitchen"),
+    peers("everybody", MtlsMode.PERMISSIVE),
+    Namespace("other"),
+    ServiceAccount(NS, "nobody"),
+)
+"""Right and wrong facts, many of which change what others mean."""
+RUNNING = tuple(
+    replica(of, number, address=f"127.77.0.{number + 1}", transparent=number % 2 == 1)
+    for of in (FRONTEND, KITCHEN, workload("kitchen-v2", app="kitchen", version="v2", account="other"))
+    for number in range(2)
+)
+
+
+def forget() -> None:
+    """As if this process had compiled nothing yet."""
+    views: tuple[PerMesh[Any], ...] = (view_module._views, selection, virtual_addresses)
+    for kept in (*views, outbound_module._explicit, outbound_module._transparent):
+        kept._shared, kept._latest = Made(), None
+    endpoints_module._MADE = Made()
+
+
+def told(stated: set[int], made: Made) -> object:
+    """What follows from some of the pool, while the other replicas of those that run serve."""
+    made.begin()
+    facts = [fact for number, fact in enumerate(POOL) if number in stated]
+    replicas = [replace(one, serving=-number not in stated) for number, one in enumerate(RUNNING, 1)]
+    mesh, findings = merge(facts, SETTINGS, frozenset(one.member for one in RUNNING[:2]), made)
+    return findings, [view(mesh, one) for one in replicas], endpoints(mesh, replicas)
+
+
+@given(st.lists(st.sets(st.integers(-len(RUNNING), len(POOL) - 1), max_size=5), min_size=1, max_size=6))
+def test_after_any_changes_the_same_is_made_as_by_whoever_knows_nothing(changes: list[set[int]]) -> None:
+    forget()
+    made, stated = Made(), set(range(len(POOL)))
+    walk = []
+    for changed in changes:
+        stated = stated ^ changed
+        walk.append((stated, told(stated, made)))
+    for then, found in walk:
+        forget()
+        assert found == told(then, Made())
 
 
 def test_a_rebuild_shares_what_did_not_change() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from plait.compiler.hosts import ByHost, covers, destination_port, hint, is_wildcard, service_of_host
 from plait.compiler.selection import Selection, is_void, scope, selection
+from plait.compiler.sharing import Made
 from plait.model.catalog import Labels, Member, Protocol, Service, ServicePort, Workload
 from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
@@ -24,19 +25,43 @@ class Known:
     """(namespace, service account)"""
 
 
-def check(mesh: Mesh, known: Known) -> Iterator[Finding]:
-    """Every name in the Mesh that leads nowhere."""
+def check(mesh: Mesh, known: Known, made: Made) -> Iterator[Finding]:
+    """Every name in the Mesh that leads nowhere; `made` knows what was found before."""
     selected = selection(mesh)
+    services, destinations, settings = mesh.services, mesh.destinations, mesh.settings
+    running = (mesh.members, mesh.workloads)
+
+    def part(name: str, depends_on: tuple[object, ...], lazily: Iterator[Finding]) -> tuple[Finding, ...]:
+        return made.of(("check", name), depends_on, lambda *_: tuple(lazily))
+
+    yield from part("services", (services, *running), _services(mesh, selected))
+    yield from part("routes", (mesh.routes, services, destinations), _all_routes(mesh))
+    yield from part("destinations", (destinations, services, *running), _destinations(mesh, selected))
+    yield from part("policies", (mesh.policies, known, settings, *running), _policies(mesh, selected, known))
+    yield from part(
+        "peers", (mesh.peer_authentications, settings, *running), _peer_authentications(mesh, selected)
+    )
+
+
+def _services(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
     for service in mesh.services.values():
         yield from _service(service, selected)
+
+
+def _all_routes(mesh: Mesh) -> Iterator[Finding]:
     destinations = ByHost.of(mesh.destinations)
     for routes in {id(one): one for one in mesh.routes.values()}.values():
         yield from _routes(mesh, destinations, routes)
+
+
+def _destinations(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
     for settings in mesh.destinations.values():
         yield from _destination(mesh, selected, settings)
+
+
+def _policies(mesh: Mesh, selected: Selection, known: Known) -> Iterator[Finding]:
     for policy in mesh.policies:
         yield from _policy(mesh, selected, known, policy)
-    yield from _peer_authentications(mesh, selected)
 
 
 def _error(code: str, message: str, origin: Origin) -> Finding:

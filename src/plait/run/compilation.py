@@ -41,6 +41,7 @@ class Compilation:
     settings: MeshSettings
     good: dict[ObjectRef, Document] = field(default_factory=dict)
     _readings: Made = field(default_factory=Made)
+    _merged: Made = field(default_factory=Made)
 
     def compile(self, documents: Iterable[Located], running: frozenset[Member] = frozenset()) -> Compiled:
         """The Mesh of these documents, one for each object, and of the members that run."""
@@ -69,7 +70,8 @@ class Compilation:
     ) -> tuple[Mesh, tuple[Finding, ...]]:
         readings = [self._read(document) for document in documents]
         facts: list[Fact] = [fact for reading in readings for fact in reading.facts]
-        mesh, merged = merge(facts, self.settings, running)
+        self._merged.begin()
+        mesh, merged = merge(facts, self.settings, running, self._merged)
         return mesh, tuple(finding for reading in readings for finding in reading.findings) + merged
 
     def _read(self, document: Document) -> Reading:
