@@ -88,7 +88,7 @@ POOL: tuple[Fact, ...] = (
     KITCHEN,
     workload("kitchen-v2", app="kitchen", version="v2", account="other"),
     workload("kitchen", app="kitchen", account="stated-twice"),
-    workload("wired", listens(9000, Protocol.TCP), listens(8080, Protocol.UNDECLARED)),
+    workload("wired", listens(9000, Protocol.UNDECLARED), listens(8080)),
     service("frontend"),
     service("kitchen"),
     service("kitchen", port(80), port(9000, Protocol.UNDECLARED), namespace="other"),
