@@ -114,8 +114,8 @@ def test_a_false_source_goes_no_further(closed: Joined) -> None:
         run = lambda: subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: E731
         return namespace.inside(closed.here, run).stdout.strip()
 
+    assert sent(HERE) == "0.0.0.0:5353", "and by now its neighbour is known: a false one would not hear of it"
     assert sent("198.18.0.3") == "TimeoutError"
-    assert sent(HERE) == "0.0.0.0:5353"
 
 
 def test_the_rules_are_there_before_the_link(closed: Joined) -> None:
