@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,21 +102,28 @@ def test_udp_comes_in_where_a_port_declares_it(joined: Joined) -> None:
 
 def test_a_false_source_goes_no_further(closed: Joined) -> None:
     shown(closed.here, "ip address add 198.18.0.3/32 dev eth0; nft flush ruleset")
-    closed.servers.udp(closed.there, "0.0.0.0", 5353)
-    forge = (
-        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)\n"
-        "s.bind(('{}', 0)); s.sendto(b'?', ('198.18.0.2', 5353))\n"
-        "try: print(s.recv(99).decode())\n"
-        "except OSError as error: print(type(error).__name__)"
-    )
 
-    def sent(source: str) -> str:
-        command = ("python3", "-I", "-c", forge.format(source))
-        run = lambda: subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: E731
-        return namespace.inside(closed.here, run).stdout.strip()
+    def bound(where: int, address: str, port: int) -> socket.socket:
+        def bind() -> socket.socket:
+            made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            made.bind((address, port))
+            made.settimeout(1.0)
+            return made
 
-    assert sent(HERE) == "0.0.0.0:5353", "and by now its neighbour is known: a false one would not hear of it"
-    assert sent("198.18.0.3") == "TimeoutError"
+        return namespace.inside(where, bind)
+
+    with (
+        bound(closed.there, "0.0.0.0", 5353) as there,
+        bound(closed.here, HERE, 0) as true,
+        bound(closed.here, "198.18.0.3", 0) as false,
+    ):
+        true.sendto(b"true", (THERE, 5353))
+        assert there.recv(9) == b"true", (
+            "and from now on its neighbour is known: a false one needs not ask for it"
+        )
+        false.sendto(b"false", (THERE, 5353))
+        with pytest.raises(TimeoutError):
+            there.recv(9)
 
 
 def test_the_rules_are_there_before_the_link(closed: Joined) -> None:
