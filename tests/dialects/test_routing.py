@@ -145,8 +145,7 @@ def test_case_of_paths() -> None:
         ("{queryParams: [a]}", "field.type"),
         ("{header: {x: {exact: a}}}", "field.unknown"),
         ("{sourceLabels: {app: a}}", "field.unsupported"),
-        ("{authority: {exact: a}}", "field.unsupported"),
-        ("{port: 80}", "field.unsupported"),
+        ("{port: 99999}", "field.range"),
         ("{ignoreUriCase: 'yes'}", "field.type"),
         ("{gateways: mesh}", "field.type"),
         ("null", "field.type"),
@@ -245,12 +244,12 @@ def test_a_rule_without_a_destination_is_left_out(route: str, expected: str) -> 
     assert expected in [code for _, code in codes(read)]
 
 
-def test_a_rule_that_does_something_else_is_left_out_and_says_so() -> None:
-    read = routes(f"[{{match: [{{uri: {{exact: /x}}}}], redirect: {{uri: /y}}}}, {{name: rest, {TO_A}}}]")
+def test_a_rule_whose_answer_can_not_be_read_is_left_out_and_says_so() -> None:
+    read = routes(f"[{{match: [{{uri: {{exact: /x}}}}], redirect: {{uri: there}}}}, {{name: rest, {TO_A}}}]")
     assert [found.name for found in fact(read, HostRoutes).rules] == ["rest"]
     assert codes(read) == [
-        ("spec.http[0].route", "route.no-destination"),
-        ("spec.http[0].redirect", "field.unsupported"),
+        ("spec.http[0].redirect.uri", "path.invalid"),
+        ("spec.http[0]", "route.left-out"),
     ]
 
 
@@ -301,7 +300,8 @@ def test_a_timeout_that_can_not_be_read_leaves_the_rest(
         ("{attempts: -1}", None, ["field.range"]),
         ("{attempts: many}", None, ["field.type"]),
         ("{perTryTimeout: 1s}", None, ["retries.disabled"]),
-        ("{attempts: 2, backoff: 1s}", Retries(attempts=2), ["field.unsupported"]),
+        ("{attempts: 2, backoff: 1s}", Retries(attempts=2, back_off=1.0), []),
+        ("{attempts: 2, retryRemoteLocalities: true}", Retries(attempts=2), ["field.unsupported"]),
         ("[]", None, ["field.type"]),
     ],
 )
@@ -343,7 +343,12 @@ def test_a_destination_rule_has_a_host_and_subsets() -> None:
         ("[{labels: {v: '1'}}]", [], "field.required"),
         ("[{name: V1, labels: {v: '1'}}]", [], "name.invalid"),
         ("[{name: all}]", ["all"], "subset.no-labels"),
-        ("[{name: v1, labels: {v: '1'}, trafficPolicy: {}}]", ["v1"], "field.unsupported"),
+        ("[{name: v1, labels: {v: '1'}, trafficPolicy: {tls: {}}}]", ["v1"], "field.unsupported"),
+        (
+            "[{name: v1, labels: {v: '1'}, trafficPolicy: {loadBalancer: {simple: a}}}]",
+            ["v1"],
+            "field.choice",
+        ),
         ("[5]", [], "field.type"),
         ("5", [], "field.type"),
     ],

@@ -1,9 +1,11 @@
 """One document of each kind that says everything which the kind can say and Plait honours."""
 
+import json
+
 import yaml
 
 WHOLE = {
-    document["kind"]: document
+    document["kind"]: json.loads(json.dumps(document))  # what is written once by an anchor is there twice
     for document in yaml.safe_load_all("""
 apiVersion: v1
 kind: Namespace
@@ -55,6 +57,9 @@ spec:
     - name: one
       uri: {prefix: /a}
       method: {exact: GET}
+      scheme: {exact: http}
+      authority: {prefix: web}
+      port: 80
       ignoreUriCase: true
       headers: {x-user: {exact: tester}}
       withoutHeaders: {x-bot: {regex: .*}}
@@ -63,18 +68,110 @@ spec:
     route:
     - destination: {host: web, subset: v1, port: {number: 80}}
       weight: 90
+      headers:
+        request: {set: {x-a: "1"}, add: {x-b: "2"}, remove: [x-c]}
+        response: {set: {x-a: "1"}, add: {x-b: "2"}, remove: [x-c]}
     - destination: {host: web, subset: v2}
       weight: 10
+    headers:
+      request: {set: {host: other, x-a: "100 %%"}, add: {x-b: "%REQ(x-user)%"}, remove: [x-c]}
+      response: {set: {x-a: "1"}, add: {x-b: "2"}, remove: [x-c]}
+    rewrite: {uri: /b, authority: "other:80"}
+    fault:
+      delay: {percentage: {value: 0.5}, fixedDelay: 2s}
+      abort: {percentage: {value: 0.5}, httpStatus: 503}
+    corsPolicy:
+      allowOrigins: [{exact: "https://shop.example"}, {regex: .*}]
+      allowMethods: [GET]
+      allowHeaders: [x-user]
+      exposeHeaders: [x-total]
+      maxAge: 60s
+      allowCredentials: true
+      unmatchedPreflights: IGNORE
+    mirror: {host: web, subset: v2, port: {number: 80}}
+    mirrorPercentage: {value: 12.5}
+    mirrors:
+    - destination: {host: web, subset: v2, port: {number: 80}}
+      percentage: {value: 1}
     timeout: 1s
-    retries: {attempts: 2, perTryTimeout: 1s, retryOn: 5xx}
+    retries: {attempts: 2, perTryTimeout: 1s, retryOn: 5xx, backoff: 1s, retryIgnorePreviousHosts: false}
+  - match:
+    - uri: {prefix: /pattern}
+    route:
+    - destination: {host: web}
+    rewrite:
+      uriRegexRewrite: {match: "/(a+)/(b*)", rewrite: '/\\2/\\1'}
+    mirror: {host: web}
+    mirrorPercent: 50
+    fault:
+      delay: {percent: 5, fixedDelay: 2s}
+      abort: {percentage: {value: 5}, grpcStatus: UNAVAILABLE}
+    corsPolicy: {allowOrigin: ["*"]}
+  - match:
+    - uri: {prefix: /old}
+    redirect: {uri: /new, authority: web, scheme: https, port: 8443, redirectCode: 308}
+  - match:
+    - uri: {prefix: /older}
+    redirect: {authority: web, derivePort: FROM_REQUEST_PORT}
+  - directResponse:
+      status: 503
+      body: {string: closed}
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
 spec:
   host: web
+  trafficPolicy: &policy
+    loadBalancer:
+      consistentHash:
+        httpCookie: {name: stay, path: /, ttl: 60s}
+        ringHash: {minimumRingSize: 1024}
+    connectionPool: &pool
+      tcp:
+        maxConnections: 100
+        connectTimeout: 1s
+        maxConnectionDuration: 3600s
+        tcpKeepalive: {probes: 3, time: 60s, interval: 10s}
+      http:
+        http1MaxPendingRequests: 10
+        http2MaxRequests: 100
+        maxRequestsPerConnection: 1000
+        maxRetries: 3
+        maxConcurrentStreams: 100
+        idleTimeout: 60s
+    outlierDetection: &outliers
+      splitExternalLocalOriginErrors: true
+      consecutiveLocalOriginFailures: 5
+      consecutive5xxErrors: 5
+      consecutiveGatewayErrors: 3
+      interval: 10s
+      baseEjectionTime: 30s
+      maxEjectionPercent: 50
+      minHealthPercent: 10
+    retryBudget: {percent: 20, minRetryConcurrency: 3}
+    portLevelSettings:
+    - port: {number: 80}
+      loadBalancer:
+        consistentHash:
+          httpCookie: {name: stay, path: /, ttl: 60s}
+          ringHash: {minimumRingSize: 1024}
+      connectionPool: *pool
+      outlierDetection: *outliers
+    - port: {number: 81}
+      loadBalancer: {consistentHash: {httpHeaderName: x-user, maglev: {tableSize: 65537}}}
+    - port: {number: 82}
+      loadBalancer: {consistentHash: {httpQueryParameterName: user, minimumRingSize: 1024}}
+    - port: {number: 83}
+      loadBalancer: {consistentHash: {useSourceIp: true}}
+    - port: {number: 85}
+      loadBalancer: {simple: LEAST_REQUEST, warmup: {duration: 60s, minimumPercent: 5, aggression: 1.5}}
+    - port: {number: 84}
+      loadBalancer: {simple: ROUND_ROBIN, warmupDurationSecs: 60s}
   subsets:
-  - {name: v1, labels: {version: v1}}
+  - name: v1
+    labels: {version: v1}
+    trafficPolicy: *policy
 ---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication

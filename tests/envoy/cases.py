@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 from plait.compiler.endpoints import endpoints
@@ -47,6 +48,8 @@ from tests.compiler.facts import (
     to,
     workload,
 )
+from tests.dialects.reading import reading
+from tests.dialects.whole import WHOLE
 
 FRONTEND = workload("frontend")
 V1 = workload("reservations-v1", app="reservations", version="v1")
@@ -172,6 +175,18 @@ _HIDDEN = (
 )
 _PLACES = (hidden(FRONTEND, "198.18.0.1"), hidden(_DATABASE, "198.18.0.2"))
 
+_WEB = workload("web", listens(8080), version="v1", namespace="shop")
+_SHOP: tuple[Fact, ...] = (
+    _WEB,
+    service("web", port(80, target=8080), namespace="shop"),
+    *(
+        fact
+        for kind in ("VirtualService", "DestinationRule")
+        for fact in reading(json.dumps(WHOLE[kind])).facts
+    ),
+)
+"""With every field that these kinds have."""
+
 CASES = {
     "plain": Case(facts=BISTRO),
     "client-without-ports": Case(
@@ -186,6 +201,13 @@ CASES = {
         types=(LISTENER,),
     ),
     "routing": Case(facts=(*BISTRO, _ROUTING), types=(ROUTES,), names=("outbound|8080|reservations",)),
+    "fields": Case(
+        facts=_SHOP,
+        replicas=(replica(_WEB, address="127.77.0.5", app_address="127.78.0.5"),),
+        proxy=0,
+        types=(CLUSTER, ROUTES),
+        names=("outbound|80",),
+    ),
     "names": Case(
         facts=(
             *BISTRO,

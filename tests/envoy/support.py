@@ -364,13 +364,17 @@ async def eventually(condition: Any, seconds: float = 10.0) -> None:
 
 @asynccontextmanager
 async def application(
-    address: str, port: int, name: str, answer: Answer | None = None
+    address: str,
+    port: int,
+    name: str,
+    answer: Answer | None = None,
+    seen: list[web.Request] | None = None,
 ) -> AsyncIterator[list[web.Request]]:
-    """An HTTP application; yields the requests it has seen.
+    """An HTTP application; yields the requests it has seen, in `seen` where that is given.
 
     Unless told otherwise it answers with its name and the headers that it got.
     """
-    seen: list[web.Request] = []
+    seen = seen if seen is not None else []
 
     async def reply(request: web.Request) -> web.StreamResponse:
         seen.append(request)

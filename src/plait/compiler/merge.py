@@ -17,7 +17,7 @@ from plait.model.mesh import Mesh
 from plait.model.names import Origin, WorkloadKey
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
 from plait.model.reading import Fact, Namespace, ServiceAccount
-from plait.model.routing import DestinationSettings, HostRoutes, Subset
+from plait.model.routing import DestinationSettings, HostRoutes, PortPolicies, Subset
 from plait.model.settings import MeshSettings
 
 S = TypeVar("S", Service, Workload, HostRoutes, DestinationSettings, AuthorizationPolicy, PeerAuthentication)
@@ -136,7 +136,8 @@ def _destinations(
 ) -> tuple[Mapping[str, DestinationSettings], Found]:
     """The settings of each host, from one namespace: the service's own before the root namespace before others.
 
-    Within that namespace the subsets of several objects are joined, the first of a name holds (Istio's rules).
+    Within that namespace the subsets of several objects are joined, the first of a name holds, and so does the first
+    traffic policy (Istio's rules).
     """
     by_host: dict[str, list[DestinationSettings]] = {}
     for one in stated.values():
@@ -149,8 +150,10 @@ def _destinations(
             message = f"{host} is already described in namespace {namespace}, which stays in force"
             findings.append(_error("destination.other-namespace", message, other.origin))
         inside = [one for one in several if one.origin.ref.namespace == namespace]
-        subsets = _subsets(inside, findings)
-        joined[host] = inside[0] if subsets == inside[0].subsets else replace(inside[0], subsets=subsets)
+        both = (_subsets(inside, findings), _policies(inside, findings))
+        first = inside[0]
+        kept = both == (first.subsets, first.policies)
+        joined[host] = first if kept else replace(first, subsets=both[0], policies=both[1])
     return joined, tuple(findings)
 
 
@@ -159,6 +162,17 @@ def _speaker(host: str, several: Iterable[DestinationSettings], settings: MeshSe
     preferred = (service[0] if service else "", settings.root_namespace)
     namespaces = sorted({one.origin.ref.namespace for one in several})
     return next((name for name in preferred if name in namespaces), namespaces[0])
+
+
+def _policies(inside: Iterable[DestinationSettings], findings: list[Finding]) -> PortPolicies:
+    """The first traffic policy; one more is a Finding."""
+    told = [one for one in inside if one.policies != PortPolicies()]
+    for other in told[1:]:
+        message = (
+            f"the trafficPolicy of this host is already given by {told[0].origin.ref}, which stays in force"
+        )
+        findings.append(_error("destination.policy-twice", message, other.origin))
+    return told[0].policies if told else PortPolicies()
 
 
 def _subsets(inside: Iterable[DestinationSettings], findings: list[Finding]) -> tuple[Subset, ...]:

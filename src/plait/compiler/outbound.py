@@ -18,8 +18,10 @@ from plait.compiler.virtual_addresses import virtual_addresses
 from plait.model.catalog import Labels, Service, ServicePort
 from plait.model.mesh import Cluster, ClusterKey, Mesh, Outbound, OutboundRoutes, TcpPort
 from plait.model.names import Identity, Origin, aliases
-from plait.model.routing import Backend, DestinationSettings, HostRoutes, RouteRule
+from plait.model.routing import NO_POLICY, Backend, DestinationSettings, HostRoutes, RouteRule
 
+_Target = tuple[Service | None, DestinationSettings | None]
+"""What a backend names, and how that is called."""
 Authority = tuple[str, str, int]
 """(text, host, port), as in Outbound."""
 
@@ -53,7 +55,7 @@ def _mode(mesh: Mesh, transparent: bool, made: Made) -> _Mode:  # noqa: FBT001  
         (backend.host, backend.port, backend.subset)
         for one in routes
         for rule in one.rules
-        for backend in rule.backends
+        for backend in rule.destinations
     }
     common = (
         clusters,
@@ -137,6 +139,7 @@ def _clusters_of(
             service_namespace=service.namespace,
             service_name=service.name,
             identities=tuple(Identity(trust_domain, service.namespace, account) for account in runs_as),
+            policy=settings.policy(subset, port.number) if settings else NO_POLICY,
             origins=(service.origin, *origins),
         )
         for (subset, _, origins), runs_as in zip(subsets(settings), accounts, strict=True)
@@ -145,62 +148,80 @@ def _clusters_of(
 
 
 def _routes(mesh: Mesh, made: Made, *, transparent: bool) -> Iterator[OutboundRoutes]:
-    owners = ByHost.of(mesh.routes)
+    owners, destinations = ByHost.of(mesh.routes), ByHost.of(mesh.destinations)
     for host, service in mesh.services.items():
         owner = owners.get(host)
-        inputs = (service, owner, _targets(mesh, owner), transparent)
-        yield from made.of(("routes", host), inputs, _routes_of)
+        targets = _targets(mesh, destinations, owner) if owner else ((service, destinations.get(host)),)
+        yield from made.of(("routes", host), (service, owner, targets, transparent), _routes_of)
     for host, owner in mesh.routes.items():
         if host not in mesh.services and not is_wildcard(host):
             for port in called_ports(mesh, host, owner, undeclared=transparent):
-                ruled = (owner, _targets(mesh, owner), host, port, (owner.origin,))
+                ruled = (owner, _targets(mesh, destinations, owner), host, port, (owner.origin,))
                 yield made.of(("route", host, port), ruled, _ruled)
 
 
-def _targets(mesh: Mesh, owner: HostRoutes | None) -> tuple[Service | None, ...]:
-    """The services that the backends of some routes name, one after the other."""
-    rules = owner.rules if owner else ()
-    return tuple(mesh.services.get(backend.host) for rule in rules for backend in rule.backends)
+def _targets(mesh: Mesh, destinations: ByHost[DestinationSettings], owner: HostRoutes) -> tuple[_Target, ...]:
+    """Whom the backends of some routes name, one after the other."""
+    return tuple(
+        (mesh.services.get(backend.host), destinations.get(backend.host))
+        for rule in owner.rules
+        for backend in rule.destinations
+    )
 
 
 def _routes_of(
     service: Service,
     owner: HostRoutes | None,
-    targets: tuple[Service | None, ...],
+    targets: tuple[_Target, ...],
     transparent: bool,  # noqa: FBT001  # what a thing is made of comes in order
 ) -> tuple[OutboundRoutes, ...]:
     """The routes of a service, a port each."""
     ports = (port.number for port in service.ports if _is_routed(port, transparent=transparent))
     if owner is None:
-        return tuple(_default(service, port) for port in ports)
+        return tuple(_default(service, targets[0], port) for port in ports)
     return tuple(_ruled(owner, targets, service.host, port, (owner.origin, service.origin)) for port in ports)
 
 
-def _default(service: Service, port: int) -> OutboundRoutes:
+def _default(service: Service, target: _Target, port: int) -> OutboundRoutes:
     """Everything to the port that was called."""
-    backend = Backend(host=service.host, port=port, origin=service.origin)
+    backend = _resolved(target, Backend(host=service.host, port=port, origin=service.origin), port)
     rule = RouteRule(backends=(backend,), origin=service.origin)
     return OutboundRoutes(host=service.host, port=port, rules=(rule,), origins=(service.origin,))
 
 
 def _ruled(
     owner: HostRoutes,
-    targets: tuple[Service | None, ...],
+    targets: tuple[_Target, ...],
     host: str,
     port: int,
     origins: tuple[Origin, ...],
 ) -> OutboundRoutes:
-    services = iter(targets)
-    rules = tuple(
-        replace(rule, backends=tuple(_with_port(next(services), backend, port) for backend in rule.backends))
-        for rule in owner.rules
+    left = iter(targets)
+    rules = [_at_port(rule, left, port) for rule in owner.rules]
+    return OutboundRoutes(
+        host=host, port=port, rules=tuple(rule for rule in rules if rule is not None), origins=origins
     )
-    return OutboundRoutes(host=host, port=port, rules=rules, origins=origins)
 
 
-def _with_port(service: Service | None, backend: Backend, caller: int) -> Backend:
+def _at_port(rule: RouteRule, targets: Iterator[_Target], port: int) -> RouteRule | None:
+    """A rule as it holds at one port that is called; None when it is for others.  Takes its targets in any case."""
+    backends = tuple(_resolved(next(targets), backend, port) for backend in rule.backends)
+    mirrors = tuple(
+        replace(mirror, backend=_resolved(next(targets), mirror.backend, port)) for mirror in rule.mirrors
+    )
+    matches = tuple(match for match in rule.matches if match.port in (0, port))
+    if rule.matches and not matches:
+        return None
+    return replace(rule, matches=matches, backends=backends, mirrors=mirrors)
+
+
+def _resolved(target: _Target, backend: Backend, caller: int) -> Backend:
+    """A backend with its port, and with what chooses its replica."""
+    service, settings = target
     port = destination_port(service, backend, caller)
-    return backend if port == backend.port else replace(backend, port=port)
+    balancing = settings.policy(backend.subset, port).load_balancing if settings else None
+    key = balancing.hash_key if balancing else None
+    return backend if (port, key) == (backend.port, None) else replace(backend, port=port, hash_key=key)
 
 
 def _tcp(mesh: Mesh, addresses: Mapping[str, str], made: Made) -> tuple[TcpPort, ...]:

@@ -115,7 +115,7 @@ def _routes(mesh: Mesh, destinations: ByHost[DestinationSettings], routes: HostR
     for host in owned:
         yield from _routed_host(mesh, routes, host)
     called = sorted({port for host in owned for port in called_ports(mesh, host, routes)})
-    for backend in (backend for rule in routes.rules for backend in rule.backends):
+    for backend in (backend for rule in routes.rules for backend in rule.destinations):
         yield from _backend(mesh, destinations, backend, called)
 
 
@@ -194,6 +194,13 @@ def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings)
             message = f"there is no service {settings.host}{hint(settings.host, mesh.services)}"
             yield _warning("destination.unknown-host", message, settings.origin)
         return
+    ports = ", ".join(str(port.number) for port in service.ports)
+    told = ((settings.origin, settings.policies), *((one.origin, one.policies) for one in settings.subsets))
+    for origin, policies in told:
+        for number, _ in policies.ports:
+            if service.port(number) is None:
+                message = f"a policy for port {number}, and {settings.host} has {ports}"
+                yield _warning("destination.unknown-port", message, origin)
     if not selected.behind(service):
         return
     for subset in settings.subsets:

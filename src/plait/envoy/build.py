@@ -28,6 +28,11 @@ def seconds(value: float) -> dict[str, int]:
     return {"seconds": nanos // 1_000_000_000, "nanos": nanos % 1_000_000_000}
 
 
+def share(millionths: int) -> dict[str, Any]:
+    """A FractionalPercent."""
+    return {"numerator": millionths, "denominator": "MILLION"}
+
+
 def string_match(match: StringMatch) -> dict[str, Any]:
     """A StringMatcher for a test that is not of presence alone."""
     match match.kind:

@@ -186,6 +186,7 @@ def _clusters_of_routes(configuration: Any) -> Iterator[str]:
             if route.route.cluster:
                 yield route.route.cluster
             yield from (share.name for share in route.route.weighted_clusters.clusters)
+            yield from (mirror.cluster for mirror in route.route.request_mirror_policies)
 
 
 def _of_listener(listener: Any) -> _Needs:

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from plait.envoy import api, build, labels, names, tls
+from plait.envoy import api, build, labels, names, tls, traffic
 from plait.model.catalog import Protocol
 from plait.model.mesh import Cluster, InboundPort
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
-_NO_LIMIT = 2**32 - 1
 
 # An idle connection is closed by the side that opened it, before the other side would: the sidecar behind an
-# outbound cluster waits twice as long (see listeners), applications are not trusted to wait at all.
-UPSTREAM_IDLE_SECONDS = 300.0
-_APPLICATION_IDLE_SECONDS = 1.0
-
-_CONNECT_SECONDS = 5.0
-"""Covers the TLS handshake too, on a machine that may be busy."""
+# outbound cluster waits twice as long (see listeners), applications are hardly trusted to wait at all.
+_TO_APPLICATION = {"idle_timeout": build.seconds(1.0)}
 
 _HTTP1: dict[str, Any] = {"http_protocol_options": {}}
-_HTTP2: dict[str, Any] = {"http2_protocol_options": {"allow_connect": True}}
-
-_RETRY_BUDGET = {"budget_percent": {"value": 20.0}, "min_retry_concurrency": {"value": 3}}
 
 
 def outbound(cluster: Cluster, trust_domain: str) -> Any:
@@ -36,10 +28,11 @@ def outbound(cluster: Cluster, trust_domain: str) -> Any:
     uris = [identity.uri for identity in cluster.identities] or [names.nobody_uri(trust_domain)]
     context = tls.client(uris, names.cluster_sni(cluster.key), ("h2",) if cluster.protocol.is_http else ())
     options = {}
+    common, http2 = traffic.http_options(cluster.policy), traffic.streams(cluster.policy, cluster.protocol)
     if cluster.protocol.is_http:
-        options = _http(http2=True, idle=UPSTREAM_IDLE_SECONDS)
+        options = _options(common, explicit_http_config=_http2(http2))
     elif cluster.protocol.may_be_http:
-        options = _http_as_spoken(idle=UPSTREAM_IDLE_SECONDS)
+        options = _options(common, use_downstream_protocol_config=_HTTP1 | _http2(http2))
     said = labels.service(
         host=cluster.key.host,
         name=cluster.service_name,
@@ -50,9 +43,6 @@ def outbound(cluster: Cluster, trust_domain: str) -> Any:
         name=names.cluster(cluster.key),
         type="EDS",
         eds_cluster_config={"eds_config": build.ADS},
-        connect_timeout=build.seconds(_CONNECT_SECONDS),
-        lb_policy="LEAST_REQUEST",
-        circuit_breakers={"thresholds": [_thresholds(retry_budget=_RETRY_BUDGET)]},
         typed_extension_protocol_options=options,
         transport_socket=build.extension(tls.SOCKET, tls.UPSTREAM, **context),
         transport_socket_matches=[
@@ -66,6 +56,7 @@ def outbound(cluster: Cluster, trust_domain: str) -> Any:
             }
         ],
         metadata=_labels(said),
+        **traffic.policy(cluster.policy),
     )
 
 
@@ -74,15 +65,14 @@ def inbound(port: InboundPort) -> Any:
     options = {}
     if port.protocol.is_http:
         http2 = port.protocol is not Protocol.HTTP
-        options = _http(http2=http2, idle=_APPLICATION_IDLE_SECONDS)
+        options = _options(_TO_APPLICATION, explicit_http_config=_http2() if http2 else _HTTP1)
     return _application(port, names.inbound(port.number), options)
 
 
 def inbound_http(port: InboundPort) -> Any:
     """The application at an undeclared port, when HTTP was seen: in the version that the client speaks."""
-    return _application(
-        port, names.inbound_http(port.number), _http_as_spoken(idle=_APPLICATION_IDLE_SECONDS)
-    )
+    options = _options(_TO_APPLICATION, use_downstream_protocol_config=_HTTP1 | _http2())
+    return _application(port, names.inbound_http(port.number), options)
 
 
 def _application(port: InboundPort, name: str, options: dict[str, Any]) -> Any:
@@ -90,8 +80,8 @@ def _application(port: InboundPort, name: str, options: dict[str, Any]) -> Any:
     return api.message(_CLUSTER)(
         name=name,
         type="STATIC",
-        connect_timeout=build.seconds(_CONNECT_SECONDS),
-        circuit_breakers={"thresholds": [_thresholds()]},
+        connect_timeout=build.seconds(traffic.CONNECT_SECONDS),
+        circuit_breakers={"thresholds": [traffic.thresholds()]},
         typed_extension_protocol_options=options,
         load_assignment={
             "cluster_name": name,
@@ -105,7 +95,7 @@ def black_hole() -> Any:
     return api.message(_CLUSTER)(
         name=names.BLACK_HOLE_CLUSTER,
         type="STATIC",
-        connect_timeout=build.seconds(_CONNECT_SECONDS),
+        connect_timeout=build.seconds(traffic.CONNECT_SECONDS),
         metadata=_named(names.BLACK_HOLE_CLUSTER),
     )
 
@@ -116,8 +106,8 @@ def passthrough() -> Any:
         name=names.PASSTHROUGH_CLUSTER,
         type="ORIGINAL_DST",
         lb_policy="CLUSTER_PROVIDED",
-        connect_timeout=build.seconds(_CONNECT_SECONDS),
-        circuit_breakers={"thresholds": [_thresholds()]},
+        connect_timeout=build.seconds(traffic.CONNECT_SECONDS),
+        circuit_breakers={"thresholds": [traffic.thresholds()]},
         metadata=_named(names.PASSTHROUGH_CLUSTER),
     )
 
@@ -138,22 +128,10 @@ def metric_protocol(protocol: Protocol) -> str:
     return "http" if protocol.may_be_http else "tcp"
 
 
-def _http(*, http2: bool, idle: float) -> dict[str, Any]:
-    return _options(idle, explicit_http_config=_HTTP2 if http2 else _HTTP1)
+def _http2(more: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"http2_protocol_options": {"allow_connect": True, **(more or {})}}
 
 
-def _http_as_spoken(*, idle: float) -> dict[str, Any]:
-    """The version of HTTP that the other side of this proxy speaks."""
-    return _options(idle, use_downstream_protocol_config=_HTTP1 | _HTTP2)
-
-
-def _options(idle: float, **protocol: Any) -> dict[str, Any]:
-    options = api.message(_HTTP_OPTIONS)(
-        common_http_protocol_options={"idle_timeout": build.seconds(idle)}, **protocol
-    )
+def _options(common: dict[str, Any], **protocol: Any) -> dict[str, Any]:
+    options = api.message(_HTTP_OPTIONS)(common_http_protocol_options=common, **protocol)
     return {_HTTP_OPTIONS: api.pack(options)}
-
-
-def _thresholds(**more: Any) -> dict[str, Any]:
-    limits = ("max_connections", "max_pending_requests", "max_requests")
-    return {limit: {"value": _NO_LIMIT} for limit in limits} | more

@@ -10,7 +10,23 @@ from plait.envoy.clusters import metric_protocol
 from plait.envoy.filters import ORDER
 from plait.model.mesh import ClusterKey, InboundPort, OutboundRoutes, ServiceName
 from plait.model.names import aliases
-from plait.model.routing import Backend, MatchKind, RequestMatch, Retries, RouteRule, StringMatch
+from plait.model.routing import (
+    Backend,
+    Changes,
+    DirectResponse,
+    HashKey,
+    HashKind,
+    MatchKind,
+    Mirror,
+    PathChange,
+    PathPart,
+    Redirect,
+    RedirectPort,
+    RequestMatch,
+    Retries,
+    RouteRule,
+    StringMatch,
+)
 
 _ROUTES = "envoy.config.route.v3.RouteConfiguration"
 _NO_TIMEOUT = build.seconds(0)
@@ -21,6 +37,17 @@ _REPEATABLE = (*_NEVER_SENT, "reset", "retriable-status-codes")
 _DEFAULT_RETRIES = 2
 _OTHER_HOST_ATTEMPTS = 16
 """Draws for a replica that was not tried yet; with 5 of them, one retry in 64 goes to the same one of two."""
+
+_REDIRECTS = {
+    301: "MOVED_PERMANENTLY",
+    302: "FOUND",
+    303: "SEE_OTHER",
+    307: "TEMPORARY_REDIRECT",
+    308: "PERMANENT_REDIRECT",
+}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_BODY = 4096
+"""Bytes of a direct response that Envoy takes without a word."""
 
 _USER_DEFAULT = ("connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes")
 """Istio's conditions for a user who asks for retries and names none; with them status 503."""
@@ -40,14 +67,24 @@ def outbound(routes: OutboundRoutes) -> Any:
     return api.message(_ROUTES)(
         name=names.routes(routes.host, routes.port),
         response_headers_to_remove=[names.NOT_SENT_HEADER],
+        max_direct_response_body_size_bytes={"value": largest}
+        if (largest := _largest_body(routes))
+        else None,
         virtual_hosts=[
             {
                 "name": f"{routes.host}:{routes.port}",
                 "domains": ["*"],
-                "routes": [route for rule in routes.rules for route in _routes(rule)],
+                "routes": [route for rule in routes.rules for route in _routes(rule, routes.port)],
             }
         ],
     )
+
+
+def _largest_body(routes: OutboundRoutes) -> int:
+    """Bytes of the largest answer that is given at once; 0 when Envoy's default has room for it."""
+    bodies = (len(rule.answer.body) for rule in routes.rules if isinstance(rule.answer, DirectResponse))
+    largest = max(bodies, default=0)
+    return largest if largest > _DEFAULT_BODY else 0
 
 
 def inbound(port: InboundPort) -> Any:
@@ -94,9 +131,22 @@ def _inbound_host(port: InboundPort, service: ServiceName | None, domains: list[
     return {"name": domains[0], "domains": domains, "routes": [route]}
 
 
-def _routes(rule: RouteRule) -> Iterator[dict[str, Any]]:
+def _routes(rule: RouteRule, port: int) -> Iterator[dict[str, Any]]:
+    said = {one.name: api.pack(config) for one in ORDER if (config := one.on_rule(rule)) is not None}
+    for route in _actions(rule, port):
+        yield {**route, "typed_per_filter_config": said}
+
+
+def _actions(rule: RouteRule, port: int) -> Iterator[dict[str, Any]]:
     for match in rule.matches or (None,):
-        if not sum(backend.weight for backend in rule.backends):
+        if rule.answer is not None:
+            yield {
+                "name": rule.name,
+                "match": _match(match),
+                **_answer(rule.answer, port),
+                **_headers(rule.changes),
+            }
+        elif not sum(backend.weight for backend in rule.backends):
             yield {"name": rule.name, "match": _match(match), "direct_response": {"status": 503}}
         elif rule.retries is not None:
             yield _route(rule, _match(match), _asked_retries(rule.retries))
@@ -129,15 +179,109 @@ def _route(rule: RouteRule, match: dict[str, Any], retry_policy: dict[str, Any] 
         "timeout": _NO_TIMEOUT if rule.timeout is None else build.seconds(rule.timeout),
         "cluster_not_found_response_code": "SERVICE_UNAVAILABLE",
     }
-    shares = [(_cluster(backend), backend.weight) for backend in rule.backends if backend.weight]
+    shares = [backend for backend in rule.backends if backend.weight]
+    authority = rule.changes.authority
+    headers = _headers(rule.changes)
     if len(shares) == 1:
-        action["cluster"] = shares[0][0]
+        action["cluster"] = _cluster(shares[0])
+        authority = authority or shares[0].changes.authority
+        for name, more in _headers(shares[0].changes).items():
+            headers[name] = [*headers.get(name, ()), *more]
     else:
-        weights = [{"name": name, "weight": {"value": weight}} for name, weight in shares]
-        action["weighted_clusters"] = {"clusters": weights}
+        action["weighted_clusters"] = {"clusters": [_share(one, authority) for one in shares]}
+    if authority:
+        action["host_rewrite_literal"] = authority
+    if rule.path is not None:
+        action |= _new_path(rule.path)
+    keys = dict.fromkeys(backend.hash_key for backend in shares if backend.hash_key is not None)
+    if keys:
+        action["hash_policy"] = [_hash_policy(key) for key in keys]
+    if rule.mirrors:
+        action["request_mirror_policies"] = [_mirror(one) for one in rule.mirrors]
     if retry_policy is not None:
         action["retry_policy"] = retry_policy
-    return {"name": rule.name, "match": match, "route": action}
+    return {"name": rule.name, "match": match, "route": action, **headers}
+
+
+def _hash_policy(key: HashKey) -> dict[str, Any]:
+    match key.kind:
+        case HashKind.HEADER:
+            return {"header": {"header_name": key.name}}
+        case HashKind.QUERY:
+            return {"query_parameter": {"name": key.name}}
+        case HashKind.SOURCE:
+            return {"connection_properties": {"source_ip": True}}
+        case HashKind.COOKIE:
+            cookie: dict[str, Any] = {"name": key.name, "path": key.path}
+            if key.lifetime is not None:
+                cookie["ttl"] = build.seconds(key.lifetime)
+            return {"cookie": cookie}
+
+
+def _share(backend: Backend, authority: str) -> dict[str, Any]:
+    share = {"name": _cluster(backend), "weight": {"value": backend.weight}, **_headers(backend.changes)}
+    if backend.changes.authority and not authority:
+        share["host_rewrite_literal"] = backend.changes.authority
+    return share
+
+
+def _mirror(mirror: Mirror) -> dict[str, Any]:
+    return {
+        "cluster": _cluster(mirror.backend),
+        "runtime_fraction": {"default_value": build.share(mirror.millionths)},
+        "trace_sampled": {"value": False},
+    }
+
+
+def _new_path(change: PathChange) -> dict[str, Any]:
+    match change.part:
+        case PathPart.PREFIX:
+            return {"prefix_rewrite": change.text}
+        case PathPart.WHOLE:
+            return {"path_rewrite": change.text.replace("%", "%%")}
+        case PathPart.PATTERN:
+            pattern = {"regex": change.pattern}
+            return {"regex_rewrite": {"pattern": pattern, "substitution": change.text}}
+
+
+def _answer(answer: Redirect | DirectResponse, called: int) -> dict[str, Any]:
+    if isinstance(answer, Redirect):
+        return {"redirect": _redirect(answer, called)}
+    response: dict[str, Any] = {"status": answer.status}
+    if answer.body:
+        response["body"] = {"inline_bytes": answer.body}
+    return {"direct_response": response}
+
+
+def _redirect(answer: Redirect, called: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"response_code": _REDIRECTS[answer.status], "host_redirect": answer.host}
+    if answer.scheme:
+        found["scheme_redirect"] = answer.scheme
+    port = called if answer.port is RedirectPort.CALLED else answer.port
+    if not isinstance(port, RedirectPort) and port != _DEFAULT_PORTS[answer.scheme or "http"]:
+        found["port_redirect"] = port
+    if answer.path is not None:
+        name = "prefix_rewrite" if answer.path.part is PathPart.PREFIX else "path_redirect"
+        found[name] = answer.path.text
+    return found
+
+
+def _headers(changes: Changes) -> dict[str, Any]:
+    """The changes of headers, for a route or for one of several clusters."""
+    found: dict[str, Any] = {}
+    for name, changed in (("request", changes.request), ("response", changes.response)):
+        added = [_changed(one, "OVERWRITE_IF_EXISTS_OR_ADD") for one in changed.set]
+        added += [_changed(one, "APPEND_IF_EXISTS_OR_ADD") for one in changed.add]
+        if added:
+            found[f"{name}_headers_to_add"] = added
+        if changed.remove:
+            found[f"{name}_headers_to_remove"] = list(changed.remove)
+    return found
+
+
+def _changed(header: tuple[str, str], action: str) -> dict[str, Any]:
+    name, value = header
+    return {"header": {"key": name, "value": value}, "append_action": action, "keep_empty_value": True}
 
 
 def _cluster(backend: Backend) -> str:
@@ -152,8 +296,9 @@ def _match(match: RequestMatch | None) -> dict[str, Any]:
         found["case_sensitive"] = {"value": False}
     headers = [_header(name, test) for name, test in match.headers]
     headers += [_without_header(name, test) for name, test in match.without_headers]
-    if match.method is not None:
-        headers.append(_header(":method", match.method))
+    for name, test in ((":method", match.method), (":authority", match.authority), (":scheme", match.scheme)):
+        if test is not None:
+            headers.append(_header(name, test))
     if headers:
         found["headers"] = headers
     if match.query:
@@ -207,6 +352,10 @@ def _asked_retries(retries: Retries) -> dict[str, Any] | None:
     policy = _retry_policy(conditions, retries.attempts, statuses=statuses)
     if retries.per_try_timeout is not None:
         policy["per_try_timeout"] = build.seconds(retries.per_try_timeout)
+    if retries.back_off is not None:
+        policy["retry_back_off"] = {"base_interval": build.seconds(retries.back_off)}
+    if not retries.other_hosts:
+        del policy["retry_host_predicate"], policy["host_selection_retry_max_attempts"]
     return policy
 
 

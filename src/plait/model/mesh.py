@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from plait.model.catalog import Member, Protocol, Service, SidecarAddresses, Workload
 from plait.model.names import Identity, Origin, ReplicaKey, WorkloadKey
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
-from plait.model.routing import DestinationSettings, HostRoutes, RouteRule
+from plait.model.routing import NO_POLICY, DestinationSettings, HostRoutes, RouteRule, TrafficPolicy
 from plait.model.settings import MeshSettings
 
 
@@ -48,6 +48,7 @@ class Cluster:
     service_namespace: str
     service_name: str
     identities: tuple[Identity, ...]
+    policy: TrafficPolicy = NO_POLICY
     origins: tuple[Origin, ...]
 
 

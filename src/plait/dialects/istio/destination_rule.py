@@ -1,4 +1,4 @@
-"""DestinationRule: the subsets of a host."""
+"""DestinationRule: the subsets of a host, and how it is called."""
 
 from __future__ import annotations
 
@@ -6,19 +6,32 @@ from collections.abc import Iterator
 
 from plait.dialects.checks import dns_label, labels
 from plait.dialects.istio.shared import VERSIONS, host
+from plait.dialects.istio.traffic_policies import policies
 from plait.dialects.kind import Kind, Subject
 from plait.model.document import Cursor
 from plait.model.reading import Fact
 from plait.model.routing import DestinationSettings, Subset
+
+_UNSUPPORTED = (
+    "tls",
+    "loadBalancer.localityLbSetting",
+    "loadBalancer.consistentHash.httpCookie.attributes",
+    "connectionPool.http.h2UpgradePolicy",
+    "connectionPool.tcp.idleTimeout",
+    "connectionPool.http.useClientProtocol",
+    "tunnel",
+    "proxyProtocol",
+)
 
 
 def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     spec = root.at("spec")
     name = host(spec.at("host"), subject.namespace)
     subsets = tuple(_subsets(spec.at("subsets"), subject))
+    found = policies(spec.at("trafficPolicy"))
     if not name:
         return ()
-    return (DestinationSettings(host=name, subsets=subsets, origin=subject.origin(root)),)
+    return (DestinationSettings(host=name, subsets=subsets, policies=found, origin=subject.origin(root)),)
 
 
 def _subsets(cursor: Cursor, subject: Subject) -> Iterator[Subset]:
@@ -27,13 +40,15 @@ def _subsets(cursor: Cursor, subject: Subject) -> Iterator[Subset]:
     for item in cursor.each():
         name = dns_label(item.at("name"), "name of a subset")
         selected = labels(item.at("labels"))
+        policy_errors = item.at("trafficPolicy")
+        found = policies(policy_errors)
         if name in seen:
             item.at("name").error("subset.duplicate", f"another subset is named {name!r}")
         if not selected and not item.at("labels").error_count():
             item.at("labels").warn("subset.no-labels", "a subset without labels is the whole of its host")
-        if not item.error_count():
+        if item.error_count() == policy_errors.error_count():
             seen.add(name)
-            yield Subset(name=name, labels=selected, origin=subject.origin(item))
+            yield Subset(name=name, labels=selected, policies=found, origin=subject.origin(item))
 
 
 DESTINATION_RULE = Kind(
@@ -43,8 +58,16 @@ DESTINATION_RULE = Kind(
     read=read,
     unsupported=(
         "spec.exportTo",
-        "spec.trafficPolicy",
         "spec.workloadSelector",
-        "spec.subsets[].trafficPolicy",
+        *(
+            f"{where}.{field}"
+            for where in ("spec.trafficPolicy", "spec.subsets[].trafficPolicy")
+            for field in _UNSUPPORTED
+        ),
+        *(
+            f"{where}.portLevelSettings[].{field}"
+            for where in ("spec.trafficPolicy", "spec.subsets[].trafficPolicy")
+            for field in _UNSUPPORTED[:-2]
+        ),
     ),
 )

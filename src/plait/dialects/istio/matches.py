@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
+from plait.dialects.checks import port_number
 from plait.dialects.istio.gateways import reaches_mesh
 from plait.dialects.kind import Subject
 from plait.dialects.regexes import refusal
@@ -35,7 +36,8 @@ def _match(item: Cursor, subject: Subject) -> RequestMatch | None:
         return None
     item.at("name").ignore()  # a name for people
     path = _part(item.at("uri"))
-    method = _part(item.at("method"))
+    method, scheme, authority = (_part(item.at(name)) for name in ("method", "scheme", "authority"))
+    port = port_number(item.at("port")) if item.has("port") else 0
     headers = tuple(_named(item.at("headers"), _header_name))
     without = tuple(_named(item.at("withoutHeaders"), _header_name))
     query = tuple(_named(item.at("queryParams"), _query_name))
@@ -54,6 +56,9 @@ def _match(item: Cursor, subject: Subject) -> RequestMatch | None:
         path=path,
         ignore_path_case=ignore_case,
         method=method,
+        scheme=scheme,
+        authority=authority,
+        port=port,
         headers=headers,
         without_headers=without,
         query=query,
@@ -63,7 +68,7 @@ def _match(item: Cursor, subject: Subject) -> RequestMatch | None:
 
 def _part(cursor: Cursor) -> StringMatch | None:
     """The test of a part that every request has."""
-    match = _string(cursor) if cursor.present else None
+    match = string_match(cursor) if cursor.present else None
     if match is not None and (match.kind is MatchKind.PRESENT or not match.value):
         cursor.error("match.empty", "an empty match: leave it away to match everything")
         return None
@@ -73,7 +78,7 @@ def _part(cursor: Cursor) -> StringMatch | None:
 def _named(cursor: Cursor, name_of: Callable[[Cursor, str], str]) -> Iterator[tuple[str, StringMatch]]:
     """Tests of headers or query parameters; an empty value asks only that there is one, as with Istio."""
     for key, item in cursor.entries():
-        match = _string(item)
+        match = string_match(item)
         name = name_of(item, key)
         if match is None or not name:
             continue
@@ -98,7 +103,7 @@ def _query_name(cursor: Cursor, key: str) -> str:
     return key
 
 
-def _string(cursor: Cursor) -> StringMatch | None:
+def string_match(cursor: Cursor) -> StringMatch | None:
     """exact, prefix or regex; an empty object is a test for presence."""
     if not isinstance(cursor.value, Mapping):
         cursor.error("field.type", "expected an object with exact, prefix or regex")

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Literal
 
 from plait.dialects.checks import dns_label, port_number, seconds
+from plait.dialects.istio.answers import direct_response, millionths, percent, redirect, rewrite
+from plait.dialects.istio.cors import cors
+from plait.dialects.istio.faults import fault
 from plait.dialects.istio.gateways import reaches_mesh
+from plait.dialects.istio.headers import changes
 from plait.dialects.istio.matches import matches
 from plait.dialects.istio.shared import VERSIONS, host
 from plait.dialects.kind import Kind, Subject
 from plait.model.document import Cursor
 from plait.model.reading import Fact
-from plait.model.routing import Backend, HostRoutes, Retries, RouteRule
+from plait.model.routing import (
+    NO_CHANGES,
+    Backend,
+    DirectResponse,
+    HostRoutes,
+    Mirror,
+    Redirect,
+    Retries,
+    RouteRule,
+)
 
 MOST_WEIGHT = 2**31 - 1
 MOST_WEIGHTS = 2**32 - 1
 """Of all destinations of one rule together: Envoy adds them up in 32 bits."""
 MOST_ATTEMPTS = 100
+
+_OF_DESTINATIONS = ("route", "rewrite", "timeout", "retries", "mirror", "mirrors")
+"""What says something of destinations alone."""
 
 RETRY_CONDITIONS = frozenset(
     {
@@ -80,21 +97,78 @@ def _rule(item: Cursor, subject: Subject) -> RouteRule | None:
         return None
     name = item.at("name").text()
     alternatives = matches(item.at("match"), subject)
-    backends = _backends(item, subject)
+    answer = _answer(item)
+    backends = () if answer is not None else _backends(item, subject)
+    path, authority = rewrite(item.at("rewrite"))
+    changed = changes(item.at("headers"), authority)
+    mirrors = tuple(_mirrors(item, subject))
+    injected = fault(item.at("fault"))
+    shared = cors(item.at("corsPolicy"))
     timeout = seconds(item.at("timeout"))
     retries = _retries(item.at("retries"))
     if alternatives is None and item.at("match").error_count():
         item.error("route.left-out", "this rule is left out: none of its matches can be read")
-    if alternatives is None or not backends:
+    if alternatives is None or not (backends or isinstance(answer, (Redirect, DirectResponse))):
         return None
     return RouteRule(
         name=name,
         matches=alternatives,
+        answer=answer or None,
         backends=backends,
+        mirrors=mirrors,
+        path=path,
+        changes=changed,
+        fault=injected,
+        cors=shared,
         timeout=timeout,
         retries=retries,
         origin=subject.origin(item),
     )
+
+
+def _answer(item: Cursor) -> Redirect | DirectResponse | Literal[False] | None:
+    """What a rule answers by itself; None when it asks a destination, False when its answer can't be read."""
+    elsewhere, direct = item.at("redirect"), item.at("directResponse")
+    asked = [name for name in _OF_DESTINATIONS if item.has(name)]
+    for cursor in (elsewhere, direct):
+        if cursor.present and asked:
+            message = f"this rule answers by itself: {', '.join(asked)} beside it would have no effect"
+            cursor.error("route.answers", message)
+    if elsewhere.present and direct.present:
+        direct.error("route.answers", "only one of redirect and directResponse can be given")
+    if not elsewhere.present and not direct.present:
+        return None
+    found = redirect(elsewhere) if elsewhere.present else direct_response(direct)
+    if found is None or elsewhere.error_count() or direct.error_count():
+        item.error("route.left-out", "this rule is left out: what it answers can't be read")
+        return False
+    return found
+
+
+def _mirrors(item: Cursor, subject: Subject) -> Iterator[Mirror]:
+    """Who gets copies, each and how many; none of those that would get none."""
+    first = item.at("mirror")
+    shares = [
+        share
+        for name in ("mirrorPercentage", "mirrorPercent", "mirror_percent")
+        if (share := item.at(name)).present
+    ]
+    for share in shares[1:]:
+        share.error("mirror.percentage", "the percentage is given twice")
+    if shares and not first.present:
+        shares[0].error("mirror.percentage", "there is no mirror beside it: those of mirrors have their own")
+    if first.present:
+        amount = 1_000_000
+        if shares:
+            amount = millionths(shares[0], 0) if shares[0].path.endswith("age") else percent(shares[0])
+        backend = _destination(first, first, subject, weight=100)
+        if backend is not None and amount:
+            yield Mirror(backend=backend, millionths=amount)
+    for one in item.at("mirrors").each():
+        amount = millionths(one.at("percentage"), 1_000_000)
+        backend = _destination(one, one.at("destination"), subject, weight=100)
+        if backend is not None and amount:
+            yield Mirror(backend=backend, millionths=amount)
 
 
 def _backends(item: Cursor, subject: Subject) -> tuple[Backend, ...]:
@@ -108,7 +182,7 @@ def _backends(item: Cursor, subject: Subject) -> tuple[Backend, ...]:
         if (backend := _backend(destination, subject, several=several)) is not None
     )
     if not destinations and not cursor.error_count():
-        message = "this rule is left out: it has no route to a destination, and nothing else is honoured yet"
+        message = "this rule is left out: it has no route to a destination, no redirect and no directResponse"
         cursor.error("route.no-destination", message)
     elif destinations and not backends:
         cursor.error("route.left-out", "this rule is left out: none of its destinations can be read")
@@ -123,7 +197,13 @@ def _backends(item: Cursor, subject: Subject) -> tuple[Backend, ...]:
 
 
 def _backend(item: Cursor, subject: Subject, *, several: bool) -> Backend | None:
-    destination = item.at("destination")
+    weight = item.at("weight").integer(0, least=0, most=MOST_WEIGHT)
+    # A single destination gets everything, whatever its weight.
+    return _destination(item, item.at("destination"), subject, weight=weight if several else 100)
+
+
+def _destination(item: Cursor, destination: Cursor, subject: Subject, *, weight: int) -> Backend | None:
+    """A destination, and the changes beside it; None and errors when either can't be read."""
     name = host(destination.at("host"), subject.namespace)
     if name.startswith("*"):
         destination.at("host").error("host.invalid", "a destination is one host, not many")
@@ -131,14 +211,15 @@ def _backend(item: Cursor, subject: Subject, *, several: bool) -> Backend | None
     subset_name = dns_label(subset, "name of a subset") if subset.value else subset.text()
     port = destination.at("port")
     number = port_number(port.at("number")) if port.present else 0
-    weight = item.at("weight").integer(0, least=0, most=MOST_WEIGHT)
+    changed = changes(item.at("headers")) if item is not destination else NO_CHANGES
     if item.error_count():
         return None
     return Backend(
         host=name,
         subset=subset_name,
         port=number,
-        weight=weight if several else 100,  # a single destination gets everything, whatever its weight
+        weight=weight,
+        changes=changed,
         origin=subject.origin(item),
     )
 
@@ -150,14 +231,18 @@ def _retries(cursor: Cursor) -> Retries | None:
     attempts = cursor.at("attempts").integer(0, least=0, most=MOST_ATTEMPTS)
     per_try = seconds(cursor.at("perTryTimeout"))
     on = tuple(_conditions(cursor.at("retryOn")))
+    back_off = seconds(cursor.at("backoff"), least=0.001)
+    other_hosts = cursor.at("retryIgnorePreviousHosts").boolean(default=True)
     if cursor.error_count():
         return None
-    if not attempts and (on or per_try is not None):
+    if not attempts and (on or per_try is not None or back_off is not None):
         cursor.error(
             "retries.disabled", "attempts are missing or 0: nothing is retried, so nothing else can be said"
         )
         return None
-    return Retries(attempts=attempts, per_try_timeout=per_try, on=on)
+    return Retries(
+        attempts=attempts, per_try_timeout=per_try, on=on, back_off=back_off, other_hosts=other_hosts
+    )
 
 
 def _conditions(cursor: Cursor) -> Iterator[str]:
@@ -187,27 +272,12 @@ VIRTUAL_SERVICE = Kind(
         "spec.exportTo",
         "spec.tcp",
         "spec.tls",
-        "spec.http[].corsPolicy",
         "spec.http[].delegate",
-        "spec.http[].directResponse",
-        "spec.http[].fault",
-        "spec.http[].headers",
-        "spec.http[].mirror",
-        "spec.http[].mirrorPercent",
-        "spec.http[].mirrorPercentage",
-        "spec.http[].mirror_percent",
-        "spec.http[].mirrors",
-        "spec.http[].redirect",
-        "spec.http[].rewrite",
-        "spec.http[].match[].authority",
-        "spec.http[].match[].port",
-        "spec.http[].match[].scheme",
+        "spec.http[].fault.abort.http2Error",
+        "spec.http[].fault.delay.exponentialDelay",
         "spec.http[].match[].sourceLabels",
         "spec.http[].match[].sourceNamespace",
         "spec.http[].match[].statPrefix",
-        "spec.http[].retries.backoff",
-        "spec.http[].retries.retryIgnorePreviousHosts",
         "spec.http[].retries.retryRemoteLocalities",
-        "spec.http[].route[].headers",
     ),
 )

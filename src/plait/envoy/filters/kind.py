@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from plait.model.mesh import InboundPort
+from plait.model.routing import RouteRule
 
 
-def _nothing(_port: InboundPort) -> Any | None:
+def _nothing(_: object) -> Any | None:
     return None
 
 
@@ -26,3 +27,5 @@ class HttpFilter:
     """Installed disabled; enabled by the routes that have something to say to it."""
     on_inbound: Callable[[InboundPort], Any | None] = _nothing
     """Its configuration on the inbound routes of a port, or None: nothing to say."""
+    on_rule: Callable[[RouteRule], Any | None] = _nothing
+    """Its configuration on the outbound routes of a rule, or None: nothing to say."""

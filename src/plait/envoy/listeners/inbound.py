@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from plait.envoy import api, build, names, tls
-from plait.envoy.clusters import UPSTREAM_IDLE_SECONDS
 from plait.envoy.filters import ORDER, admission, stats
 from plait.envoy.listeners import parts
 from plait.model.catalog import Protocol, SidecarAddresses
 from plait.model.mesh import InboundPort
 from plait.model.policy import MtlsMode
+from plait.model.routing import LONGEST_IDLE
 
-_PEER_IDLE_SECONDS = 2 * UPSTREAM_IDLE_SECONDS
+_PEER_IDLE_SECONDS = 2 * LONGEST_IDLE
 _PEER_CONNECTION_SECONDS = 3600.0
 """After this a peer has to connect anew, and to show a certificate that holds; nothing running is cut."""
 _HANDSHAKE_SECONDS = 10.0

@@ -1,0 +1,315 @@
+"""The fields of a DestinationRule."""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+
+from tests.fields.cases import proves
+from tests.fields.mesh import Mesh
+
+KIND = "DestinationRule"
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  loadBalancer: {simple: ROUND_ROBIN}
+""",
+    "trafficPolicy.loadBalancer.simple",
+)
+async def round_robin_calls_one_after_the_other(mesh: Mesh) -> None:
+    called = [(await mesh.ask()).by for _ in range(40)]
+    assert all(one != other for one, other in itertools.pairwise(called))
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  loadBalancer: {consistentHash: {httpHeaderName: x-user}}
+  portLevelSettings:
+  - port: {number: 8081}
+    loadBalancer: {consistentHash: {httpQueryParameterName: user, maglev: {tableSize: 101}}}
+""",
+    "trafficPolicy.loadBalancer.consistentHash.httpHeaderName",
+    "trafficPolicy.portLevelSettings",
+    "trafficPolicy.portLevelSettings[0].loadBalancer.consistentHash.httpQueryParameterName",
+)
+async def the_same_key_leads_to_the_same_replica(mesh: Mesh) -> None:
+    by_header, by_query = {}, {}
+    for user in map(str, range(12)):
+        header = {(await mesh.ask(headers={"x-user": user})).by for _ in range(4)}
+        query = {(await mesh.ask(f"/?user={user}", host="reservations:8081")).by for _ in range(4)}
+        assert (len(header), len(query)) == (1, 1)
+        by_header[user], by_query[user] = header.pop(), query.pop()
+    assert len(set(by_header.values())) == len(set(by_query.values())) == 2
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  loadBalancer:
+    consistentHash:
+      httpCookie: {name: stay, path: /, ttl: 60s}
+""",
+    "trafficPolicy.loadBalancer.consistentHash.httpCookie",
+    "trafficPolicy.loadBalancer.consistentHash.httpCookie.name",
+    "trafficPolicy.loadBalancer.consistentHash.httpCookie.path",
+    "trafficPolicy.loadBalancer.consistentHash.httpCookie.ttl",
+)
+async def a_cookie_that_is_made_leads_back(mesh: Mesh) -> None:
+    first = [await mesh.ask() for _ in range(20)]
+    assert {one.by for one in first} == {"reservations-v1", "reservations-v2"}
+    for one in first[:8]:
+        cookie = one.headers["set-cookie"]
+        assert cookie.startswith('stay="')
+        assert "Max-Age=60" in cookie
+        assert "Path=/" in cookie
+        again = {"cookie": cookie.split(";")[0]}
+        assert {(await mesh.ask(headers=again)).by for _ in range(3)} == {one.by}
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  loadBalancer: {consistentHash: {useSourceIp: true}}
+""",
+    "trafficPolicy.loadBalancer.consistentHash.useSourceIp",
+)
+async def a_client_stays_with_one_replica(mesh: Mesh) -> None:
+    assert len({(await mesh.ask()).by for _ in range(20)}) == 1
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  connectionPool:
+    tcp: {maxConnections: 1}
+    http: {http1MaxPendingRequests: 1}
+""",
+    "trafficPolicy.connectionPool.tcp.maxConnections",
+    "trafficPolicy.connectionPool.http.http1MaxPendingRequests",
+)
+async def more_requests_than_a_pool_takes_are_refused(mesh: Mesh) -> None:
+    for _ in range(8):
+        await mesh.ask()  # nobody has to wait for a connection
+    statuses = Counter(
+        one.status
+        for one in await asyncio.gather(*(mesh.ask(headers={"x-seconds": "0.5"}) for _ in range(12)))
+    )
+    assert statuses.keys() == {200, 503}
+    assert statuses[503] >= 6
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  connectionPool:
+    http: {http2MaxRequests: 2}
+""",
+    "trafficPolicy.connectionPool.http.http2MaxRequests",
+)
+async def more_requests_at_a_time_than_allowed_are_refused(mesh: Mesh) -> None:
+    answers = await asyncio.gather(*(mesh.ask(headers={"x-seconds": "1"}) for _ in range(8)))
+    assert sorted(one.status for one in answers) == [200] * 2 + [503] * 6
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  outlierDetection:
+    consecutive5xxErrors: 3
+    interval: 100ms
+    baseEjectionTime: 2s
+    maxEjectionPercent: 50
+""",
+    "trafficPolicy.outlierDetection",
+    "trafficPolicy.outlierDetection.consecutive5xxErrors",
+    "trafficPolicy.outlierDetection.interval",
+    "trafficPolicy.outlierDetection.baseEjectionTime",
+    "trafficPolicy.outlierDetection.maxEjectionPercent",
+)
+async def who_fails_is_left_alone_for_a_while_and_comes_back(mesh: Mesh) -> None:
+    async with mesh.fails("reservations-v1", 500):
+        errors = 0
+        while errors < 3:
+            errors += (await mesh.ask(method="POST")).status == 500
+        ejected = time.monotonic()
+        assert {(await mesh.ask(method="POST")).status for _ in range(20)} == {200}
+    await mesh.until(lambda by: by == "reservations-v1", 8)
+    assert time.monotonic() - ejected >= 1.5
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  outlierDetection:
+    consecutive5xxErrors: 0
+    consecutiveGatewayErrors: 3
+    interval: 100ms
+    baseEjectionTime: 300ms
+    maxEjectionPercent: 50
+""",
+    "trafficPolicy.outlierDetection.consecutive5xxErrors",
+    "trafficPolicy.outlierDetection.consecutiveGatewayErrors",
+)
+async def only_what_a_gateway_answers_may_count(mesh: Mesh) -> None:
+    async with mesh.fails("reservations-v1", 500):
+        assert [(await mesh.ask(method="POST")).status for _ in range(60)][-30:].count(500) > 3
+    async with mesh.fails("reservations-v1", 503):
+        errors = 0
+        while errors < 3:
+            errors += (await mesh.ask(method="POST")).status == 503
+        assert {(await mesh.ask(method="POST")).status for _ in range(10)} == {200}
+    await mesh.until(lambda by: by == "reservations-v1", 8)
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  outlierDetection:
+    consecutive5xxErrors: 3
+    interval: 100ms
+    baseEjectionTime: 300ms
+    maxEjectionPercent: 50
+    minHealthPercent: 100
+""",
+    "trafficPolicy.outlierDetection.minHealthPercent",
+)
+async def with_too_few_healthy_ones_everybody_is_called(mesh: Mesh) -> None:
+    async with mesh.fails("reservations-v1", 500):
+        assert [(await mesh.ask(method="POST")).status for _ in range(60)][-30:].count(500) > 3
+    await asyncio.sleep(0.5)
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  retryBudget: {percent: 0, minRetryConcurrency: 0}
+""",
+    "trafficPolicy.retryBudget",
+    "trafficPolicy.retryBudget.minRetryConcurrency",
+)
+async def a_budget_ends_retries(mesh: Mesh) -> None:
+    assert len(await mesh.tried("/", {"x-status": "503"})) == 1
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  connectionPool: {http: {maxRetries: 1}}
+""",
+    "trafficPolicy.connectionPool.http.maxRetries",
+)
+async def so_many_retries_go_on_at_a_time(mesh: Mesh) -> None:
+    mesh.order.clear()
+    late = {"x-status": "503", "x-seconds": "0.5"}
+    await asyncio.gather(*(mesh.ask(headers=late) for _ in range(6)))
+    assert 7 <= len(mesh.order) <= 9
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  connectionPool: {http: {maxRequestsPerConnection: 1}}
+""",
+    "trafficPolicy.connectionPool.http.maxRequestsPerConnection",
+)
+async def a_connection_carries_so_many_requests(mesh: Mesh) -> None:
+    before = await mesh.connections()
+    for _ in range(10):
+        await mesh.ask()
+    assert await mesh.connections() - before >= 9
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  connectionPool: {http: {maxConcurrentStreams: 1}}
+""",
+    "trafficPolicy.connectionPool.http.maxConcurrentStreams",
+)
+async def a_connection_carries_so_many_requests_at_a_time(mesh: Mesh) -> None:
+    before = await mesh.connections()
+    await asyncio.gather(*(mesh.ask(headers={"x-seconds": "0.3"}) for _ in range(8)))
+    assert await mesh.connections() - before >= 6
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  connectionPool: {http: {idleTimeout: 200ms}}
+""",
+    "trafficPolicy.connectionPool.http.idleTimeout",
+)
+async def an_idle_connection_is_closed(mesh: Mesh) -> None:
+    for _ in range(8):
+        await mesh.ask()
+    before = await mesh.connections()
+    await asyncio.sleep(0.6)
+    await mesh.ask()
+    assert await mesh.connections() > before
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  loadBalancer: {consistentHash: {useSourceIp: true}}
+subsets:
+- name: all
+  labels: {app: reservations}
+  trafficPolicy:
+    loadBalancer: {simple: ROUND_ROBIN}
+    portLevelSettings:
+    - port: {number: 8081}
+      connectionPool: {http: {http2MaxRequests: 2}}
+""",
+    "subsets",
+    "subsets[0].trafficPolicy.loadBalancer",
+    "subsets[0].trafficPolicy.portLevelSettings",
+    beside="""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: to-all, namespace: bistro}
+spec:
+  hosts: [reservations]
+  http:
+  - route: [{destination: {host: reservations, subset: all}}]
+""",
+)
+async def a_subset_has_a_policy_of_its_own(mesh: Mesh) -> None:
+    called = [(await mesh.ask()).by for _ in range(20)]
+    assert all(one != other for one, other in itertools.pairwise(called))
+    late = {"x-seconds": "1"}
+    answers = await asyncio.gather(*(mesh.ask(host="reservations:8081", headers=late) for _ in range(6)))
+    assert sorted(one.status for one in answers) == [200] * 2 + [503] * 4

@@ -1,0 +1,237 @@
+"""A frontend that calls reservations in two versions, each behind a real Envoy; told by YAML, asked by requests."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from plait import dialects
+from plait.compiler.endpoints import endpoints
+from plait.compiler.merge import merge
+from plait.compiler.view import view
+from plait.envoy import names
+from plait.envoy.check import check
+from plait.envoy.render import Renderer
+from plait.model.catalog import Replica
+from plait.model.change import Stated
+from plait.model.mesh import ClusterKey
+from plait.model.reading import Fact
+from plait.sources.files.parse import parse
+from tests.compiler.facts import (
+    SETTINGS,
+    destination,
+    host,
+    listens,
+    port,
+    replica,
+    routes,
+    rule,
+    service,
+    to,
+    workload,
+)
+from tests.envoy.support import (
+    Authority,
+    ControlPlane,
+    Proxy,
+    addresses,
+    application,
+    control_plane,
+    envoy,
+    eventually,
+    ready,
+    short_folder,
+)
+
+PORT = web.RequestKey("port", int)
+"""At which port of the application a request has come."""
+FRONTEND = workload("frontend")
+PORTS = (listens(8080), listens(8081))
+VERSIONS = tuple(
+    workload(f"reservations-{one}", *PORTS, app="reservations", version=one) for one in ("v1", "v2")
+)
+SERVICES: tuple[Fact, ...] = (
+    service("frontend"),
+    service("reservations", port(8080), port(8081)),
+    destination("reservations", "v1", "v2"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client gets, and what of its request the application saw: None when no application answered."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+    by: str = ""
+    seen: web.Request | None = None
+
+    @property
+    def path(self) -> str:
+        """The path and query that the application was asked for."""
+        assert self.seen is not None, f"{self.status}, and no application was asked"
+        return self.seen.raw_path
+
+    @property
+    def asked(self) -> Mapping[str, str]:
+        """The headers that the application got."""
+        assert self.seen is not None, f"{self.status}, and no application was asked"
+        return self.seen.headers
+
+
+@dataclass(slots=True)
+class Mesh:
+    """Three workloads, their Envoys, and every request that their applications saw."""
+
+    plane: ControlPlane
+    replicas: Mapping[str, Replica]
+    proxies: dict[str, Proxy] = field(default_factory=dict)
+    seen: dict[str, list[web.Request]] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    """Which application was asked, one after the other."""
+    failing: dict[str, int] = field(default_factory=dict)
+    """Applications that fail, and with which status."""
+    _renderer: Renderer = field(default_factory=Renderer)
+    _told: int = 0
+
+    async def say(self, text: str) -> None:
+        """Configure the mesh with some documents, and wait until every proxy has all of it."""
+        change = parse("in.yaml", text.encode())
+        assert isinstance(change, Stated), change
+        facts = [fact for one in change.documents for fact in dialects.read(one.document).facts]
+        self._told += 1
+        marker = f"told-{self._told}.example"
+        told = routes(marker, rules=[rule(to("frontend"))], name="told")
+        mesh, _ = merge((FRONTEND, *VERSIONS, *SERVICES, *facts, told), SETTINGS)
+        found = endpoints(mesh, self.replicas.values())
+        views = [view(mesh, one) for one in self.replicas.values()]
+        snapshots = {str(one.node): self._renderer.render(one, found) for one in views}
+        self._renderer.sweep()
+        for one, snapshot in zip(views, snapshots.values(), strict=True):
+            assert check(snapshot, one.outbound.missing) == ()
+        await self.plane.publish(snapshots)
+        if self.proxies:
+            await eventually(lambda: self._answers(marker))
+        await eventually(self._acknowledged)
+        assert self.plane.rejections == []
+
+    async def ask(  # a part of a request each
+        self,
+        path: str = "/",
+        *,
+        method: str = "GET",
+        host: str = "reservations:8080",
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Answer:
+        """Send a request through the frontend's proxy, and see what comes of it; no redirect is followed."""
+        before = {name: len(requests) for name, requests in self.seen.items()}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(
+                method,
+                f"http://{host}{path}",
+                proxy=self.proxies["frontend"].url,
+                headers=CIMultiDict(headers or {}),
+                data=body or None,
+                allow_redirects=False,
+            ) as response,
+        ):
+            content = await response.read()
+        by = response.headers.get("answered-by", "")
+        seen = self.seen[by][before[by]] if by else None
+        return Answer(response.status, response.headers, content, by, seen)
+
+    async def connections(self) -> int:
+        """How many connections the frontend's proxy has opened to reservations so far."""
+        cluster = names.cluster(ClusterKey(host("reservations"), 8080))
+        return await self.proxies["frontend"].stat(f"cluster.{cluster}.upstream_cx_total")
+
+    @asynccontextmanager
+    async def fails(self, name: str, status: int) -> AsyncIterator[None]:
+        """An application that fails for a while."""
+        self.failing[name] = status
+        try:
+            yield
+        finally:
+            del self.failing[name]
+
+    async def until(self, holds: Callable[[str], bool], seconds: float) -> None:
+        """Ask again and again until the one who answers is right."""
+
+        async def asked() -> bool:
+            return holds((await self.ask()).by)
+
+        await eventually(asked, seconds)
+
+    async def tried(self, path: str, headers: Mapping[str, str]) -> list[str]:
+        """Who was asked for one request, one after the other."""
+        self.order.clear()
+        await self.ask(path, headers=headers)
+        return list(self.order)
+
+    async def copies(self, path: str, number: int, body: bytes = b"") -> list[web.Request]:
+        """The copies of so many requests that version 2 has seen, all of which version 1 answers."""
+        self.seen["reservations-v2"].clear()
+        for _ in range(number):
+            answer = await self.ask(path, body=body, method="POST" if body else "GET")
+            assert (answer.status, answer.by) == (200, "reservations-v1")
+        with suppress(AssertionError):
+            await eventually(lambda: self._mirrored(number), 0.5)
+        return list(self.seen["reservations-v2"])
+
+    async def _mirrored(self, number: int) -> bool:
+        return len(self.seen["reservations-v2"]) >= number
+
+    async def _answers(self, host: str) -> bool:
+        return (await self.ask(host=f"{host}:80")).status != 404
+
+    async def _acknowledged(self) -> bool:
+        return self.plane.settled()
+
+
+async def _reply(mesh: Mesh, name: str, port: int, request: web.Request) -> web.Response:
+    """As the request asks it to: `x-seconds` late, with the status `x-status`."""
+    mesh.order.append(name)
+    await request.read()
+    request[PORT] = port
+    await asyncio.sleep(float(request.headers.get("x-seconds", "0")))
+    status = mesh.failing.get(name) or int(request.headers.get("x-status", "200"))
+    return web.Response(status=status, text=name, headers={"answered-by": name, "x-old": "old"})
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Mesh]:
+    """The mesh, from its start to its end; its Envoys have nothing to complain of."""
+    replicas = {}
+    for of in (FRONTEND, *VERSIONS):
+        address, app_address = addresses()
+        replicas[of.name] = replica(of, address=address, app_address=app_address)
+    authority = Authority()
+    async with AsyncExitStack() as stack:
+        folder: Path = stack.enter_context(short_folder())
+        plane = await stack.enter_async_context(control_plane(authority, folder))
+        mesh = Mesh(plane, replicas)
+        await mesh.say("")
+        for name, one in replicas.items():
+            mesh.proxies[name] = await stack.enter_async_context(envoy(one, authority, plane, folder / name))
+            mesh.seen[name] = []
+            for binding in one.bindings:
+                reply = partial(_reply, mesh, name, binding.number)
+                app = application(binding.app_address, binding.number, name, reply, mesh.seen[name])
+                await stack.enter_async_context(app)
+        await ready(mesh.proxies.values())
+        yield mesh
+        for proxy in mesh.proxies.values():
+            assert proxy.process.returncode is None, proxy.log
+            assert not re.search(r"\[(warning|error|critical)\]", proxy.log), proxy.log

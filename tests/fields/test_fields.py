@@ -1,0 +1,36 @@
+"""Each case holds, and holds no more without any of the fields that it proves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+import tests.fields.destination_rule
+import tests.fields.virtual_service  # noqa: F401  # both register their cases
+from tests.fields.cases import CASES, Case
+from tests.fields.mesh import Mesh, running
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mesh() -> AsyncIterator[Mesh]:
+    async with running() as made:
+        yield made
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_a_case_holds_and_each_of_its_fields_is_needed(mesh: Mesh, case: Case) -> None:
+    await mesh.say(case.text())
+    await case.exchange(mesh)
+    idle = []
+    for field in case.fields:
+        await mesh.say(case.text(without=field))
+        try:
+            await case.exchange(mesh)
+        except (AssertionError, KeyError):
+            continue
+        idle.append(field)
+    assert not idle, "they make no difference"
