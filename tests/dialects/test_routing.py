@@ -253,6 +253,16 @@ def test_a_rule_whose_answer_can_not_be_read_is_left_out_and_says_so() -> None:
     ]
 
 
+def test_what_has_no_effect_beside_something_else_is_told() -> None:
+    read = routes("[{redirect: {uri: /y}, headers: {request: {set: {a: b}}, response: {set: {a: b}}}}]")
+    assert codes(read) == [("spec.http[0].headers.request", "header.no-effect")]
+    assert len(fact(read, HostRoutes).rules) == 1
+    read = destination_rule(
+        "{host: a, trafficPolicy: {loadBalancer: {warmup: {duration: 9s}, consistentHash: {useSourceIp: true}}}}"
+    )
+    assert codes(read) == [("spec.trafficPolicy.loadBalancer.warmup", "traffic.warm-up")]
+
+
 def test_of_several_destinations_those_that_can_be_read_are_kept() -> None:
     found = rule("{route: [{destination: {host: a}, weight: 1}, {destination: {host: ''}, weight: 9}]}")
     assert [(backend.host, backend.weight) for backend in found.backends] == [(HOST, 1)]

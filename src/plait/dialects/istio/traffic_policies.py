@@ -68,6 +68,10 @@ def _load_balancing(cursor: Cursor) -> LoadBalancing | None:
         hashed.error("traffic.balance", "only one of simple and consistentHash can be given")
     warm_up = _warm_up(cursor)
     if hashed.present:
+        if warm_up is not None:
+            cursor.at("warmup").warn(
+                "traffic.warm-up", "has no effect: a key leads to its replica from the first moment"
+            )
         found = _consistent_hash(hashed)
         return found if found is not None and not cursor.error_count() else None
     text = simple.text()

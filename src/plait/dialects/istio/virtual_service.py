@@ -21,6 +21,7 @@ from plait.model.routing import (
     NO_CHANGES,
     Backend,
     DirectResponse,
+    HeaderChanges,
     HostRoutes,
     Mirror,
     Redirect,
@@ -101,6 +102,9 @@ def _rule(item: Cursor, subject: Subject) -> RouteRule | None:
     backends = () if answer is not None else _backends(item, subject)
     path, authority = rewrite(item.at("rewrite"))
     changed = changes(item.at("headers"), authority)
+    if answer and changed.request != HeaderChanges():
+        message = "has no effect: the rule answers by itself, and nobody is sent the request"
+        item.at("headers").at("request").warn("header.no-effect", message)
     mirrors = tuple(_mirrors(item, subject))
     injected = fault(item.at("fault"))
     shared = cors(item.at("corsPolicy"))
