@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import logging
 import random
@@ -58,6 +59,11 @@ from plait.xds.transport.listener import Listener
 from plait.xds.transport.tls import mutual
 
 log = logging.getLogger(__name__)
+
+_LOOK = 1.0
+"""Seconds between two looks at how busy the process is."""
+_CALM, _BURST = 0.05, 1.0
+"""Less than this part of a core is calm; so many seconds of CPU since the last time are a burst."""
 
 
 @dataclass(slots=True)
@@ -238,6 +244,7 @@ async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSett
                 tasks.create_task(loop.run()),
                 tasks.create_task(_watch(folder, loop)),
                 tasks.create_task(own.renew()),
+                tasks.create_task(_give_back()),
             ]
             await stop.wait()
             for task in running:
@@ -253,6 +260,22 @@ def _keep_out_of_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+async def _give_back() -> None:
+    """After each burst of work, give what it has freed back to the system.
+
+    The C library keeps it, between what is still used: 40 MB after a thousand proxies have connected at once.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    given, before = 0.0, time.process_time()
+    while trim is not None:
+        await asyncio.sleep(_LOOK)
+        now = time.process_time()
+        if now - before < _CALM * _LOOK and now - given > _BURST:
+            trim(0)
+            given = now = time.process_time()
+        before = now
 
 
 async def _watch(folder: Folder, loop: Loop) -> None:
