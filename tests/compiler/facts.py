@@ -15,7 +15,7 @@ from plait.model.catalog import (
     Workload,
     WorkloadPort,
 )
-from plait.model.names import ObjectRef, Origin, ReplicaKey, WorkloadKey, qualify
+from plait.model.names import Export, ObjectRef, Origin, ReplicaKey, WorkloadKey, qualify
 from plait.model.policy import (
     Action,
     AuthorizationPolicy,
@@ -25,18 +25,9 @@ from plait.model.policy import (
     PolicyRule,
     Source,
 )
-from plait.model.routing import (
-    Backend,
-    DestinationSettings,
-    HostRoutes,
-    MatchKind,
-    RequestMatch,
-    Retries,
-    RouteRule,
-    StringMatch,
-    Subset,
-)
+from plait.model.routing import Backend, HostRoutes, MatchKind, RequestMatch, Retries, RouteRule, StringMatch
 from plait.model.settings import MeshSettings
+from plait.model.traffic import DestinationSettings, Subset
 
 NS = "bistro"
 SETTINGS = MeshSettings()
@@ -178,14 +169,14 @@ PRESENT = StringMatch(MatchKind.PRESENT)
 
 def rule(
     *backends: Backend,
-    matches: Iterable[RequestMatch] = (),
+    match: RequestMatch | None = None,
     timeout: float | None = None,
     retries: Retries | None = None,
     name: str = "",
 ) -> RouteRule:
     return RouteRule(
         name=name,
-        matches=tuple(matches),
+        match=match,
         backends=backends,
         timeout=timeout,
         retries=retries,
@@ -193,8 +184,15 @@ def rule(
     )
 
 
-def routes(*hosts: str, rules: Iterable[RouteRule], name: str = "routes", namespace: str = NS) -> HostRoutes:
+def routes(
+    *hosts: str,
+    rules: Iterable[RouteRule],
+    name: str = "routes",
+    namespace: str = NS,
+    export: Export = None,
+) -> HostRoutes:
     return HostRoutes(
+        export=export,
         hosts=tuple(host(one) for one in hosts),
         rules=tuple(rules),
         origin=origin("VirtualService", name, "spec", namespace),
@@ -207,9 +205,11 @@ def destination(
     name: str = "destination",
     namespace: str = NS,
     labels: dict[str, str] | None = None,
+    export: Export = None,
 ) -> DestinationSettings:
     """Subsets named as the value of label `version` that they choose."""
     return DestinationSettings(
+        export=export,
         host=host(of),
         subsets=tuple(
             Subset(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from plait.compiler.endpoints import endpoints
 from plait.compiler.merge import merge
 from plait.model.catalog import Protocol
-from plait.model.mesh import ClusterKey
+from plait.model.mesh import Behind
 from plait.model.names import WorkloadKey
 from plait.model.policy import MtlsMode
 from tests.compiler.facts import (
@@ -35,14 +35,14 @@ TWO = replica(V2, address="127.77.0.1")
 def test_a_cluster_has_the_serving_replicas_that_service_and_subset_select() -> None:
     mesh, _ = merge(FACTS, SETTINGS)
     found = endpoints(mesh, [ONE, TWO, replica(V1, 1, address="127.77.0.3", serving=False)])
-    places = {key.subset: [(one.address, one.port) for one in who] for key, who in found.items()}
+    places = {key.labels: [(one.address, one.port) for one in who] for key, who in found.items()}
     assert places == {
-        "": [("127.77.0.1", 9090), ("127.77.0.2", 8080)],
-        "v1": [("127.77.0.2", 8080)],
-        "v2": [("127.77.0.1", 9090)],
-        "v3": [],
+        (): [("127.77.0.1", 9090), ("127.77.0.2", 8080)],
+        (("version", "v1"),): [("127.77.0.2", 8080)],
+        (("version", "v2"),): [("127.77.0.1", 9090)],
+        (("version", "v3"),): [],
     }
-    (first,) = found[ClusterKey(host("reservations"), 80, "v1")]
+    (first,) = found[Behind(host("reservations"), 80, (("version", "v1"),))]
     assert (first.workload, first.app, first.version) == (
         WorkloadKey("bistro", "reservations-v1"), "reservations", "v1",
     )  # fmt: skip
@@ -57,19 +57,19 @@ def test_the_order_of_replicas_changes_nothing() -> None:
 def test_what_a_replica_was_started_with_counts_not_what_its_document_says_now() -> None:
     mesh, _ = merge(FACTS, SETTINGS)
     old = replace(TWO, labels=(("app", "reservations"), ("version", "v1")), service_account="former")
-    (found,) = endpoints(mesh, [old])[ClusterKey(host("reservations"), 80, "v1")]
+    (found,) = endpoints(mesh, [old])[Behind(host("reservations"), 80, (("version", "v1"),))]
     assert found.identity.endswith("/sa/former")
 
 
 def test_a_replica_that_lacks_the_target_port_is_no_endpoint() -> None:
     mesh, _ = merge((V1, service("reservations", port(80, target=81))), SETTINGS)
-    assert endpoints(mesh, [ONE]) == {ClusterKey(host("reservations"), 80): ()}
+    assert endpoints(mesh, [ONE]) == {Behind(host("reservations"), 80): ()}
 
 
 def test_only_where_mutual_tls_is_disabled_is_it_left_out() -> None:
     for mode in MtlsMode:
         mesh, _ = merge((*FACTS, peers("peers", mode)), SETTINGS)
-        (found,) = endpoints(mesh, [ONE])[ClusterKey(host("reservations"), 80)]
+        (found,) = endpoints(mesh, [ONE])[Behind(host("reservations"), 80)]
         assert found.mtls is (mode is not MtlsMode.DISABLE)
 
 
@@ -86,8 +86,8 @@ def test_ports_that_may_be_no_http_have_endpoints_and_only_undeclared_ones_of_su
         peers("off", MtlsMode.DISABLE),
     )
     found = endpoints(merge(facts, SETTINGS)[0], [replica(database)])
-    assert {(key.port, key.subset): [one.mtls for one in who] for key, who in found.items()} == {
-        (5432, ""): [False],
-        (9000, ""): [False],
-        (9000, "v1"): [False],
+    assert {(key.port, key.labels): [one.mtls for one in who] for key, who in found.items()} == {
+        (5432, ()): [False],
+        (9000, ()): [False],
+        (9000, (("version", "v1"),)): [False],
     }

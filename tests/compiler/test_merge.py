@@ -54,7 +54,7 @@ def test_the_order_of_facts_changes_nothing() -> None:
         mesh, findings = merge(facts, SETTINGS)
         assert (mesh, findings) == expected
         assert list(mesh.services) == list(expected[0].services)
-        assert list(mesh.routes) == list(expected[0].routes)
+        assert list(mesh.common.routes) == list(expected[0].common.routes)
 
 
 def test_a_mesh_without_mistakes_has_no_findings() -> None:
@@ -65,7 +65,8 @@ def test_of_two_owners_of_a_host_the_first_by_namespace_and_name_wins() -> None:
     first = routes("reservations", rules=[rule(to("reservations", "v1"))], name="a")
     second = routes("reservations", "frontend", rules=[rule(to("reservations", "v2"))], name="b")
     mesh, findings = merged(*BISTRO[:6], second, first)
-    assert mesh.routes == {host("frontend"): second, host("reservations"): first}
+    owners = {of: [table.rules for table in tables] for of, tables in mesh.common.routes.items()}
+    assert owners == {host("frontend"): [second.rules], host("reservations"): [first.rules]}
     found = findings.pop("route.host-owned-twice")
     assert (found.severity, found.ref, found.field) == (Severity.ERROR, second.origin.ref, "spec")
     assert "VirtualService bistro/a" in found.message
@@ -78,7 +79,7 @@ def test_subsets_of_several_objects_for_a_host_are_joined_and_the_first_of_a_nam
         destination("reservations", "v1", name="a"),
         destination("reservations", "v1", "v2", name="b"),
     )
-    joined = mesh.destinations[host("reservations")]
+    joined = mesh.common.destinations[host("reservations")]
     assert [(subset.name, subset.origin.ref.name) for subset in joined.subsets] == [("v1", "a"), ("v2", "b")]
     found = findings.pop("destination.subset-twice")
     assert found.ref is not None
@@ -86,15 +87,31 @@ def test_subsets_of_several_objects_for_a_host_are_joined_and_the_first_of_a_nam
     assert not findings
 
 
-def test_settings_for_a_host_come_from_the_namespace_of_its_service() -> None:
-    mesh, findings = merged(
-        *BISTRO[:5], destination("reservations", "v1"), destination("reservations", "v2", namespace="another")
+def test_settings_for_a_host_come_from_the_client_then_the_service_then_the_root_namespace() -> None:
+    """https://istio.io/latest/docs/reference/config/networking/destination-rule: the order of looking them up."""
+    mesh, findings = merge(
+        (
+            *BISTRO[:5],
+            destination("reservations", "v1"),
+            destination("reservations", "v2", namespace="another"),
+            destination("reservations", "v3", namespace="istio-system"),
+            destination("frontend", "v4", name="other", namespace="istio-system"),
+        ),
+        SETTINGS,
     )
-    assert [subset.name for subset in mesh.destinations[host("reservations")].subsets] == ["v1"]
-    found = findings.pop("destination.other-namespace")
-    assert found.ref is not None
-    assert found.ref.namespace == "another"
-    assert not findings
+
+    def subsets(namespace: str, of: str) -> list[str]:
+        return [one.name for one in mesh.sight(namespace).destinations[host(of)].subsets]
+
+    assert subsets(NS, "reservations") == ["v1"]
+    assert subsets("another", "reservations") == ["v2"]
+    assert subsets("istio-system", "reservations") == ["v1"]
+    assert subsets("another", "frontend") == ["v4"]
+    assert set(mesh.sights) == {"another"}
+    told = [one for one in findings if one.code != "destination.empty-subset"]
+    assert [(one.code, one.severity, one.ref and one.ref.namespace) for one in told] == [
+        ("destination.clients", Severity.INFO, "another")
+    ]
 
 
 def test_an_object_defined_twice_is_said_once_and_one_of_them_holds() -> None:

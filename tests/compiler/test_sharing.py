@@ -16,7 +16,7 @@ from plait.compiler.sharing import Made, PerMesh
 from plait.compiler.view import view
 from plait.compiler.virtual_addresses import virtual_addresses
 from plait.model.catalog import Protocol
-from plait.model.mesh import ClusterKey, Mesh
+from plait.model.mesh import Behind, Mesh
 from plait.model.policy import Action, MtlsMode
 from plait.model.reading import Fact, Namespace, ServiceAccount
 from tests.compiler.facts import (
@@ -167,7 +167,7 @@ def test_an_endpoint_that_goes_changes_the_clusters_it_stands_behind() -> None:
     mesh = mesh_of(*FACTS)
     before = endpoints(mesh, REPLICAS)
     after = endpoints(mesh, (REPLICAS[0], replace(REPLICAS[1], serving=False)))
-    frontend, kitchen = ClusterKey(host("frontend"), 8080), ClusterKey(host("kitchen"), 8080)
+    frontend, kitchen = Behind(host("frontend"), 8080), Behind(host("kitchen"), 8080)
     assert after[frontend] is before[frontend]
     assert (len(before[kitchen]), after[kitchen]) == (1, ())
     assert (

@@ -74,7 +74,7 @@ def test_a_service_is_called_by_every_alias_and_without_port_only_for_80() -> No
 def test_without_rules_everything_goes_to_the_port_that_was_called() -> None:
     found = seen(*BISTRO)
     assert shares(found, "reservations:8080") == [(host("reservations"), 8080, "")]
-    assert route(found, "reservations:8080").rules[0].matches == ()
+    assert route(found, "reservations:8080").rules[0].match is None
 
 
 def test_a_backend_without_port_means_the_only_port_or_the_one_called() -> None:

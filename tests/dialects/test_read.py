@@ -96,13 +96,13 @@ spec: {selector: {app: a}, ports: [{name: http, port: 80, appProtcol: http, zzz:
 
 
 def test_fields_of_the_api_that_are_not_honoured_are_warnings_once_each() -> None:
-    spec = "{hosts: [a], exportTo: [.], tls: [], http: [{delegate: {name: b}, route: [{destination: {host: a}}]}]}"
+    spec = "{hosts: [a], tcp: [], tls: [], http: [{match: [], route: [{destination: {host: a}}], retries: {attempts: 1, retryRemoteLocalities: true}}]}"
     read = reading(document("networking.istio.io/v1", "VirtualService", spec))
     assert {finding.severity for finding in read.findings} == {Severity.WARNING}
     assert codes(read) == [
-        ("spec.exportTo", "field.unsupported"),
+        ("spec.tcp", "field.unsupported"),
         ("spec.tls", "field.unsupported"),
-        ("spec.http[0].delegate", "field.unsupported"),
+        ("spec.http[0].retries.retryRemoteLocalities", "field.unsupported"),
     ]
 
 

@@ -6,15 +6,15 @@ from plait.model.names import ObjectRef, Origin
 from plait.model.reading import Reading
 from plait.model.routing import (
     Backend,
-    DestinationSettings,
+    DelegateRoutes,
     HostRoutes,
     MatchKind,
     RequestMatch,
     Retries,
     RouteRule,
     StringMatch,
-    Subset,
 )
+from plait.model.traffic import DestinationSettings, Subset
 from tests.dialects.reading import codes, document, fact, reading
 
 HOST = "a.shop.svc.cluster.local"
@@ -35,7 +35,8 @@ def rule(text: str) -> RouteRule:
 
 
 def match(text: str) -> RequestMatch:
-    (found,) = rule(f"{{match: [{text}], {TO_A}}}").matches
+    found = rule(f"{{match: [{text}], {TO_A}}}").match
+    assert found is not None
     return found
 
 
@@ -72,13 +73,11 @@ http:
     testers, rest = found.rules
     assert testers == RouteRule(
         name="testers",
-        matches=(
-            RequestMatch(
-                path=StringMatch(MatchKind.PREFIX, "/api"),
-                method=StringMatch(MatchKind.EXACT, "GET"),
-                headers=(("x-user", StringMatch(MatchKind.EXACT, "tester")),),
-                origin=origin("VirtualService", "spec.http[0].match[0]"),
-            ),
+        match=RequestMatch(
+            path=StringMatch(MatchKind.PREFIX, "/api"),
+            method=StringMatch(MatchKind.EXACT, "GET"),
+            headers=(("x-user", StringMatch(MatchKind.EXACT, "tester")),),
+            origin=origin("VirtualService", "spec.http[0].match[0]"),
         ),
         backends=(
             Backend(
@@ -94,7 +93,7 @@ http:
         origin=origin("VirtualService", "spec.http[0]"),
     )
     assert [(backend.subset, backend.weight) for backend in rest.backends] == [("v1", 90), ("v2", 10)]
-    assert (rest.matches, rest.timeout, rest.retries) == ((), None, None)
+    assert (rest.match, rest.timeout, rest.retries) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +143,9 @@ def test_case_of_paths() -> None:
         ("{queryParams: {'': {exact: x}}}", "match.name"),
         ("{queryParams: [a]}", "field.type"),
         ("{header: {x: {exact: a}}}", "field.unknown"),
-        ("{sourceLabels: {app: a}}", "field.unsupported"),
+        ("{statPrefix: a}", "field.unsupported"),
+        ("{sourceLabels: {app: [a]}}", "field.type"),
+        ("{sourceNamespace: A_B}", "name.invalid"),
         ("{port: 99999}", "field.range"),
         ("{ignoreUriCase: 'yes'}", "field.type"),
         ("{gateways: mesh}", "field.type"),
@@ -160,7 +161,8 @@ def test_a_match_that_can_not_be_read_whole_never_matches_more(text: str, code: 
     assert ("spec.http[0]", "route.left-out") in codes(read)
     read = routes(f"[{{match: [{text}, {{uri: {{exact: /a}}}}], {TO_A}}}]")
     (kept,) = fact(read, HostRoutes).rules
-    assert [one.path for one in kept.matches] == [StringMatch(MatchKind.EXACT, "/a")]
+    assert kept.match is not None
+    assert kept.match.path == StringMatch(MatchKind.EXACT, "/a")
 
 
 @pytest.mark.parametrize("text", ["5", "{uri: {exact: /a}}", "yes"])
@@ -211,10 +213,18 @@ def test_hosts(hosts: str, kept: list[str], expected: list[tuple[str, str]]) -> 
     assert codes(read) == expected
 
 
-@pytest.mark.parametrize("hosts", ["", "hosts: [],", "hosts: null,"])
-def test_hosts_are_required(hosts: str) -> None:
-    read = virtual_service(f"{{{hosts} http: [{{{TO_A}}}]}}")
+def test_a_list_of_hosts_is_not_empty() -> None:
+    read = virtual_service(f"{{hosts: [], http: [{{{TO_A}}}]}}")
     assert (read.facts, codes(read)) == ((), [("spec.hosts", "field.required")])
+
+
+@pytest.mark.parametrize("hosts", ["", "hosts: null,"])
+def test_without_hosts_it_is_for_others_to_delegate_to(hosts: str) -> None:
+    read = virtual_service(
+        f"{{{hosts} http: [{{match: [{{uri: {{prefix: /a}}}}], {TO_A}}}, {{delegate: {{name: other}}}}]}}"
+    )
+    assert [len(found.rules) for found in read.facts if isinstance(found, DelegateRoutes)] == [1]
+    assert codes(read) == [("spec.http[1].delegate", "delegate.twice")]
 
 
 @pytest.mark.parametrize(

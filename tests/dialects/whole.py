@@ -51,6 +51,7 @@ metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
 spec:
   hosts: [web]
   gateways: [mesh]
+  exportTo: [., other]
   http:
   - name: testers
     match:
@@ -64,6 +65,8 @@ spec:
       headers: {x-user: {exact: tester}}
       withoutHeaders: {x-bot: {regex: .*}}
       queryParams: {beta: {exact: "1"}}
+      sourceLabels: {app: web}
+      sourceNamespace: shop
       gateways: [mesh]
     route:
     - destination: {host: web, subset: v1, port: {number: 80}}
@@ -96,6 +99,9 @@ spec:
     timeout: 1s
     retries: {attempts: 2, perTryTimeout: 1s, retryOn: 5xx, backoff: 1s, retryIgnorePreviousHosts: false}
   - match:
+    - uri: {prefix: /other}
+    delegate: {name: other, namespace: shop}
+  - match:
     - uri: {prefix: /pattern}
     route:
     - destination: {host: web}
@@ -118,10 +124,20 @@ spec:
       body: {string: closed}
 ---
 apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec:
+  workloadSelector: {labels: {app: web}}
+  egress:
+  - hosts: [./*, other/reservations, "*/web.shop.svc.cluster.local", ~/*]
+  outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+---
+apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
 spec:
   host: web
+  exportTo: ["*"]
   trafficPolicy: &policy
     loadBalancer:
       consistentHash:

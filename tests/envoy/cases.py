@@ -95,19 +95,22 @@ _MATCHES = [
 _ROUTING = routes(
     "reservations",
     rules=[
-        rule(to("reservations", "v2"), matches=_MATCHES, name="matches", retries=Retries(attempts=0)),
+        *(
+            rule(to("reservations", "v2"), match=one, name="matches", retries=Retries(attempts=0))
+            for one in _MATCHES
+        ),
         rule(
             to("reservations", "v1", weight=90),
             to("reservations", "v2", weight=10),
-            matches=[match(prefix("/split"))],
+            match=match(prefix("/split")),
             timeout=1.5,
         ),
-        rule(to("reservations", "v1"), to("nobody", weight=3), matches=[match(prefix("/missing"))]),
-        rule(to("reservations", weight=0), matches=[match(prefix("/nothing"))]),
+        rule(to("reservations", "v1"), to("nobody", weight=3), match=match(prefix("/missing"))),
+        rule(to("reservations", weight=0), match=match(prefix("/nothing"))),
         rule(
             to("reservations"),
             retries=Retries(attempts=3, per_try_timeout=0.25, on=("reset", "503")),
-            matches=[match(prefix("/asked"))],
+            match=match(prefix("/asked")),
         ),
         rule(to("reservations"), retries=Retries(attempts=1), timeout=2.0),
     ],

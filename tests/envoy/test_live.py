@@ -273,12 +273,12 @@ async def test_a_denied_path_is_denied_however_it_is_written(mesh: Mesh, path: s
 
 
 async def test_headers_queries_and_weights_choose_the_version(mesh: Mesh) -> None:
-    to_v2 = rule(
-        to("reservations", "v2"),
-        matches=[match(headers={"x-user": exact("tester")}), match(query={"beta": exact("1")})],
-    )
+    to_v2 = [
+        rule(to("reservations", "v2"), match=one)
+        for one in (match(headers={"x-user": exact("tester")}), match(query={"beta": exact("1")}))
+    ]
     split = rule(to("reservations", "v1", weight=90), to("reservations", "v2", weight=10))
-    await mesh.say(routes("reservations", rules=[to_v2, split]))
+    await mesh.say(routes("reservations", rules=[*to_v2, split]))
     for url, headers in ((URL, {"x_user": "tester"}), (f"{URL}/?beta=1", {}), (f"{URL}/?a=2&beta=1", {})):
         for _ in range(5):
             assert (await mesh.get(url, **headers))[1]["name"] == "reservations-v2"
@@ -288,8 +288,8 @@ async def test_headers_queries_and_weights_choose_the_version(mesh: Mesh) -> Non
 
 
 async def test_no_rule_is_404_and_a_missing_backend_is_503_for_its_share(mesh: Mesh) -> None:
-    gone = rule(to("reservations", "v9"), matches=[match(prefix("/gone"))])
-    half = rule(to("reservations", weight=1), to("nobody", weight=1), matches=[match(prefix("/half"))])
+    gone = rule(to("reservations", "v9"), match=match(prefix("/gone")))
+    half = rule(to("reservations", weight=1), to("nobody", weight=1), match=match(prefix("/half")))
     await mesh.say(routes("reservations", rules=[gone, half]))
     assert (await mesh.get(f"{URL}/"))[0] == 404
     assert (await mesh.get("http://nobody-knows:8080/"))[0] == 404
@@ -306,7 +306,7 @@ async def test_a_header_that_must_be_absent_may_be_absent(mesh: Mesh) -> None:
             rules=[
                 rule(
                     to("reservations"),
-                    matches=[match(without={"x-a": exact("1"), "x-b": PRESENT}, method=exact("GET"))],
+                    match=match(without={"x-a": exact("1"), "x-b": PRESENT}, method=exact("GET")),
                 )
             ],
         )

@@ -19,6 +19,7 @@ Exchange = Callable[["Mesh"], Awaitable[None]]
 API_VERSIONS = {
     "VirtualService": "networking.istio.io/v1",
     "DestinationRule": "networking.istio.io/v1",
+    "Sidecar": "networking.istio.io/v1",
 }
 
 

@@ -313,3 +313,26 @@ async def a_subset_has_a_policy_of_its_own(mesh: Mesh) -> None:
     late = {"x-seconds": "1"}
     answers = await asyncio.gather(*(mesh.ask(host="reservations:8081", headers=late) for _ in range(6)))
     assert sorted(one.status for one in answers) == [200] * 2 + [503] * 4
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+exportTo: [kitchens]
+subsets:
+- {name: late, labels: {version: v1}}
+""",
+    "exportTo",
+    beside="""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: late, namespace: bistro}
+spec:
+  hosts: [reservations]
+  http:
+  - route: [{destination: {host: reservations, subset: late}}]
+""",
+)
+async def settings_are_for_those_whom_they_are_exported_to(mesh: Mesh) -> None:
+    assert (await mesh.ask()).status == 503

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import tests.fields.destination_rule
-import tests.fields.virtual_service  # noqa: F401  # both register their cases
+import tests.fields.sidecar
+import tests.fields.virtual_service  # noqa: F401  # they register their cases
 from plait.dialects import DIALECTS
 from plait.model.document import child
 from tests.dialects.whole import WHOLE

@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 
 import tests.fields.destination_rule
-import tests.fields.virtual_service  # noqa: F401  # both register their cases
+import tests.fields.sidecar
+import tests.fields.virtual_service  # noqa: F401  # they register their cases
 from tests.fields.cases import CASES, Case
 from tests.fields.mesh import Mesh, running
 

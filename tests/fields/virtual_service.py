@@ -548,3 +548,69 @@ async def destinations_get_their_share(mesh: Mesh) -> None:
     assert (await mesh.ask(host="elsewhere.example:8080")).status == 200
     shares = [(await mesh.ask()).by for _ in range(200)]
     assert 10 <= shares.count("reservations-v2") <= 75  # 40 expected; outside once in ten million
+
+
+@proves(
+    KIND,
+    """
+hosts: [reservations]
+exportTo: [kitchens]
+http:
+- directResponse: {status: 418}
+""",
+    "exportTo",
+)
+async def routes_are_for_those_whom_they_are_exported_to(mesh: Mesh) -> None:
+    assert (await mesh.ask()).status == 200
+
+
+@proves(
+    KIND,
+    """
+hosts: [reservations]
+http:
+- match: [{uri: {prefix: /a}, sourceLabels: {app: kitchen}}]
+  directResponse: {status: 418}
+- match: [{uri: {prefix: /b}, sourceNamespace: kitchens}]
+  directResponse: {status: 418}
+- match: [{uri: {prefix: /c}, sourceLabels: {app: frontend}, sourceNamespace: bistro}]
+  directResponse: {status: 200, body: {string: frontend}}
+- route: [{destination: {host: reservations}}]
+""",
+    "http[0].match[0].sourceLabels",
+    "http[1].match[0].sourceNamespace",
+)
+async def a_rule_is_for_some_clients(mesh: Mesh) -> None:
+    assert (await mesh.ask("/a")).status == 200
+    assert (await mesh.ask("/b")).status == 200
+    assert (await mesh.ask("/c")).body == b"frontend"
+
+
+@proves(
+    KIND,
+    """
+hosts: [reservations]
+http:
+- match: [{uri: {prefix: /tables}}]
+  delegate: {name: tables, namespace: elsewhere}
+  headers: {request: {set: {x-by: root}}}
+- route: [{destination: {host: reservations, subset: v1}}]
+""",
+    "http[0].delegate",
+    "http[0].delegate.namespace",
+    beside="""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: tables, namespace: elsewhere}
+spec:
+  http:
+  - match: [{uri: {exact: /tables/7}}]
+    directResponse: {status: 418}
+  - route: [{destination: {host: reservations.bistro.svc.cluster.local, subset: v2}}]
+""",
+)
+async def rules_of_another_object_stand_where_it_is_delegated_to(mesh: Mesh) -> None:
+    assert (await mesh.ask("/tables/7")).status == 418
+    answer = await mesh.ask("/tables/8")
+    assert (answer.by, answer.asked["x-by"]) == ("reservations-v2", "root")
+    assert (await mesh.ask("/guests")).by == "reservations-v1"

@@ -36,14 +36,14 @@ def documents(*texts: str) -> tuple[Located, ...]:
 
 def timeout(compilation: Compilation, *texts: str) -> float | None:
     mesh = compilation.compile(documents(*texts)).mesh
-    return mesh.routes[HOST].rules[0].timeout
+    return mesh.common.routes[HOST][0].rules[0].timeout
 
 
 def test_an_error_in_reading_keeps_the_last_good_version_until_it_is_mended() -> None:
     compilation = Compilation(MeshSettings())
     assert timeout(compilation, SERVICE, ROUTE % ("5s", "reviews")) == 5
     broken = compilation.compile(documents(SERVICE, ROUTE % ("soon", "reviews")))
-    assert broken.mesh.routes[HOST].rules[0].timeout == 5
+    assert broken.mesh.common.routes[HOST][0].rules[0].timeout == 5
     assert set(broken.held) == {ROUTE_REF}
     errors = [finding for finding in broken.findings if finding.severity is Severity.ERROR]
     assert [(finding.field, HELD in finding.message) for finding in errors] == [
@@ -56,7 +56,7 @@ def test_an_error_between_objects_keeps_the_last_good_version_too() -> None:
     compilation = Compilation(MeshSettings())
     timeout(compilation, SERVICE, ROUTE % ("5s", "reviews"))
     broken = compilation.compile(documents(SERVICE, ROUTE % ("6s", "nowhere")))
-    assert broken.mesh.routes[HOST].rules[0].timeout == 5
+    assert broken.mesh.common.routes[HOST][0].rules[0].timeout == 5
     assert [finding.code for finding in broken.findings if finding.severity is Severity.ERROR] == [
         "route.unknown-host"
     ]
@@ -72,14 +72,14 @@ def test_what_was_good_is_found_again_after_two_broken_versions() -> None:
 def test_an_object_that_is_written_no_more_is_not_held() -> None:
     compilation = Compilation(MeshSettings())
     timeout(compilation, SERVICE, ROUTE % ("5s", "reviews"))
-    assert HOST not in compilation.compile(documents(SERVICE)).mesh.routes
+    assert HOST not in compilation.compile(documents(SERVICE)).mesh.common.routes
     assert not compilation.good.keys() & {ROUTE_REF}
 
 
 def test_a_broken_object_without_a_good_version_takes_effect_as_far_as_it_can_be_read() -> None:
     compiled = Compilation(MeshSettings()).compile(documents(SERVICE, ROUTE % ("soon", "reviews")))
     assert compiled.held == {}
-    assert compiled.mesh.routes[HOST].rules[0].timeout is None
+    assert compiled.mesh.common.routes[HOST][0].rules[0].timeout is None
 
 
 def test_what_was_good_stays_known_while_something_else_breaks_it() -> None:

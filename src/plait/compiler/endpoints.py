@@ -6,18 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from plait.compiler.hosts import ByHost
 from plait.compiler.outbound import called, subsets
 from plait.compiler.selection import Population, mtls_mode, selection
 from plait.compiler.sharing import Made
 from plait.model.catalog import Binding, Labels, Member, Replica, Service, selects
-from plait.model.mesh import ClusterKey, Endpoint, Mesh
+from plait.model.mesh import Behind, Endpoint, Endpoints, Mesh
 from plait.model.names import Identity, ReplicaKey
 from plait.model.policy import MtlsMode, PeerAuthentication
-from plait.model.routing import DestinationSettings
+from plait.model.traffic import DestinationSettings
 
 _Over = tuple[PeerAuthentication, ...]
-_Found = tuple[tuple[ClusterKey, tuple[Endpoint, ...]], ...]
+_Found = tuple[tuple[Behind, tuple[Endpoint, ...]], ...]
 
 _MADE = Made()
 
@@ -32,23 +31,29 @@ class _Serving:
     over: _Over
 
 
-def endpoints(mesh: Mesh, replicas: Iterable[Replica]) -> Mapping[ClusterKey, tuple[Endpoint, ...]]:
+def endpoints(mesh: Mesh, replicas: Iterable[Replica]) -> Endpoints:
     """The endpoints of every cluster that any proxy may know, none for one that nobody serves; sorted."""
     replicas = tuple(replicas)
-    inputs = (mesh.services, mesh.destinations, mesh.peer_authentications, mesh.settings, replicas)
+    said = tuple(sight.destinations for sight in mesh.every_sight)
+    inputs = (mesh.services, said, mesh.peer_authentications, mesh.settings, replicas)
     _MADE.begin()
-    return _MADE.whole("endpoints", inputs, partial(_all, mesh, replicas))
+    return _MADE.whole("endpoints", inputs, partial(_all, mesh, said, replicas))
 
 
-def _all(mesh: Mesh, replicas: Iterable[Replica], made: Made) -> Mapping[ClusterKey, tuple[Endpoint, ...]]:
+def _all(
+    mesh: Mesh,
+    said: Iterable[Mapping[str, DestinationSettings]],
+    replicas: Iterable[Replica],
+    made: Made,
+) -> Endpoints:
     serving = Population.of(_serving(mesh, replicas))
-    destinations = ByHost.of(mesh.destinations)
     trust_domain = mesh.settings.trust_domain
-    found: dict[ClusterKey, tuple[Endpoint, ...]] = {}
+    found: dict[Behind, tuple[Endpoint, ...]] = {}
     for host, service in mesh.services.items():
         selected = serving.selected(service.namespace, service.selector)
         behind = tuple((one.labels, one.replicas, one.over) for one in selected)
-        inputs = (service, destinations.get(host), behind, trust_domain)
+        settings = {id(one): one for destinations in said for one in (destinations.get(host),)}
+        inputs = (service, tuple(settings.values()), behind, trust_domain)
         found.update(made.of(host, inputs, _of_service))
     return made.same("", found)
 
@@ -68,14 +73,15 @@ def _serving(mesh: Mesh, replicas: Iterable[Replica]) -> Iterator[_Serving]:
 
 def _of_service(
     service: Service,
-    settings: DestinationSettings | None,
+    settings: tuple[DestinationSettings | None, ...],
     behind: tuple[tuple[Labels, tuple[Replica, ...], _Over], ...],
     trust_domain: str,
 ) -> _Found:
-    """The endpoints of every port and subset of a service."""
+    """The endpoints of every port and subset of a service, whoever sees it cut up as."""
+    parts = dict.fromkeys(labels for one in settings for _, labels, _ in subsets(one))
     return tuple(
         (
-            ClusterKey(service.host, port.number, subset),
+            Behind(service.host, port.number, chosen),
             _sorted(
                 (replica.key, _endpoint(replica, binding, over, trust_domain))
                 for labels, replicas, over in behind
@@ -84,8 +90,8 @@ def _of_service(
                 if (binding := replica.binding(port.target)) is not None
             ),
         )
-        for subset, chosen, _ in subsets(settings)
-        for port in called(service, subset, transparent=True)
+        for chosen in parts
+        for port in called(service, whole=not chosen, transparent=True)
     )
 
 

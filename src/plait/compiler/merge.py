@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-from plait.compiler.hosts import service_of_host
+from plait.compiler.attachment import attached
+from plait.compiler.delegation import delegated
 from plait.compiler.protocols import joined
 from plait.compiler.references import Known, check
 from plait.compiler.sharing import Made
+from plait.compiler.sights import Stated, sights
 from plait.model.catalog import Member, Service, Workload
 from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.names import Origin, WorkloadKey
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
 from plait.model.reading import Fact, Namespace, ServiceAccount
-from plait.model.routing import DestinationSettings, HostRoutes, PortPolicies, Subset
+from plait.model.routing import AttachedRoutes, DelegateRoutes, Grant, HostRoutes
+from plait.model.scope import EgressScope
 from plait.model.settings import MeshSettings
+from plait.model.traffic import DestinationSettings
 
-S = TypeVar("S", Service, Workload, HostRoutes, DestinationSettings, AuthorizationPolicy, PeerAuthentication)
+_Stated = (
+    HostRoutes
+    | DelegateRoutes
+    | AttachedRoutes
+    | Grant
+    | DestinationSettings
+    | EgressScope
+    | AuthorizationPolicy
+    | PeerAuthentication
+)
+S = TypeVar("S", bound=Service | Workload | _Stated)
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
@@ -39,7 +52,7 @@ def merge(
     was made of other facts before, of which most are the same.
     """
     shared = made if made is not None else Made()
-    of: dict[type[Fact], list[Fact]] = {kind: [] for kind in get_args(Fact)}
+    of: dict[type, list[Any]] = {kind: [] for kind in get_args(Fact)}
     for fact in facts:
         of[type(fact)].append(fact)
     findings: list[Finding] = []
@@ -54,24 +67,43 @@ def merge(
 
     services = stated(Service, lambda one: one.host)
     workloads = stated(Workload, lambda one: one.key)
-    routes = stated(HostRoutes, _origin)
+    hosts = stated(HostRoutes, _origin)
+    delegates = stated(DelegateRoutes, _origin)
+    attaching = stated(AttachedRoutes, _origin)
+    grants = stated(Grant, _origin)
     destinations = stated(DestinationSettings, _origin)
+    egress = stated(EgressScope, _origin)
     policies = stated(AuthorizationPolicy, _origin)
     peer_authentications = stated(PeerAuthentication, _origin)
     members = shared.same("members", shared.of("documented", (workloads,), _members) | running)
+    joint = shared.of("joined", (services, workloads), joined)
+    said = Stated(
+        services=joint,
+        owned=part("delegated", (hosts, delegates), lambda *_: delegated(hosts.values(), delegates)),
+        attached=part(
+            "attached",
+            (attaching, joint, grants),
+            lambda *_: attached(attaching.values(), joint, grants.values()),
+        ),
+        destinations=tuple(destinations.values()),
+        root_namespace=settings.root_namespace,
+    )
+    common, others, lost = sights(said, shared)
+    findings.extend(lost)
     mesh = Mesh(
         settings=settings,
-        services=shared.of("joined", (services, workloads), joined),
+        services=joint,
         workloads=workloads,
-        routes=part("owners", (routes,), _owners),
-        destinations=part("destinations", (destinations, settings), _destinations),
+        common=common,
+        sights=others,
+        egress=tuple(egress.values()),
         policies=tuple(policies.values()),
         peer_authentications=tuple(peer_authentications.values()),
         members=members,
     )
     namespaces, accounts = tuple(of[Namespace]), tuple(of[ServiceAccount])
     known = shared.of("known", (namespaces, accounts, services, members), _known)
-    findings.extend(check(mesh, known, shared))
+    findings.extend(check(mesh, said, known, shared))
     return mesh, _in_order(findings)
 
 
@@ -84,7 +116,7 @@ def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(said[key] for key in sorted(said))
 
 
-def _origin(fact: HostRoutes | DestinationSettings | AuthorizationPolicy | PeerAuthentication) -> Origin:
+def _origin(fact: _Stated) -> Origin:
     return fact.origin
 
 
@@ -116,73 +148,6 @@ def _sorted(facts: Iterable[S]) -> Iterator[S]:
 
 def _members(workloads: Mapping[WorkloadKey, Workload]) -> frozenset[Member]:
     return frozenset(workload.member for workload in workloads.values())
-
-
-def _owners(stated: Mapping[Origin, HostRoutes]) -> tuple[Mapping[str, HostRoutes], Found]:
-    """Each host's routes; the first object that speaks of a host owns it."""
-    owners: dict[str, HostRoutes] = {}
-    findings = []
-    for routes in stated.values():
-        for host in routes.hosts:
-            owner = owners.setdefault(host, routes)
-            if owner is not routes:
-                message = f"{host} is already routed by {owner.origin.ref}, which stays in force"
-                findings.append(_error("route.host-owned-twice", message, routes.origin))
-    return dict(sorted(owners.items())), tuple(findings)
-
-
-def _destinations(
-    stated: Mapping[Origin, DestinationSettings], settings: MeshSettings
-) -> tuple[Mapping[str, DestinationSettings], Found]:
-    """The settings of each host, from one namespace: the service's own before the root namespace before others.
-
-    Within that namespace the subsets of several objects are joined, the first of a name holds, and so does the first
-    traffic policy (Istio's rules).
-    """
-    by_host: dict[str, list[DestinationSettings]] = {}
-    for one in stated.values():
-        by_host.setdefault(one.host, []).append(one)
-    findings: list[Finding] = []
-    joined = {}
-    for host, several in sorted(by_host.items()):
-        namespace = _speaker(host, several, settings)
-        for other in (one for one in several if one.origin.ref.namespace != namespace):
-            message = f"{host} is already described in namespace {namespace}, which stays in force"
-            findings.append(_error("destination.other-namespace", message, other.origin))
-        inside = [one for one in several if one.origin.ref.namespace == namespace]
-        both = (_subsets(inside, findings), _policies(inside, findings))
-        first = inside[0]
-        kept = both == (first.subsets, first.policies)
-        joined[host] = first if kept else replace(first, subsets=both[0], policies=both[1])
-    return joined, tuple(findings)
-
-
-def _speaker(host: str, several: Iterable[DestinationSettings], settings: MeshSettings) -> str:
-    service = service_of_host(host)
-    preferred = (service[0] if service else "", settings.root_namespace)
-    namespaces = sorted({one.origin.ref.namespace for one in several})
-    return next((name for name in preferred if name in namespaces), namespaces[0])
-
-
-def _policies(inside: Iterable[DestinationSettings], findings: list[Finding]) -> PortPolicies:
-    """The first traffic policy; one more is a Finding."""
-    told = [one for one in inside if one.policies != PortPolicies()]
-    for other in told[1:]:
-        message = (
-            f"the trafficPolicy of this host is already given by {told[0].origin.ref}, which stays in force"
-        )
-        findings.append(_error("destination.policy-twice", message, other.origin))
-    return told[0].policies if told else PortPolicies()
-
-
-def _subsets(inside: Iterable[DestinationSettings], findings: list[Finding]) -> tuple[Subset, ...]:
-    found: dict[str, Subset] = {}
-    for subset in (subset for one in inside for subset in one.subsets):
-        first = found.setdefault(subset.name, subset)
-        if first is not subset:
-            message = f"subset {subset.name} is already defined by {first.origin.ref}, which stays in force"
-            findings.append(_error("destination.subset-twice", message, subset.origin))
-    return tuple(found.values())
 
 
 def _known(

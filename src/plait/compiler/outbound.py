@@ -12,13 +12,16 @@ from functools import partial
 
 from plait.compiler.hosts import ByHost, destination_port, is_wildcard, service_of_host
 from plait.compiler.references import called_ports
+from plait.compiler.scopes import Scope
 from plait.compiler.selection import selection
 from plait.compiler.sharing import Made, PerMesh
 from plait.compiler.virtual_addresses import virtual_addresses
 from plait.model.catalog import Labels, Service, ServicePort
 from plait.model.mesh import Cluster, ClusterKey, Mesh, Outbound, OutboundRoutes, TcpPort
 from plait.model.names import Identity, Origin, aliases
-from plait.model.routing import NO_POLICY, Backend, DestinationSettings, HostRoutes, RouteRule
+from plait.model.routing import Backend, RouteRule, RouteTable
+from plait.model.scope import Sight
+from plait.model.traffic import NO_POLICY, DestinationSettings
 
 _Target = tuple[Service | None, DestinationSettings | None]
 """What a backend names, and how that is called."""
@@ -27,65 +30,82 @@ Authority = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Mode:
-    """What is told in one mode: to clients of a namespace, and to those of any other."""
+class _Told:
+    """What is told in one mode and scope: to clients of a namespace, and to those of any other."""
 
     of_namespace: Mapping[str, Outbound]
     elsewhere: Outbound
 
 
-def outbound(mesh: Mesh, *, transparent: bool, namespace: str) -> Outbound:
-    """What clients of a namespace are told; the very same object for every call with the very same Mesh."""
-    mode = (_transparent if transparent else _explicit)(mesh)
-    return mode.of_namespace.get(namespace, mode.elsewhere)
+def outbound(mesh: Mesh, scope: Scope, *, transparent: bool, namespace: str) -> Outbound:
+    """What clients of a scope and namespace are told; the very same object for every call with the very same Mesh."""
+    told = (_transparent if transparent else _explicit)(mesh).of(scope)
+    return told.of_namespace.get(namespace, told.elsewhere)
 
 
-def _of(mesh: Mesh, made: Made, *, transparent: bool) -> _Mode:
-    inputs = (mesh.services, mesh.routes, mesh.destinations, mesh.members, mesh.settings)
-    return made.whole("mode", inputs, partial(_mode, mesh, transparent))
+class _Mode:
+    """What is told in one mode, by scope."""
+
+    def __init__(self, transparent: bool, mesh: Mesh, made: Made) -> None:  # noqa: FBT001  # bound by position
+        self._mesh = mesh
+        self._made = made
+        self._transparent = transparent
+        self._told: dict[tuple[str, ...], _Told] = {}
+        self._addresses = virtual_addresses(mesh) if transparent else {}
+
+    def of(self, scope: Scope) -> _Told:
+        told = self._told.get(scope.label)
+        if told is None:
+            mesh = self._mesh
+            inputs = (scope.sight, scope.namespace, mesh.members, mesh.settings.trust_domain, self._addresses)
+            told = self._told[scope.label] = self._made.whole(scope.label, inputs, partial(self._of, scope))
+        return told
+
+    def _of(self, scope: Scope, made: Made) -> _Told:
+        mesh, sight, transparent = self._mesh, scope.sight, self._transparent
+        inputs = (sight.services, sight.destinations, mesh.members, mesh.settings.trust_domain)
+        clusters = made.whole("clusters", inputs, partial(_clusters, mesh, sight, transparent))
+        routes = tuple(_routes(sight, made, transparent=transparent))
+        keys = {(one.key.host, one.key.port, one.key.subset) for one in clusters}
+        named = {
+            (backend.host, backend.port, backend.subset)
+            for one in routes
+            for rule in one.rules
+            for backend in rule.destinations
+        }
+        addresses = self._addresses
+        told = Outbound(
+            scope=scope.label,
+            authorities=(),
+            clusters=clusters,
+            routes=made.same("routes", routes),
+            missing=made.same("missing", tuple(ClusterKey(*key) for key in sorted(named - keys))),
+            tcp=made.whole("tcp", (sight.services, addresses), partial(_tcp, sight, addresses))
+            if transparent
+            else (),
+        )
+        elsewhere = made.same("elsewhere", told)
+        called = tuple(sorted({(one.host not in sight.services, one.host, one.port) for one in routes}))
+        every = frozenset(member.namespace for member in mesh.members)
+        clients = frozenset((scope.namespace,)) if scope.namespace else every
+        authorities = made.whole(
+            "authorities", (called, clients, addresses), partial(_authorities, called, clients, addresses)
+        )
+        return _Told(
+            {
+                name: made.of(("client", name), (elsewhere, texts), _calling)
+                for name, texts in authorities.items()
+            },
+            elsewhere,
+        )
 
 
-def _mode(mesh: Mesh, transparent: bool, made: Made) -> _Mode:  # noqa: FBT001  # bound by position
-    addresses = virtual_addresses(mesh) if transparent else {}
-    inputs = (mesh.services, mesh.destinations, mesh.members, mesh.settings)
-    clusters = made.whole("clusters", inputs, partial(_clusters, mesh, transparent))
-    routes = tuple(_routes(mesh, made, transparent=transparent))
-    keys = {(one.key.host, one.key.port, one.key.subset) for one in clusters}
-    named = {
-        (backend.host, backend.port, backend.subset)
-        for one in routes
-        for rule in one.rules
-        for backend in rule.destinations
-    }
-    common = (
-        clusters,
-        made.same("routes", routes),
-        made.same("missing", tuple(ClusterKey(*key) for key in sorted(named - keys))),
-        made.whole("tcp", (mesh.services, addresses), partial(_tcp, mesh, addresses)) if transparent else (),
-    )
-    called = tuple(sorted({(one.host not in mesh.services, one.host, one.port) for one in routes}))
-    clients = frozenset(member.namespace for member in mesh.members)
-    authorities = made.whole(
-        "authorities", (called, clients, addresses), partial(_authorities, called, clients, addresses)
-    )
-    return _Mode(
-        {name: made.of(("client", name), (texts, *common), _outbound) for name, texts in authorities.items()},
-        _outbound((), *common),
-    )
+def _calling(told: Outbound, authorities: tuple[Authority, ...]) -> Outbound:
+    return replace(told, authorities=authorities)
 
 
-def _outbound(
-    authorities: tuple[Authority, ...],
-    clusters: tuple[Cluster, ...],
-    routes: tuple[OutboundRoutes, ...],
-    missing: tuple[ClusterKey, ...],
-    tcp: tuple[TcpPort, ...],
-) -> Outbound:
-    return Outbound(authorities=authorities, clusters=clusters, routes=routes, missing=missing, tcp=tcp)
-
-
-_explicit = PerMesh(partial(_of, transparent=False))
-_transparent = PerMesh(partial(_of, transparent=True))
+_explicit = PerMesh(partial(_Mode, False))
+_transparent = PerMesh(partial(_Mode, True))
 
 
 def subsets(settings: DestinationSettings | None) -> Iterator[tuple[str, Labels, tuple[Origin, ...]]]:
@@ -95,13 +115,12 @@ def subsets(settings: DestinationSettings | None) -> Iterator[tuple[str, Labels,
         yield subset.name, subset.labels, (subset.origin,)
 
 
-def called(service: Service, subset: str, *, transparent: bool) -> tuple[ServicePort, ...]:
-    """The ports at which a service, or a subset of it, may be called; only what may be HTTP chooses a subset."""
+def called(service: Service, *, whole: bool, transparent: bool) -> tuple[ServicePort, ...]:
+    """The ports at which a service may be called, or a subset of it, which only what may be HTTP chooses."""
     return tuple(
         port
         for port in service.ports
-        if _is_routed(port, transparent=transparent)
-        or (transparent and port.protocol.may_be_tcp and not subset)
+        if _is_routed(port, transparent=transparent) or (transparent and port.protocol.may_be_tcp and whole)
     )
 
 
@@ -109,12 +128,16 @@ def _is_routed(port: ServicePort, *, transparent: bool) -> bool:
     return port.protocol.may_be_http if transparent else port.protocol.is_http
 
 
-def _clusters(mesh: Mesh, transparent: bool, made: Made) -> tuple[Cluster, ...]:  # noqa: FBT001  # bound by position
-    destinations = ByHost.of(mesh.destinations)
+def _clusters(
+    mesh: Mesh,
+    sight: Sight,
+    transparent: bool,  # noqa: FBT001  # bound by position
+    made: Made,
+) -> tuple[Cluster, ...]:
     selected = selection(mesh)
     found: list[Cluster] = []
-    for host, service in mesh.services.items():
-        settings = destinations.get(host)
+    for host, service in sight.services.items():
+        settings = sight.destinations.get(host)
         accounts = tuple(
             tuple(sorted({one.service_account for one in selected.behind(service, labels)}))
             for _, labels, _ in subsets(settings)
@@ -139,47 +162,58 @@ def _clusters_of(
             service_namespace=service.namespace,
             service_name=service.name,
             identities=tuple(Identity(trust_domain, service.namespace, account) for account in runs_as),
+            labels=labels,
             policy=settings.policy(subset, port.number) if settings else NO_POLICY,
             origins=(service.origin, *origins),
         )
-        for (subset, _, origins), runs_as in zip(subsets(settings), accounts, strict=True)
-        for port in called(service, subset, transparent=transparent)
+        for (subset, labels, origins), runs_as in zip(subsets(settings), accounts, strict=True)
+        for port in called(service, whole=not subset, transparent=transparent)
     )
 
 
-def _routes(mesh: Mesh, made: Made, *, transparent: bool) -> Iterator[OutboundRoutes]:
-    owners, destinations = ByHost.of(mesh.routes), ByHost.of(mesh.destinations)
-    for host, service in mesh.services.items():
-        owner = owners.get(host)
-        targets = _targets(mesh, destinations, owner) if owner else ((service, destinations.get(host)),)
-        yield from made.of(("routes", host), (service, owner, targets, transparent), _routes_of)
-    for host, owner in mesh.routes.items():
-        if host not in mesh.services and not is_wildcard(host):
-            for port in called_ports(mesh, host, owner, undeclared=transparent):
-                ruled = (owner, _targets(mesh, destinations, owner), host, port, (owner.origin,))
+def _routes(sight: Sight, made: Made, *, transparent: bool) -> Iterator[OutboundRoutes]:
+    owners = ByHost.of(sight.routes)
+    for host, service in sight.services.items():
+        tables = owners.get(host) or ()
+        mine = (service, sight.destinations.get(host))
+        inputs = (mine, tables, _targets(sight, tables), transparent)
+        yield from made.of(("routes", host), inputs, _routes_of)
+    for host, tables in sight.routes.items():
+        if host not in sight.services and not is_wildcard(host):
+            table = tables[0]
+            for port in called_ports(sight, host, table, undeclared=transparent):
+                ruled = (table, _targets(sight, (table,)), host, port, table.origins)
                 yield made.of(("route", host, port), ruled, _ruled)
 
 
-def _targets(mesh: Mesh, destinations: ByHost[DestinationSettings], owner: HostRoutes) -> tuple[_Target, ...]:
+def _targets(sight: Sight, tables: Iterable[RouteTable]) -> tuple[_Target, ...]:
     """Whom the backends of some routes name, one after the other."""
     return tuple(
-        (mesh.services.get(backend.host), destinations.get(backend.host))
-        for rule in owner.rules
+        (sight.services.get(backend.host), sight.destinations.get(backend.host))
+        for table in tables
+        for rule in table.rules
         for backend in rule.destinations
     )
 
 
 def _routes_of(
-    service: Service,
-    owner: HostRoutes | None,
+    own: tuple[Service, DestinationSettings | None],
+    tables: tuple[RouteTable, ...],
     targets: tuple[_Target, ...],
     transparent: bool,  # noqa: FBT001  # what a thing is made of comes in order
 ) -> tuple[OutboundRoutes, ...]:
-    """The routes of a service, a port each."""
-    ports = (port.number for port in service.ports if _is_routed(port, transparent=transparent))
-    if owner is None:
-        return tuple(_default(service, targets[0], port) for port in ports)
-    return tuple(_ruled(owner, targets, service.host, port, (owner.origin, service.origin)) for port in ports)
+    """The routes of a service, a port each: as the first table says that holds there, or to the service itself."""
+    service, _ = own
+    ports = tuple(port.number for port in service.ports if _is_routed(port, transparent=transparent))
+    found: dict[int, OutboundRoutes] = {}
+    left = iter(targets)
+    for table in tables:
+        mine = tuple(next(left) for rule in table.rules for _ in rule.destinations)
+        origins = (*table.origins, service.origin)
+        for port in ports:
+            if port not in found and (not table.ports or port in table.ports):
+                found[port] = _ruled(table, mine, service.host, port, origins)
+    return tuple(found.get(port) or _default(service, own, port) for port in ports)
 
 
 def _default(service: Service, target: _Target, port: int) -> OutboundRoutes:
@@ -190,14 +224,14 @@ def _default(service: Service, target: _Target, port: int) -> OutboundRoutes:
 
 
 def _ruled(
-    owner: HostRoutes,
+    table: RouteTable,
     targets: tuple[_Target, ...],
     host: str,
     port: int,
     origins: tuple[Origin, ...],
 ) -> OutboundRoutes:
     left = iter(targets)
-    rules = [_at_port(rule, left, port) for rule in owner.rules]
+    rules = [_at_port(rule, left, port) for rule in table.rules]
     return OutboundRoutes(
         host=host, port=port, rules=tuple(rule for rule in rules if rule is not None), origins=origins
     )
@@ -209,24 +243,25 @@ def _at_port(rule: RouteRule, targets: Iterator[_Target], port: int) -> RouteRul
     mirrors = tuple(
         replace(mirror, backend=_resolved(next(targets), mirror.backend, port)) for mirror in rule.mirrors
     )
-    matches = tuple(match for match in rule.matches if match.port in (0, port))
-    if rule.matches and not matches:
+    if rule.match is not None and rule.match.port not in (0, port):
         return None
-    return replace(rule, matches=matches, backends=backends, mirrors=mirrors)
+    return replace(rule, backends=backends, mirrors=mirrors)
 
 
 def _resolved(target: _Target, backend: Backend, caller: int) -> Backend:
     """A backend with its port, and with what chooses its replica."""
     service, settings = target
+    if not backend.host:
+        return backend
     port = destination_port(service, backend, caller)
     balancing = settings.policy(backend.subset, port).load_balancing if settings else None
     key = balancing.hash_key if balancing else None
     return backend if (port, key) == (backend.port, None) else replace(backend, port=port, hash_key=key)
 
 
-def _tcp(mesh: Mesh, addresses: Mapping[str, str], made: Made) -> tuple[TcpPort, ...]:
+def _tcp(sight: Sight, addresses: Mapping[str, str], made: Made) -> tuple[TcpPort, ...]:
     found: list[TcpPort] = []
-    for host, service in mesh.services.items():
+    for host, service in sight.services.items():
         found += made.of(host, (service, addresses[host]), _tcp_of)
     return made.same("", tuple(found))
 

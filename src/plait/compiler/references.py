@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from plait.compiler.hosts import ByHost, covers, destination_port, hint, is_wildcard, service_of_host
+from plait.compiler.hosts import covers, destination_port, hint, is_wildcard, service_of_host
 from plait.compiler.selection import Selection, is_void, scope, selection
 from plait.compiler.sharing import Made
+from plait.compiler.sights import Stated, speaks_for_clients
 from plait.model.catalog import Labels, Member, Protocol, Service, ServicePort, Workload
 from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.names import Identity, Origin
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication, PolicyRule
-from plait.model.routing import Backend, DestinationSettings, HostRoutes
+from plait.model.routing import Backend, HostRoutes, RouteTable
+from plait.model.scope import Sight
+from plait.model.traffic import DestinationSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,18 +28,24 @@ class Known:
     """(namespace, service account)"""
 
 
-def check(mesh: Mesh, known: Known, made: Made) -> Iterator[Finding]:
-    """Every name in the Mesh that leads nowhere; `made` knows what was found before."""
+def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Finding]:
+    """Every name that leads nowhere, in a Mesh and what it was made from; `made` knows what was found before."""
     selected = selection(mesh)
-    services, destinations, settings = mesh.services, mesh.destinations, mesh.settings
+    services, settings = mesh.services, mesh.settings
     running = (mesh.members, mesh.workloads)
 
     def part(name: str, depends_on: tuple[object, ...], lazily: Iterator[Finding]) -> tuple[Finding, ...]:
         return made.of(("check", name), depends_on, lambda *_: tuple(lazily))
 
     yield from part("services", (services, *running), _services(mesh, selected))
-    yield from part("routes", (mesh.routes, services, destinations), _all_routes(mesh))
-    yield from part("destinations", (destinations, services, *running), _destinations(mesh, selected))
+    seen = (services, mesh.common, mesh.sights)
+    yield from part("hosts", (stated.owned, *seen), _hosts(mesh, stated.owned))
+    yield from part("routes", seen, _all_routes(mesh))
+    yield from part(
+        "destinations",
+        (stated.destinations, services, settings, *running),
+        _destinations(mesh, selected, stated.destinations),
+    )
     yield from part("policies", (mesh.policies, known, settings, *running), _policies(mesh, selected, known))
     yield from part(
         "peers", (mesh.peer_authentications, settings, *running), _peer_authentications(mesh, selected)
@@ -48,14 +57,33 @@ def _services(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
         yield from _service(service, selected)
 
 
+def _hosts(mesh: Mesh, owned: Iterable[HostRoutes]) -> Iterator[Finding]:
+    for routes in owned:
+        for host in routes.hosts:
+            yield from _routed_host(mesh, routes, host)
+
+
 def _all_routes(mesh: Mesh) -> Iterator[Finding]:
-    destinations = ByHost.of(mesh.destinations)
-    for routes in {id(one): one for one in mesh.routes.values()}.values():
-        yield from _routes(mesh, destinations, routes)
+    """What is wrong with the routes of anybody; what is the same for several is looked at once."""
+    looked_at: set[tuple[object, ...]] = set()
+    for sight in mesh.every_sight:
+        for host, tables in sight.routes.items():
+            for table in tables:
+                backends = [backend for rule in table.rules for backend in rule.destinations]
+                settings = (sight.destinations.get(backend.host) for backend in backends)
+                hidden = tuple(backend.host in sight.services for backend in backends)
+                place = (host, id(table), hidden, *map(id, settings))
+                if place not in looked_at:
+                    looked_at.add(place)
+                    called = called_ports(sight, host, table)
+                    for backend in backends:
+                        yield from _backend(mesh, sight, backend, called)
 
 
-def _destinations(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
-    for settings in mesh.destinations.values():
+def _destinations(
+    mesh: Mesh, selected: Selection, stated: Iterable[DestinationSettings]
+) -> Iterator[Finding]:
+    for settings in stated:
         yield from _destination(mesh, selected, settings)
 
 
@@ -110,15 +138,6 @@ def _service_port(service: Service, port: ServicePort, workloads: Iterable[Workl
         yield Finding(Severity.INFO, "port.tcp-explicit", message, service.origin.ref, service.origin.field)
 
 
-def _routes(mesh: Mesh, destinations: ByHost[DestinationSettings], routes: HostRoutes) -> Iterator[Finding]:
-    owned = [host for host in routes.hosts if mesh.routes.get(host) is routes]
-    for host in owned:
-        yield from _routed_host(mesh, routes, host)
-    called = sorted({port for host in owned for port in called_ports(mesh, host, routes)})
-    for backend in (backend for rule in routes.rules for backend in rule.destinations):
-        yield from _backend(mesh, destinations, backend, called)
-
-
 def _routed_host(mesh: Mesh, routes: HostRoutes, host: str) -> Iterator[Finding]:
     if is_wildcard(host):
         if not any(covers(host, service) for service in mesh.services):
@@ -131,7 +150,7 @@ def _routed_host(mesh: Mesh, routes: HostRoutes, host: str) -> Iterator[Finding]
             yield _warning("route.host-without-service", message, routes.origin)
 
 
-def called_ports(mesh: Mesh, host: str, routes: HostRoutes, *, undeclared: bool = True) -> tuple[int, ...]:
+def called_ports(sight: Sight, host: str, table: RouteTable, *, undeclared: bool = True) -> tuple[int, ...]:
     """The ports at which a host may be called: a service's HTTP ports; for other names 80 and its backends' own.
 
     `undeclared`: ports count too of which nobody says what is spoken there.
@@ -147,25 +166,34 @@ def called_ports(mesh: Mesh, host: str, routes: HostRoutes, *, undeclared: bool 
 
     if is_wildcard(host):
         matching = (
-            one for name, one in mesh.services.items() if covers(host, name) and name not in mesh.routes
+            one for name, one in sight.services.items() if covers(host, name) and name not in sight.routes
         )
-        return tuple(sorted(numbers(matching)))
-    service = mesh.services.get(host)
+        return _of_table(numbers(matching), table)
+    service = sight.services.get(host)
     if service is not None:
-        return tuple(sorted(numbers((service,))))
-    backends = (backend.host for rule in routes.rules for backend in rule.backends)
-    return tuple(sorted({80} | numbers(mesh.services[name] for name in backends if name in mesh.services)))
+        return _of_table(numbers((service,)), table)
+    backends = (backend.host for rule in table.rules for backend in rule.backends)
+    found = {80} | numbers(sight.services[name] for name in backends if name in sight.services)
+    return _of_table(found, table)
 
 
-def _backend(
-    mesh: Mesh, destinations: ByHost[DestinationSettings], backend: Backend, called: Iterable[int]
-) -> Iterator[Finding]:
-    service = mesh.services.get(backend.host)
+def _of_table(ports: Iterable[int], table: RouteTable) -> tuple[int, ...]:
+    return tuple(sorted(port for port in ports if not table.ports or port in table.ports))
+
+
+def _backend(mesh: Mesh, sight: Sight, backend: Backend, called: Iterable[int]) -> Iterator[Finding]:
+    if not backend.host:
+        return  # whoever made it nobody has told why
+    service = sight.services.get(backend.host)
+    if service is None and backend.host in mesh.services:
+        message = f"{backend.host} is not exported to the clients of this route"
+        yield _error("route.hidden-host", message, backend.origin)
+        return
     if service is None:
         message = f"there is no service {backend.host}{hint(backend.host, mesh.services)}"
         yield _error("route.unknown-host", message, backend.origin)
         return
-    if backend.subset and backend.subset not in _subset_names(destinations.get(backend.host)):
+    if backend.subset and backend.subset not in _subset_names(sight.destinations.get(backend.host)):
         message = f"no destination rule defines subset {backend.subset} of {backend.host}"
         yield _error("route.missing-subset", message, backend.origin)
     ports = ", ".join(str(port.number) for port in service.ports)
@@ -187,6 +215,12 @@ def _subset_names(settings: DestinationSettings | None) -> frozenset[str]:
 
 
 def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings) -> Iterator[Finding]:
+    namespace = settings.origin.ref.namespace
+    if namespace != mesh.settings.root_namespace and speaks_for_clients(settings):
+        message = f"said outside the namespace of the service: it holds for clients in {namespace} alone"
+        yield Finding(
+            Severity.INFO, "destination.clients", message, settings.origin.ref, settings.origin.field
+        )
     service = mesh.services.get(settings.host)
     if service is None:
         known = is_wildcard(settings.host) and any(covers(settings.host, host) for host in mesh.services)

@@ -27,6 +27,8 @@ class Made:
     def begin(self) -> None:
         """Begin a build: forget what the one before did not ask for."""
         self._before, self._now = self._now, {}
+        if not self._within.keys() <= self._before.keys():
+            self._within = {key: parts for key, parts in self._within.items() if key in self._before}
 
     def of(self, key: Hashable, inputs: tuple[object, ...], make: Callable[..., T]) -> T:
         """`make(*inputs)`, or what that gave under this key when the inputs were equal to these."""
@@ -42,7 +44,7 @@ class Made:
         """What is made of many parts: `make(parts)`, or what that gave for equal inputs.
 
         `parts` is for this key alone, and its builds are those in which the inputs were others: it knows the parts
-        of the last time however long ago that is.  Keys are few, and for good.
+        of the last time however long ago that is, as long as every build asks.
         """
 
         def anew(*_: object) -> T:

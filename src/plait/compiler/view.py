@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from plait.compiler.outbound import outbound
 from plait.compiler.protocols import spoken
+from plait.compiler.scopes import scopes
 from plait.compiler.selection import mtls_mode, selection
 from plait.compiler.sharing import Made, PerMesh
 from plait.model.catalog import Binding, Protocol, Replica, Service
@@ -32,8 +33,9 @@ class _Views:
         self._made = made
         self._selection = selection(mesh)
         self._alike: dict[object, _Over] = {}
-        self._told: dict[tuple[bool, str], Outbound] = {}
-        """By mode and namespace."""
+        self._scopes = scopes(mesh)
+        self._told: dict[tuple[bool, str, tuple[str, ...]], Outbound] = {}
+        """By mode, namespace and scope."""
 
     def of(self, replica: Replica) -> View:
         workload, sidecar = replica.key.workload, replica.sidecar
@@ -41,13 +43,16 @@ class _Views:
         over = self._alike.get(alike)
         if over is None:
             over = self._alike[alike] = self._made.same(alike, self._over(replica))
-        place = (sidecar.transparent, workload.namespace)
+        scope = self._scopes.of(workload.namespace, replica.labels)
+        place = (sidecar.transparent, workload.namespace, scope.label)
         told = self._told.get(place)
         if told is None:
-            told = self._told[place] = outbound(self._mesh, transparent=place[0], namespace=place[1])
+            told = self._told[place] = outbound(
+                self._mesh, scope, transparent=sidecar.transparent, namespace=workload.namespace
+            )
         return View(
             node=replica.key,
-            settings=self._mesh.settings,
+            settings=scope.settings,
             sidecar=sidecar,
             outbound=told,
             inbound=self._made.of(replica.key, (replica, over), _inbound),

@@ -20,7 +20,8 @@ _USABLE = VIRTUAL_NETWORK.num_addresses - 2
 
 
 def _of(mesh: Mesh, made: Made) -> Mapping[str, str]:
-    hosts = frozenset((*mesh.services, *(host for host in mesh.routes if not is_wildcard(host))))
+    routed = (host for sight in mesh.every_sight for host in sight.routes if not is_wildcard(host))
+    hosts = frozenset((*mesh.services, *routed))
     return made.whole("", (hosts,), partial(_assigned, hosts))
 
 

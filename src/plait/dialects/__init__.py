@@ -12,6 +12,7 @@ from plait.dialects.checks import labels
 from plait.dialects.istio.authorization_policy import AUTHORIZATION_POLICY
 from plait.dialects.istio.destination_rule import DESTINATION_RULE
 from plait.dialects.istio.peer_authentication import PEER_AUTHENTICATION
+from plait.dialects.istio.sidecar import SIDECAR
 from plait.dialects.istio.virtual_service import VIRTUAL_SERVICE
 from plait.dialects.kind import Subject
 from plait.dialects.kubernetes.namespace import NAMESPACE
@@ -30,6 +31,7 @@ _KINDS = (
     WORKLOAD,
     VIRTUAL_SERVICE,
     DESTINATION_RULE,
+    SIDECAR,
     PEER_AUTHENTICATION,
     AUTHORIZATION_POLICY,
 )

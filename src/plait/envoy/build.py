@@ -38,7 +38,7 @@ def string_match(match: StringMatch) -> dict[str, Any]:
     match match.kind:
         case MatchKind.EXACT:
             return {"exact": match.value}
-        case MatchKind.PREFIX:
+        case MatchKind.PREFIX | MatchKind.SEGMENTS:  # segments are those of paths alone
             return {"prefix": match.value}
         case MatchKind.REGEX:
             return {"safe_regex": {"regex": match.value}}

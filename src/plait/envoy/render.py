@@ -16,7 +16,7 @@ from plait.envoy import build, clusters, endpoints, names, routes
 from plait.envoy.filters import admission
 from plait.envoy.listeners import inbound, outbound
 from plait.model.catalog import Protocol
-from plait.model.mesh import Cluster, ClusterKey, Endpoint, InboundPort, OutboundRoutes, View
+from plait.model.mesh import Cluster, Endpoints, InboundPort, OutboundRoutes, View
 from plait.model.names import Origin, ReplicaKey
 from plait.model.policy import MtlsMode
 from plait.model.settings import OutboundTrafficPolicy
@@ -34,8 +34,6 @@ from plait.resource import (
     Table,
     Tables,
 )
-
-Endpoints = Mapping[ClusterKey, tuple[Endpoint, ...]]
 
 
 @dataclass(slots=True)
@@ -130,7 +128,7 @@ class Renderer:
     def _of_all_alike(self, view: View, found: Endpoints) -> Tables:
         sidecar = view.sidecar
         place = (sidecar.outbound, sidecar.ipv6) if sidecar.transparent else None
-        key = (view.node.workload.namespace, place)
+        key = (view.node.workload.namespace, place, view.outbound.scope)
         inputs = (view.outbound, view.settings, found)
         kept = self._alike.get(key)
         if kept is None or kept.inputs != inputs:
@@ -142,7 +140,7 @@ class Renderer:
 
     def _parts(self, view: View, found: Endpoints) -> Iterator[tuple[str, _Shared]]:
         told, sidecar, trust_domain = view.outbound, view.sidecar, view.settings.trust_domain
-        mode = sidecar.transparent
+        mode = (sidecar.transparent, told.scope)
         yield (
             CLUSTER,
             self._part(
@@ -159,12 +157,11 @@ class Renderer:
                 (SCOPED_ROUTES, mode, view.node.workload.namespace),
                 (told.authorities,),
                 lambda: _scopes(told.authorities),
-                self._same,  # namespaces have most of theirs in common
             ),
         )
         yield ROUTES, self._part((ROUTES, mode), (told.routes,), lambda: _routes(told.routes))
-        if mode:
-            place = (sidecar.outbound, sidecar.ipv6, view.settings)
+        if sidecar.transparent:
+            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings)
             yield LISTENER, self._part((LISTENER, *place), (told.tcp,), lambda: _listeners(view))
 
     def _part(
@@ -172,13 +169,12 @@ class Renderer:
         key: Hashable,
         inputs: tuple[object, ...],
         pieces: Callable[[], Iterable[_Piece]],
-        make: Callable[[_Piece], Resource] = _Piece.resource,
     ) -> _Shared:
         kept = self._shared.get(key)
         if kept is None:
             kept = self._shared[key] = _Shared()
         if kept.made is None or kept.inputs != inputs:
-            kept.made = _made(pieces(), kept.made or {}, make)
+            kept.made = _made(pieces(), kept.made or {}, self._same)  # most is the same in every scope
             kept.table = Table.of((resource for _, resource in kept.made.values()), kept.table)
         kept.inputs = inputs
         return kept
@@ -228,7 +224,7 @@ def _clusters(called: Iterable[Cluster], trust_domain: str) -> Iterator[_Piece]:
 
 def _endpoints(called: Iterable[Cluster], found: Endpoints) -> Iterator[_Piece]:
     for one in called:
-        behind = found.get(one.key, ())
+        behind = found.get(one.behind, ())
         yield _Piece(
             ENDPOINTS,
             names.cluster(one.key),

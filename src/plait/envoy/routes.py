@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,8 +15,6 @@ from plait.model.routing import (
     Backend,
     Changes,
     DirectResponse,
-    HashKey,
-    HashKind,
     MatchKind,
     Mirror,
     PathChange,
@@ -27,6 +26,7 @@ from plait.model.routing import (
     RouteRule,
     StringMatch,
 )
+from plait.model.traffic import HashKey, HashKind
 
 _ROUTES = "envoy.config.route.v3.RouteConfiguration"
 _NO_TIMEOUT = build.seconds(0)
@@ -45,6 +45,7 @@ _REDIRECTS = {
     307: "TEMPORARY_REDIRECT",
     308: "PERMANENT_REDIRECT",
 }
+_NOBODY = {500: "INTERNAL_SERVER_ERROR", 503: "SERVICE_UNAVAILABLE"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DEFAULT_BODY = 4096
 """Bytes of a direct response that Envoy takes without a word."""
@@ -138,27 +139,28 @@ def _routes(rule: RouteRule, port: int) -> Iterator[dict[str, Any]]:
 
 
 def _actions(rule: RouteRule, port: int) -> Iterator[dict[str, Any]]:
-    for match in rule.matches or (None,):
-        if rule.answer is not None:
-            yield {
-                "name": rule.name,
-                "match": _match(match),
-                **_answer(rule.answer, port),
-                **_headers(rule.changes),
-            }
-        elif not sum(backend.weight for backend in rule.backends):
-            yield {"name": rule.name, "match": _match(match), "direct_response": {"status": 503}}
-        elif rule.retries is not None:
-            yield _route(rule, _match(match), _asked_retries(rule.retries))
-        else:
-            yield from _safe_routes(rule, match)
+    match = _match(rule.match)
+    if rule.answer is not None:
+        yield {
+            "name": rule.name,
+            "match": match,
+            **_answer(rule.answer, rule.match, port),
+            **_headers(rule.changes),
+        }
+    elif not sum(backend.weight for backend in rule.backends):
+        yield {"name": rule.name, "match": match, "direct_response": {"status": rule.nobody_status}}
+    elif rule.retries is not None:
+        yield _route(rule, match, _asked_retries(rule.retries))
+    else:
+        yield from _safe_routes(rule)
 
 
-def _safe_routes(rule: RouteRule, match: RequestMatch | None) -> Iterator[dict[str, Any]]:
+def _safe_routes(rule: RouteRule) -> Iterator[dict[str, Any]]:
     """The default retries: what is idempotent may be repeated, the rest only when it was never sent.
 
     Two routes, since Envoy's condition on the method would take the second kind its retries altogether.
     """
+    match = rule.match
     method = match.method if match else None
     known = method is not None and method.kind is MatchKind.EXACT
     idempotent = method is not None and method.value in _IDEMPOTENT.split("|")
@@ -177,7 +179,7 @@ def _safe_routes(rule: RouteRule, match: RequestMatch | None) -> Iterator[dict[s
 def _route(rule: RouteRule, match: dict[str, Any], retry_policy: dict[str, Any] | None) -> dict[str, Any]:
     action: dict[str, Any] = {
         "timeout": _NO_TIMEOUT if rule.timeout is None else build.seconds(rule.timeout),
-        "cluster_not_found_response_code": "SERVICE_UNAVAILABLE",
+        "cluster_not_found_response_code": _NOBODY[rule.nobody_status],
     }
     shares = [backend for backend in rule.backends if backend.weight]
     authority = rule.changes.authority
@@ -192,7 +194,7 @@ def _route(rule: RouteRule, match: dict[str, Any], retry_policy: dict[str, Any] 
     if authority:
         action["host_rewrite_literal"] = authority
     if rule.path is not None:
-        action |= _new_path(rule.path)
+        action |= _new_path(rule.path, rule.match)
     keys = dict.fromkeys(backend.hash_key for backend in shares if backend.hash_key is not None)
     if keys:
         action["hash_policy"] = [_hash_policy(key) for key in keys]
@@ -233,10 +235,10 @@ def _mirror(mirror: Mirror) -> dict[str, Any]:
     }
 
 
-def _new_path(change: PathChange) -> dict[str, Any]:
+def _new_path(change: PathChange, match: RequestMatch | None) -> dict[str, Any]:
     match change.part:
         case PathPart.PREFIX:
-            return {"prefix_rewrite": change.text}
+            return _new_prefix(change.text, match)
         case PathPart.WHOLE:
             return {"path_rewrite": change.text.replace("%", "%%")}
         case PathPart.PATTERN:
@@ -244,25 +246,35 @@ def _new_path(change: PathChange) -> dict[str, Any]:
             return {"regex_rewrite": {"pattern": pattern, "substitution": change.text}}
 
 
-def _answer(answer: Redirect | DirectResponse, called: int) -> dict[str, Any]:
+def _new_prefix(text: str, match: RequestMatch | None) -> dict[str, Any]:
+    """Another prefix; when segments go and nothing comes for them, one slash of the two that would meet goes too."""
+    path = match.path if match else None
+    if path is None or path.kind is not MatchKind.SEGMENTS or text != "/":
+        return {"prefix_rewrite": text}
+    pattern = {"regex": f"^{re.escape(path.value)}/*"}
+    return {"regex_rewrite": {"pattern": pattern, "substitution": "/"}}
+
+
+def _answer(answer: Redirect | DirectResponse, match: RequestMatch | None, called: int) -> dict[str, Any]:
     if isinstance(answer, Redirect):
-        return {"redirect": _redirect(answer, called)}
+        return {"redirect": _redirect(answer, match, called)}
     response: dict[str, Any] = {"status": answer.status}
     if answer.body:
         response["body"] = {"inline_bytes": answer.body}
     return {"direct_response": response}
 
 
-def _redirect(answer: Redirect, called: int) -> dict[str, Any]:
+def _redirect(answer: Redirect, match: RequestMatch | None, called: int) -> dict[str, Any]:
     found: dict[str, Any] = {"response_code": _REDIRECTS[answer.status], "host_redirect": answer.host}
     if answer.scheme:
         found["scheme_redirect"] = answer.scheme
     port = called if answer.port is RedirectPort.CALLED else answer.port
     if not isinstance(port, RedirectPort) and port != _DEFAULT_PORTS[answer.scheme or "http"]:
         found["port_redirect"] = port
-    if answer.path is not None:
-        name = "prefix_rewrite" if answer.path.part is PathPart.PREFIX else "path_redirect"
-        found[name] = answer.path.text
+    if answer.path is not None and answer.path.part is PathPart.PREFIX:
+        found |= _new_prefix(answer.path.text, match)
+    elif answer.path is not None:
+        found["path_redirect"] = answer.path.text
     return found
 
 
@@ -314,6 +326,8 @@ def _path(test: StringMatch | None) -> dict[str, Any]:
             return {"path": test.value}
         case MatchKind.PREFIX:
             return {"prefix": test.value}
+        case MatchKind.SEGMENTS:
+            return {"path_separated_prefix": test.value}
         case MatchKind.REGEX:
             return {"safe_regex": {"regex": test.value}}
         case MatchKind.PRESENT:

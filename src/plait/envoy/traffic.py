@@ -6,7 +6,7 @@ from typing import Any
 
 from plait.envoy import build
 from plait.model.catalog import Protocol
-from plait.model.routing import (
+from plait.model.traffic import (
     LONGEST_IDLE,
     Balance,
     ConnectionPool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from plait.model.names import Identity, Origin, ReplicaKey, WorkloadKey, service_host
+from plait.model.names import Export, Identity, Origin, ReplicaKey, WorkloadKey, service_host
 
 Labels = tuple[tuple[str, str], ...]
 """Labels as sorted pairs, so that values holding them can be hashed."""
@@ -56,6 +56,7 @@ class Service:
     ports: tuple[ServicePort, ...]
     selector: Labels
     headless: bool = False
+    export: Export = None
     origin: Origin
 
     @property

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from plait.model.catalog import Member, Protocol, Service, SidecarAddresses, Workload
+from plait.model.catalog import Labels, Member, Protocol, Service, SidecarAddresses, Workload
 from plait.model.names import Identity, Origin, ReplicaKey, WorkloadKey
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
-from plait.model.routing import NO_POLICY, DestinationSettings, HostRoutes, RouteRule, TrafficPolicy
+from plait.model.routing import RouteRule
+from plait.model.scope import EgressScope, Sight
 from plait.model.settings import MeshSettings
+from plait.model.traffic import NO_POLICY, TrafficPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,16 +20,28 @@ class Mesh:
 
     settings: MeshSettings
     services: Mapping[str, Service]
-    """By fully qualified host."""
+    """By fully qualified host: all there are, whoever sees them."""
     workloads: Mapping[WorkloadKey, Workload]
-    routes: Mapping[str, HostRoutes]
-    """By fully qualified host."""
-    destinations: Mapping[str, DestinationSettings]
-    """By fully qualified host."""
+    common: Sight
+    """What clients see of whose namespace nothing else is said."""
+    sights: Mapping[str, Sight]
+    """What clients of a namespace see otherwise, by that."""
+    egress: tuple[EgressScope, ...]
+    """Who needs less than they see."""
     policies: tuple[AuthorizationPolicy, ...]
     peer_authentications: tuple[PeerAuthentication, ...]
     members: frozenset[Member]
     """Of the workloads as documented and of the replicas that run: whom a service's selector can select."""
+
+    def sight(self, namespace: str) -> Sight:
+        """What clients of a namespace see."""
+        return self.sights.get(namespace, self.common)
+
+    @property
+    def every_sight(self) -> Iterator[Sight]:
+        """The common one, and then the others."""
+        yield self.common
+        yield from self.sights.values()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,6 +53,15 @@ class ClusterKey:
     subset: str = ""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Behind:
+    """Who stands behind a cluster: those at a port of a host that have some labels."""
+
+    host: str
+    port: int
+    labels: Labels = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """A destination as a client sees it; the server must prove one of the identities."""
@@ -48,8 +71,14 @@ class Cluster:
     service_namespace: str
     service_name: str
     identities: tuple[Identity, ...]
+    labels: Labels = ()
+    """Of the subset: who of the service stands behind it."""
     policy: TrafficPolicy = NO_POLICY
     origins: tuple[Origin, ...]
+
+    @property
+    def behind(self) -> Behind:
+        return Behind(self.key.host, self.key.port, self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +137,10 @@ class InboundPort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outbound:
-    """What the proxies of one mode in one namespace are told alike: whom their applications may call, and how."""
+    """What proxies are told alike that are of one mode and scope: whom their applications may call, and how."""
 
+    scope: tuple[str, ...] = ()
+    """What tells them from others, whatever it is; (): they are of no scope, and see what is common."""
     authorities: tuple[tuple[str, str, int], ...]
     """(text of an authority, host, port): which routes a request's authority leads to."""
     routes: tuple[OutboundRoutes, ...]
@@ -144,3 +175,6 @@ class Endpoint:
     version: str
     identity: str
     mtls: bool
+
+
+Endpoints = Mapping[Behind, tuple[Endpoint, ...]]

@@ -16,6 +16,9 @@ REPLICA_NETWORK_6 = IPv6Network("fd70:6c61:6974::/96")
 VIRTUAL_NETWORK = IPv4Network("240.0.0.0/5")
 """Where hosts have their virtual addresses: reserved for ever, and routed nowhere."""
 
+Export = frozenset[str] | None
+"""The namespaces whose clients something is for; None: all of them."""
+
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from plait.model.catalog import Service, Workload
 from plait.model.finding import Finding
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
-from plait.model.routing import DestinationSettings, HostRoutes
+from plait.model.routing import AttachedRoutes, DelegateRoutes, Grant, HostRoutes
+from plait.model.scope import EgressScope
+from plait.model.traffic import DestinationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,10 @@ Fact = (
     | Service
     | Workload
     | HostRoutes
+    | DelegateRoutes
+    | AttachedRoutes
+    | Grant
+    | EgressScope
     | DestinationSettings
     | AuthorizationPolicy
     | PeerAuthentication

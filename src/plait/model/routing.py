@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from plait.model.catalog import Labels
-from plait.model.names import Origin
+from plait.model.names import Export, ObjectRef, Origin
+from plait.model.traffic import HashKey
 
 
 class MatchKind(StrEnum):
     EXACT = "exact"
     PREFIX = "prefix"
+    SEGMENTS = "segments"
+    """The first segments of a path: /a is those of /a and of /a/b, and not of /ab."""
     REGEX = "regex"
     PRESENT = "present"
 
@@ -22,6 +25,14 @@ class StringMatch:
 
     kind: MatchKind
     value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """Who asks: workloads of a namespace ("": any) that have all of these labels."""
+
+    namespace: str = ""
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +49,8 @@ class RequestMatch:
     headers: tuple[tuple[str, StringMatch], ...] = ()
     without_headers: tuple[tuple[str, StringMatch], ...] = ()
     query: tuple[tuple[str, StringMatch], ...] = ()
+    clients: Clients | None = None
+    """None: whoever asks."""
     origin: Origin
 
 
@@ -68,7 +81,10 @@ NO_CHANGES = Changes()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """A destination with its share; `host` is fully qualified, `subset` may be empty, `port` 0: the caller's."""
+    """A destination with its share; `host` is fully qualified, `subset` may be empty, `port` 0: the caller's.
+
+    Without a host it is nobody: its share is answered as a rule without backends is.
+    """
 
     host: str
     subset: str = ""
@@ -193,10 +209,10 @@ class Cors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteRule:
-    """One rule: any of the matches (none: every request) is answered at once, or sent to the backends by weight."""
+    """One rule: what matches (None: every request) is answered at once, or sent to the backends by weight."""
 
     name: str = ""
-    matches: tuple[RequestMatch, ...] = ()
+    match: RequestMatch | None = None
     answer: Redirect | DirectResponse | None = None
     """None: the backends answer."""
     backends: tuple[Backend, ...] = ()
@@ -208,6 +224,10 @@ class RouteRule:
     timeout: float | None = None
     retries: Retries | None = None
     """None: the safe default.  Attempts 0: the user wants none."""
+    nobody_status: int = 503
+    """The answer when there is nobody to send to: 503 with Istio, 500 with the Gateway API."""
+    delegate: ObjectRef | None = None
+    """Not in a Mesh: whose rules stand here, of those requests that match; what they leave open is said here."""
     origin: Origin
 
     @property
@@ -218,188 +238,62 @@ class RouteRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRoutes:
-    """The ordered rules for requests to some hosts (fully qualified); no rule that matches: 404."""
+    """The ordered rules for requests to some hosts (fully qualified), from one object that owns them alone."""
 
     hosts: tuple[str, ...]
     rules: tuple[RouteRule, ...]
-    origin: Origin
-
-
-class Balance(StrEnum):
-    """Who of several is called."""
-
-    LEAST_REQUEST = "least request"
-    """Of two, drawn by chance, the less busy one."""
-    ROUND_ROBIN = "round robin"
-    RANDOM = "random"
-    RING_HASH = "ring hash"
-    """The same one for the same key, as far as that is still there."""
-    MAGLEV = "maglev"
-    """As RING_HASH: evener and faster, but more keys move when one is gone."""
-
-
-class HashKind(StrEnum):
-    HEADER = "header"
-    COOKIE = "cookie"
-    QUERY = "query"
-    SOURCE = "source"
-    """The address of the client."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HashKey:
-    """What of a request has to be the same for the same replica to answer; `name` is of a header, cookie or parameter.
-
-    A cookie that a client has not got is made, for `path`, when it has a `lifetime` (seconds; 0: until the browser
-    is closed).
-    """
-
-    kind: HashKind
-    name: str = ""
-    path: str = ""
-    lifetime: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WarmUp:
-    """A new replica gets more and more, from `least` percent, over so many seconds."""
-
-    seconds: float
-    least: float = 10.0
-    aggression: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadBalancing:
-    """`hash_key` and `table_size` (0: Envoy's own) belong to RING_HASH and MAGLEV."""
-
-    balance: Balance = Balance.LEAST_REQUEST
-    hash_key: HashKey | None = None
-    table_size: int = 0
-    warm_up: WarmUp | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keepalive:
-    """When TCP asks a silent peer whether it is still there; None: as the system does it.  Seconds."""
-
-    probes: int | None = None
-    time: float | None = None
-    interval: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionPool:
-    """The most that one client keeps open to a destination, and for how long; None: no limit, or Plait's own.
-
-    What would be more is answered 503 at once.
-    """
-
-    max_connections: int | None = None
-    connect_timeout: float | None = None
-    keepalive: Keepalive | None = None
-    max_connection_duration: float | None = None
-    max_pending_requests: int | None = None
-    max_requests: int | None = None
-    max_requests_per_connection: int | None = None
-    max_retries: int | None = None
-    max_concurrent_streams: int | None = None
-    idle_timeout: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutlierDetection:
-    """Who fails is not called for a while; 0: not for this.  Seconds and percentages.
-
-    `gateway_errors` counts 502, 503 and 504, `local_failures` what never came to an answer, and apart from the
-    other two when `split_local` says so.
-    """
-
-    errors: int = 5
-    gateway_errors: int = 0
-    split_local: bool = False
-    local_failures: int = 5
-    interval: float = 10.0
-    ejection: float = 30.0
-    most_ejected: int = 10
-    least_healthy: int = 0
-    """Of fewer healthy ones everybody is called, ejected or not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryBudget:
-    """Retries are at most this part (percent) of the requests under way, but so many are always allowed."""
-
-    percent: float = 20.0
-    least: int = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrafficPolicy:
-    """How a destination is called; None: as a wider policy says, or as Plait does by itself."""
-
-    load_balancing: LoadBalancing | None = None
-    connections: ConnectionPool | None = None
-    outliers: OutlierDetection | None = None
-    retry_budget: RetryBudget | None = None
-
-    def under(self, wider: TrafficPolicy) -> TrafficPolicy:
-        """This policy, and what it does not speak of as a wider one has it."""
-        return TrafficPolicy(
-            load_balancing=self.load_balancing or wider.load_balancing,
-            connections=self.connections or wider.connections,
-            outliers=self.outliers or wider.outliers,
-            retry_budget=self.retry_budget or wider.retry_budget,
-        )
-
-
-NO_POLICY = TrafficPolicy()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortPolicies:
-    """A policy, and those of single ports, which it does not reach."""
-
-    everywhere: TrafficPolicy = NO_POLICY
-    ports: tuple[tuple[int, TrafficPolicy], ...] = ()
-
-    def at(self, port: int) -> TrafficPolicy | None:
-        """What is said of one port alone; budgets of retries are for all ports."""
-        budget = TrafficPolicy(retry_budget=self.everywhere.retry_budget)
-        return next((policy.under(budget) for number, policy in self.ports if number == port), None)
-
-
-LONGEST_IDLE = 300.0
-"""Seconds that an idle connection between two sidecars is kept: the one that answers waits longer than who asks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subset:
-    """A named part of a service's workloads, by labels."""
-
-    name: str
-    labels: Labels
-    policies: PortPolicies = PortPolicies()
+    export: Export = None
     origin: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationSettings:
-    """What holds for calls to one host, after routing chose it."""
+class DelegateRoutes:
+    """Rules without a host: they hold where a rule of another object says that they do."""
+
+    rules: tuple[RouteRule, ...]
+    export: Export = None
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """A service that routes are attached to; `port` 0 and `section` "": at every port, else at that number or name."""
 
     host: str
-    subsets: tuple[Subset, ...] = ()
-    policies: PortPolicies = PortPolicies()
+    port: int = 0
+    section: str = ""
     origin: Origin
 
-    def policy(self, subset: str, port: int) -> TrafficPolicy:
-        """What holds at a port of a subset, or of the whole ("").
 
-        What is said of a port replaces all that is said around it; a subset's word comes part by part before that.
-        """
-        wider = self.policies.at(port) or self.policies.everywhere
-        mine = next((one.policies for one in self.subsets if one.name == subset), PortPolicies())
-        alone = mine.at(port)
-        if alone is not None:
-            return alone.under(TrafficPolicy(retry_budget=wider.retry_budget))
-        return mine.everywhere.under(wider)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedRoutes:
+    """Rules that share their parents with those of other objects: the most specific match comes first."""
+
+    parents: tuple[Parent, ...]
+    rules: tuple[RouteRule, ...]
+    created: str = ""
+    """When the object was made (RFC 3339), if anybody knows."""
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Who may refer to services of a namespace from another one; a name "" stands for each of the services."""
+
+    namespace: str
+    sources: tuple[tuple[str, str, str], ...]
+    """(group, kind, namespace)"""
+    names: tuple[str, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTable:
+    """The ordered rules for requests to one host; no rule that matches: 404.
+
+    `ports`: where they hold, what comes to the others goes to the service itself; (): at every port.
+    """
+
+    rules: tuple[RouteRule, ...]
+    ports: tuple[int, ...] = ()
+    origins: tuple[Origin, ...]

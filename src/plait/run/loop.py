@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from plait.link.server import Link
 from plait.model.catalog import Member, Replica
 from plait.model.change import Change, Gone, Stated, Unreadable
 from plait.model.finding import Finding
-from plait.model.mesh import ClusterKey, Endpoint
+from plait.model.mesh import Endpoints
 from plait.model.names import ReplicaKey
 from plait.model.settings import MeshSettings
 from plait.resource import Snapshot
@@ -73,7 +72,7 @@ class Loop:
     """Whether a proxy refuses something."""
     _telling: asyncio.TimerHandle | None = None
     _members: frozenset[Member] = frozenset()
-    _endpoints: Mapping[ClusterKey, tuple[Endpoint, ...]] = field(default_factory=dict)
+    _endpoints: Endpoints = field(default_factory=dict)
     _renderer: Renderer = field(default_factory=Renderer)
     _settle: Settle = field(default_factory=Settle)
     _stated: dict[str, Stated] = field(default_factory=dict)

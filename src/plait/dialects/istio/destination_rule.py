@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plait.dialects.checks import dns_label, labels
+from plait.dialects.exports import export
 from plait.dialects.istio.shared import VERSIONS, host
 from plait.dialects.istio.traffic_policies import policies
 from plait.dialects.kind import Kind, Subject
 from plait.model.document import Cursor
 from plait.model.reading import Fact
-from plait.model.routing import DestinationSettings, Subset
+from plait.model.traffic import DestinationSettings, Subset
 
 _UNSUPPORTED = (
     "tls",
@@ -29,9 +30,14 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     name = host(spec.at("host"), subject.namespace)
     subsets = tuple(_subsets(spec.at("subsets"), subject))
     found = policies(spec.at("trafficPolicy"))
+    exported = export(spec.at("exportTo"), subject.namespace)
     if not name:
         return ()
-    return (DestinationSettings(host=name, subsets=subsets, policies=found, origin=subject.origin(root)),)
+    return (
+        DestinationSettings(
+            host=name, subsets=subsets, policies=found, export=exported, origin=subject.origin(root)
+        ),
+    )
 
 
 def _subsets(cursor: Cursor, subject: Subject) -> Iterator[Subset]:
@@ -57,7 +63,6 @@ DESTINATION_RULE = Kind(
     versions=VERSIONS,
     read=read,
     unsupported=(
-        "spec.exportTo",
         "spec.workloadSelector",
         *(
             f"{where}.{field}"

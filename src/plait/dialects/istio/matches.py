@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from plait.dialects.checks import port_number
+from plait.dialects.checks import dns_label, labels, port_number
 from plait.dialects.istio.gateways import reaches_mesh
 from plait.dialects.kind import Subject
 from plait.dialects.regexes import refusal
 from plait.model.document import Cursor
-from plait.model.routing import MatchKind, RequestMatch, StringMatch
+from plait.model.routing import Clients, MatchKind, RequestMatch, StringMatch
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~A-Za-z0-9]+\Z")
 _PSEUDO_HEADERS = ("uri", "scheme", "method", "authority")
@@ -46,6 +46,7 @@ def _match(item: Cursor, subject: Subject) -> RequestMatch | None:
         item.at("ignoreUriCase").warn("match.ignore-case", "has no effect on a regex: write (?i) into it")
         ignore_case = False
     here = reaches_mesh(item.at("gateways"))
+    clients = _clients(item)
     if item.error_count() or item.unread():
         message = "this match is left out: it can't be read whole and would match too much"
         item.error("match.left-out", message)
@@ -62,8 +63,16 @@ def _match(item: Cursor, subject: Subject) -> RequestMatch | None:
         headers=headers,
         without_headers=without,
         query=query,
+        clients=clients,
         origin=subject.origin(item),
     )
+
+
+def _clients(item: Cursor) -> Clients | None:
+    """Whose requests match, None for everybody's."""
+    namespace, carried = item.at("sourceNamespace"), labels(item.at("sourceLabels"))
+    name = dns_label(namespace, "name of a namespace") if namespace.present else ""
+    return Clients(namespace=name, labels=carried) if name or carried else None
 
 
 def _part(cursor: Cursor) -> StringMatch | None:

@@ -9,7 +9,7 @@ from plait.dialects.checks import port_number, seconds
 from plait.dialects.istio.answers import percent_of
 from plait.dialects.istio.headers import is_header_name
 from plait.model.document import Cursor
-from plait.model.routing import (
+from plait.model.traffic import (
     Balance,
     ConnectionPool,
     HashKey,

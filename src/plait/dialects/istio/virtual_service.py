@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
 from plait.dialects.checks import dns_label, port_number, seconds
+from plait.dialects.exports import export
 from plait.dialects.istio.answers import direct_response, millionths, percent, redirect, rewrite
 from plait.dialects.istio.cors import cors
 from plait.dialects.istio.faults import fault
@@ -16,15 +18,18 @@ from plait.dialects.istio.matches import matches
 from plait.dialects.istio.shared import VERSIONS, host
 from plait.dialects.kind import Kind, Subject
 from plait.model.document import Cursor
+from plait.model.names import ObjectRef
 from plait.model.reading import Fact
 from plait.model.routing import (
     NO_CHANGES,
     Backend,
+    DelegateRoutes,
     DirectResponse,
     HeaderChanges,
     HostRoutes,
     Mirror,
     Redirect,
+    RequestMatch,
     Retries,
     RouteRule,
 )
@@ -67,13 +72,25 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     hosts = tuple(_hosts(spec.at("hosts"), subject))
     http = spec.at("http")
     items = list(http.each())
-    rules = tuple(rule for item in items if (rule := _rule(item, subject)) is not None)
+    rules = tuple(rule for item in items for rule in _rules(item, subject))
     if not items and not http.error_count() and not (spec.has("tcp") or spec.has("tls")):
         http.error("field.required", "a VirtualService has at least one route")
     _warn_about_unreachable(rules, {subject.origin(item): item for item in items})
-    if not here or not hosts or not rules:
+    exported = export(spec.at("exportTo"), subject.namespace)
+    origin = subject.origin(root)
+    if not here or not rules:
         return ()
-    return (HostRoutes(hosts=hosts, rules=rules, origin=subject.origin(root)),)
+    if not spec.has("hosts"):
+        return (DelegateRoutes(rules=_own(rules, items), export=exported, origin=origin),)
+    return (HostRoutes(hosts=hosts, rules=rules, export=exported, origin=origin),) if hosts else ()
+
+
+def _own(rules: Iterable[RouteRule], items: Iterable[Cursor]) -> tuple[RouteRule, ...]:
+    """The rules of a delegate that say themselves what is done."""
+    for item in items:
+        if item.has("delegate"):
+            item.at("delegate").error("delegate.twice", "what others delegate to does not delegate itself")
+    return tuple(rule for rule in rules if rule.delegate is None)
 
 
 def _hosts(cursor: Cursor, subject: Subject) -> Iterator[str]:
@@ -87,19 +104,26 @@ def _hosts(cursor: Cursor, subject: Subject) -> Iterator[str]:
         elif name:
             seen.add(name)
             yield name
-    if not cursor.value and not cursor.error_count():
-        message = "hosts are missing (what other VirtualServices delegate to is not honoured yet)"
-        cursor.error("field.required", message)
+    if cursor.present and not cursor.value and not cursor.error_count():
+        cursor.error("field.required", "hosts are missing")
 
 
-def _rule(item: Cursor, subject: Subject) -> RouteRule | None:
+def _rules(item: Cursor, subject: Subject) -> Iterator[RouteRule]:
+    """A rule for each of the matches of an item."""
+    rule, alternatives = _rule(item, subject) or (None, ())
+    if rule is not None:
+        yield from (replace(rule, match=match) for match in alternatives or (None,))
+
+
+def _rule(item: Cursor, subject: Subject) -> tuple[RouteRule, tuple[RequestMatch, ...]] | None:
     if not isinstance(item.value, Mapping):
         item.error("field.type", "expected an object: a route")
         return None
     name = item.at("name").text()
     alternatives = matches(item.at("match"), subject)
     answer = _answer(item)
-    backends = () if answer is not None else _backends(item, subject)
+    delegate = _delegate(item, subject)
+    backends = () if answer is not None or item.has("delegate") else _backends(item, subject)
     path, authority = rewrite(item.at("rewrite"))
     changed = changes(item.at("headers"), authority)
     if answer and changed.request != HeaderChanges():
@@ -112,11 +136,10 @@ def _rule(item: Cursor, subject: Subject) -> RouteRule | None:
     retries = _retries(item.at("retries"))
     if alternatives is None and item.at("match").error_count():
         item.error("route.left-out", "this rule is left out: none of its matches can be read")
-    if alternatives is None or not (backends or isinstance(answer, (Redirect, DirectResponse))):
+    if alternatives is None or not (backends or delegate or isinstance(answer, (Redirect, DirectResponse))):
         return None
-    return RouteRule(
+    rule = RouteRule(
         name=name,
-        matches=alternatives,
         answer=answer or None,
         backends=backends,
         mirrors=mirrors,
@@ -126,8 +149,10 @@ def _rule(item: Cursor, subject: Subject) -> RouteRule | None:
         cors=shared,
         timeout=timeout,
         retries=retries,
+        delegate=delegate,
         origin=subject.origin(item),
     )
+    return rule, alternatives
 
 
 def _answer(item: Cursor) -> Redirect | DirectResponse | Literal[False] | None:
@@ -147,6 +172,24 @@ def _answer(item: Cursor) -> Redirect | DirectResponse | Literal[False] | None:
         item.error("route.left-out", "this rule is left out: what it answers can't be read")
         return False
     return found
+
+
+def _delegate(item: Cursor, subject: Subject) -> ObjectRef | None:
+    """The VirtualService whose rules stand in the place of this one."""
+    cursor = item.at("delegate")
+    if not cursor.present:
+        return None
+    name, namespace = cursor.at("name").text(), cursor.at("namespace").text() or subject.namespace
+    beside = [field for field in ("route", "redirect", "directResponse") if item.has(field)]
+    if not name and not cursor.error_count():
+        cursor.at("name").error("field.required", "the name of a VirtualService is missing")
+    if beside:
+        message = f"only one of delegate and {beside[0]} can be given"
+        cursor.error("delegate.answers", message)
+    if cursor.error_count():
+        item.error("route.left-out", "this rule is left out: whom it delegates to can't be read")
+        return None
+    return ObjectRef(subject.ref.group, subject.ref.kind, namespace, name)
 
 
 def _mirrors(item: Cursor, subject: Subject) -> Iterator[Mirror]:
@@ -261,7 +304,7 @@ def _conditions(cursor: Cursor) -> Iterator[str]:
 
 def _warn_about_unreachable(rules: tuple[RouteRule, ...], items: Mapping[object, Cursor]) -> None:
     for rule, following in pairwise(rules):
-        if not rule.matches:
+        if rule.match is None:
             message = "never reached: the rule before it takes every request"
             items[following.origin].warn("route.unreachable", message)
             return
@@ -273,14 +316,10 @@ VIRTUAL_SERVICE = Kind(
     versions=VERSIONS,
     read=read,
     unsupported=(
-        "spec.exportTo",
         "spec.tcp",
         "spec.tls",
-        "spec.http[].delegate",
         "spec.http[].fault.abort.http2Error",
         "spec.http[].fault.delay.exponentialDelay",
-        "spec.http[].match[].sourceLabels",
-        "spec.http[].match[].sourceNamespace",
         "spec.http[].match[].statPrefix",
         "spec.http[].retries.retryRemoteLocalities",
     ),

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from plait.dialects.checks import labels, port_number
+from plait.dialects.exports import exported
 from plait.dialects.kind import Kind, Subject
 from plait.dialects.protocols import UNDECLARED, declared
 from plait.model.catalog import Protocol, Service, ServicePort
 from plait.model.document import Cursor
-from plait.model.names import is_dns_label
+from plait.model.names import Export, is_dns_label
 from plait.model.reading import Fact
 
 _IGNORED = (
@@ -23,6 +24,8 @@ _IGNORED = (
     "loadBalancerClass",
 )
 """Fields that concern addresses which a mesh has no use for."""
+
+_EXPORT = "networking.istio.io/exportTo"
 
 _HARMLESS = {
     "sessionAffinity": "None",
@@ -68,9 +71,17 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
         ports=ports,
         selector=selector,
         headless=headless,
+        export=_export(root, subject),
         origin=subject.origin(root),
     )
     return (service,)
+
+
+def _export(root: Cursor, subject: Subject) -> Export:
+    """Who sees the service, by Istio's annotation."""
+    cursor = root.at("metadata").at("annotations").at(_EXPORT)
+    names = [name.strip() for name in cursor.text().split(",") if name.strip()]
+    return exported(cursor, names, subject.namespace)
 
 
 def _type(cursor: Cursor) -> _Type | None:

@@ -11,7 +11,7 @@ from plait.envoy.listeners import parts
 from plait.model.catalog import Protocol, SidecarAddresses
 from plait.model.mesh import InboundPort
 from plait.model.policy import MtlsMode
-from plait.model.routing import LONGEST_IDLE
+from plait.model.traffic import LONGEST_IDLE
 
 _PEER_IDLE_SECONDS = 2 * LONGEST_IDLE
 _PEER_CONNECTION_SECONDS = 3600.0
