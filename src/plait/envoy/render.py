@@ -264,7 +264,7 @@ def _main_listener(view: View) -> _Piece:
     return _Piece(
         LISTENER,
         names.OUTBOUND_LISTENER,
-        () if shared else (sidecar, settings),
+        (sidecar.outbound, sidecar.ipv6, settings) if shared else (sidecar, settings),
         partial(outbound.main, sidecar, settings),
         () if shared else view.origins,
     )
