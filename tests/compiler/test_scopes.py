@@ -123,10 +123,11 @@ def test_clients_outside_its_namespace_have_subsets_of_their_own() -> None:
     assert (subsets(BISTRO), subsets(KITCHENS)) == ({"", "v1"}, {"", "v2"})
 
 
-def test_rules_for_some_clients_are_told_to_these_alone() -> None:
-    def asking(name: str, clients: Clients | None) -> RouteRule:
-        return rule(to("reservations"), name=name, match=replace(match(prefix("/")), clients=clients))
+def asking(name: str, clients: Clients | None) -> RouteRule:
+    return rule(to("reservations"), name=name, match=replace(match(prefix("/")), clients=clients))
 
+
+def test_rules_for_some_clients_are_told_to_these_alone() -> None:
     rules = [
         asking("kitchens", Clients(namespace="kitchens")),
         asking("frontends", Clients(labels=(("app", "frontend"),))),
@@ -137,6 +138,14 @@ def test_rules_for_some_clients_are_told_to_these_alone() -> None:
     assert answers(mesh, BISTRO) == ["frontends", "all"]
     assert answers(mesh, KITCHENS) == ["kitchens", "all"]
     assert answers(mesh, TABLES) == ["kitchens", "waiters", "all"]
+
+
+def test_a_client_that_no_rule_asks_for_is_told_none_of_those_for_some() -> None:
+    rules = [asking("kitchens", Clients(namespace="kitchens")), asking("all", None)]
+    mesh = mesh_of(*FACTS, routes("reservations", rules=rules))
+    assert answers(mesh, BISTRO) == ["all"]
+    assert told(mesh, BISTRO).scope == ()
+    assert answers(mesh, KITCHENS) == ["kitchens", "all"]
 
 
 def egress(

@@ -72,9 +72,8 @@ class _Scopes:
                 sight = self._made.of(tuple(label), (sight, egress.hosts, namespace), _narrowed)
             if egress.outbound_traffic_policy is not None:
                 settings = replace(settings, outbound_traffic_policy=egress.outbound_traffic_policy)
-        if label == [""]:
-            return self._common
-        return Scope(label=tuple(label), namespace=apart, sight=sight, settings=settings)
+        told = () if label == [""] else tuple(label)
+        return Scope(label=told, namespace=apart, sight=sight, settings=settings)
 
     def _egress(self, namespace: str, labels: Labels) -> EgressScope | None:
         """The one that selects a client, or that of its namespace, or that of the root namespace (Istio's order)."""
