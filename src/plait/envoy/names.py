@@ -44,6 +44,9 @@ NOT_SENT_HEADER = "x-plait-not-sent"
 """On a sidecar's own answer when it could not reach its application: the request was never sent, so that
 another replica may be asked whatever the method was."""
 
+CALLED_HEADER = "x-plait-called"
+"""In transparent mode: the address that the application called, which chooses the routes.  No application sees it."""
+
 METRICS_PREFIX = "istio"
 
 OWN_WORKLOAD = "PLAIT_WORKLOAD"

@@ -154,7 +154,7 @@ class Renderer:
         yield (
             SCOPED_ROUTES,
             self._part(
-                (SCOPED_ROUTES, mode, view.node.workload.namespace),
+                (SCOPED_ROUTES, mode, () if sidecar.transparent else view.node.workload.namespace),
                 (told.authorities,),
                 lambda: _scopes(told.authorities),
             ),

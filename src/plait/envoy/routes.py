@@ -67,6 +67,7 @@ def outbound(routes: OutboundRoutes) -> Any:
     """The routes to one host and port, in the order of the rules; what matches none is answered 404."""
     return api.message(_ROUTES)(
         name=names.routes(routes.host, routes.port),
+        request_headers_to_remove=[names.CALLED_HEADER],
         response_headers_to_remove=[names.NOT_SENT_HEADER],
         max_direct_response_body_size_bytes={"value": largest}
         if (largest := _largest_body(routes))

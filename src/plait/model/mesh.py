@@ -142,7 +142,7 @@ class Outbound:
     scope: tuple[str, ...] = ()
     """What tells them from others, whatever it is; (): they are of no scope, and see what is common."""
     authorities: tuple[tuple[str, str, int], ...]
-    """(text of an authority, host, port): which routes a request's authority leads to."""
+    """(text, host, port): which routes lead on from an authority or, in transparent mode, an address and port."""
     routes: tuple[OutboundRoutes, ...]
     clusters: tuple[Cluster, ...]
     missing: tuple[ClusterKey, ...] = ()
