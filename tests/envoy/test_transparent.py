@@ -309,6 +309,22 @@ async def test_http_finds_its_service_by_the_address_that_is_called_whatever_hos
             assert b"x-route: shop" in await mesh.ask("frontend", f"http://{name}/x", to=shop)
 
 
+async def test_a_replica_is_called_by_its_own_address_past_the_routes_and_under_the_policies(
+    mesh: Mesh,
+) -> None:
+    """The Gateway API: what is sent to the address of a Pod is sent to no Service (MeshFrontend)."""
+    gone = routes("database", rules=[rule(to("nobody"))], name="database")
+    await mesh.say(gone, ONLY_FRONTEND)
+    place = ADDRESSES["database"]
+    async with server(mesh.places["database"], WEB, answer), server(mesh.places["database"], TCP, greet):
+        got = await mesh.ask("frontend", f"http://database:{WEB}/x", to=place)
+        assert got.endswith(b"/x"), got
+        assert await heard(*await dial(mesh.places["frontend"], place, TCP)) == b"hello"
+        assert (await mesh.ask("outsider", f"http://database:{WEB}/x", to=place)).startswith(b"HTTP/1.1 403")
+        assert await heard(*await dial(mesh.places["outsider"], place, TCP)) == b""
+        assert (await mesh.ask("frontend", "http://database/x")).startswith(b"HTTP/1.1 503")
+
+
 async def test_which_address_was_called_is_neither_said_by_the_client_nor_seen_by_the_server(
     mesh: Mesh,
 ) -> None:

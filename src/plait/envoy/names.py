@@ -13,8 +13,10 @@ METRICS_LISTENER = "metrics"
 
 BLACK_HOLE_CLUSTER = "BlackHoleCluster"
 """Without endpoints: what is sent there ends."""
+REPLICAS_CLUSTER = "ReplicasCluster"
+"""A replica that is called by its own address, by no name of a service."""
 PASSTHROUGH_CLUSTER = "PassthroughCluster"
-"""Wherever the application itself wanted to go.  Both names are Istio's."""
+"""Wherever the application itself wanted to go.  This name and that of the first are Istio's."""
 
 XDS_CLUSTER = "xds"
 ADMIN_CLUSTER = "admin"

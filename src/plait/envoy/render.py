@@ -292,6 +292,9 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
         yield from _guards(ruled)
     if view.sidecar.transparent or any(port.protocol.may_be_tcp for port in view.inbound):
         yield _Piece(CLUSTER, names.BLACK_HOLE_CLUSTER, (), clusters.black_hole)
+    if view.sidecar.transparent:
+        trust_domain = view.settings.trust_domain
+        yield _Piece(CLUSTER, names.REPLICAS_CLUSTER, trust_domain, partial(clusters.replicas, trust_domain))
     anywhere = view.settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
     if view.sidecar.transparent and anywhere:
         yield _Piece(CLUSTER, names.PASSTHROUGH_CLUSTER, (), clusters.passthrough)

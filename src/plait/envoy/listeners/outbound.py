@@ -4,7 +4,8 @@ In explicit mode all of it comes to one forward proxy of HTTP.  In transparent m
 connection to the same place, from where Envoy hands it to the listener of its original destination: a port of a
 service that is not HTTP has one, at the virtual address of the service, that is bound to nothing.  What has none
 is HTTP when it goes to a virtual address, and does not belong to the mesh otherwise.  Of HTTP too the address says
-who is called, whatever host the request names.
+who is called, whatever host the request names.  What goes to the address of a replica goes to that replica as it
+is, past the routes of any service.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from plait.envoy.filters import ORDER, stats
 from plait.envoy.listeners import parts
 from plait.model.catalog import SidecarAddresses
 from plait.model.mesh import TcpPort
-from plait.model.names import VIRTUAL_NETWORK
+from plait.model.names import REPLICA_NETWORK, VIRTUAL_NETWORK
 from plait.model.settings import MeshSettings, OutboundTrafficPolicy
 
 _APPLICATION_IDLE_SECONDS = 3600.0
@@ -97,6 +98,11 @@ def _transparent(sidecar: SidecarAddresses, settings: MeshSettings) -> Any:
                 "name": "mesh",
                 "filter_chain_match": _to(str(network.network_address), network.prefixlen),
                 "filters": [_manager(transparent=True)],
+            },
+            {
+                "name": "replicas",
+                "filter_chain_match": _to(str(REPLICA_NETWORK.network_address), REPLICA_NETWORK.prefixlen),
+                "filters": [_tcp_proxy(names.REPLICAS_CLUSTER)],
             },
             {
                 "name": "itself",
