@@ -19,7 +19,18 @@ import pytest
 from plait.api.views import ReplicaState
 from plait.cli.options import default_state_dir
 from plait.cli.status import left
-from tests.api.planes import FINDING, PROXY, REFUSED, ROUTE, WARNING, FakePlane, FakeSession, served, until, workload
+from tests.api.planes import (
+    FINDING,
+    PROXY,
+    REFUSED,
+    ROUTE,
+    WARNING,
+    FakePlane,
+    FakeSession,
+    served,
+    until,
+    workload,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 
