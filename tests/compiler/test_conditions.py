@@ -1,10 +1,11 @@
 """The Gateway API's status conditions of routes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from plait.compiler.conditions import REFUSED, ConditionType, statuses
+from plait.compiler.conditions import ConditionType, statuses
 from plait.model.finding import Finding, Severity
 from plait.model.names import ObjectRef, Origin
 from plait.model.routing import AttachedRoutes, Parent
@@ -19,9 +20,9 @@ def error(code: str, field: str = "spec.rules[0].backendRefs[0]") -> Finding:
     return Finding(Severity.ERROR, code, "so it is", REF, field)
 
 
-def told(*findings: Finding, synced: bool = True) -> list[list[str]]:
+def told(*findings: Finding, refusals: Sequence[Finding] = (), synced: bool = True) -> list[list[str]]:
     """Of each parent, the reason of each condition."""
-    found = statuses([ROUTES], findings, synced=synced)
+    found = statuses([ROUTES], findings, refusals, synced=synced)
     assert [one.parent for one in found] == [ONE, OTHER]
     assert all([one.type for one in status.conditions] == list(ConditionType) for status in found)
     for one in (one for status in found for one in status.conditions):
@@ -61,4 +62,7 @@ def test_what_can_not_be_read_is_not_accepted() -> None:
 
 def test_it_is_programmed_once_every_proxy_has_it_and_none_refuses_it() -> None:
     assert told(synced=False) == [["Accepted", "ResolvedRefs", "Pending"]] * 2
-    assert told(error(REFUSED), synced=False) == [["Accepted", "ResolvedRefs", "Invalid"]] * 2
+    assert (
+        told(refusals=[error("envoy.rejected")], synced=False)
+        == [["Accepted", "ResolvedRefs", "Invalid"]] * 2
+    )

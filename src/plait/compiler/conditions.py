@@ -53,37 +53,59 @@ _REFERENCE_REASONS = {
     "route.not-granted": "RefNotPermitted",
     "route.port-not-http": "UnsupportedProtocol",
 }
-REFUSED = "envoy.rejected"
-"""The code of a Finding that a proxy refuses what was made of an object."""
 
 
 def statuses(
-    stated: Iterable[AttachedRoutes], findings: Iterable[Finding], *, synced: bool
+    stated: Iterable[AttachedRoutes],
+    findings: Iterable[Finding],
+    refusals: Iterable[Finding],
+    *,
+    synced: bool,
 ) -> tuple[ParentStatus, ...]:
-    """The conditions of every route at each of its parents; `synced`: every proxy has all that it should have."""
-    errors: dict[ObjectRef, list[Finding]] = {}
-    for one in findings:
-        if one.severity is Severity.ERROR and one.ref is not None:
-            errors.setdefault(one.ref, []).append(one)
+    """The conditions of every route at each of its parents.
+
+    `refusals` are findings that proxies refuse something; `synced`: every proxy has all that it should have.
+    """
+    errors, refused = _errors(findings), _errors(refusals)
     return tuple(
         ParentStatus(
             route=routes.origin.ref,
             parent=parent,
-            conditions=tuple(_conditions(routes, parent, errors.get(routes.origin.ref, ()), synced=synced)),
+            conditions=tuple(
+                _conditions(
+                    routes,
+                    parent,
+                    errors.get(routes.origin.ref, ()),
+                    refused.get(routes.origin.ref, ()),
+                    synced=synced,
+                )
+            ),
         )
         for routes in sorted(stated, key=lambda one: one.origin)
         for parent in routes.parents
     )
 
 
+def _errors(findings: Iterable[Finding]) -> Mapping[ObjectRef, Sequence[Finding]]:
+    found: dict[ObjectRef, list[Finding]] = {}
+    for one in findings:
+        if one.severity is Severity.ERROR and one.ref is not None:
+            found.setdefault(one.ref, []).append(one)
+    return found
+
+
 def _conditions(
-    routes: AttachedRoutes, parent: Parent, errors: Sequence[Finding], *, synced: bool
+    routes: AttachedRoutes,
+    parent: Parent,
+    errors: Sequence[Finding],
+    refused: Sequence[Finding],
+    *,
+    synced: bool,
 ) -> Iterator[Condition]:
     others = {one.origin.field for one in routes.parents} - {parent.origin.field}
     mine = [one for one in errors if one.field not in others]
-    refused = [one for one in mine if one.code == REFUSED]
     references = [one for one in mine if one.code in _REFERENCE_REASONS]
-    rest = [one for one in mine if one.code != REFUSED and one.code not in _REFERENCE_REASONS]
+    rest = [one for one in mine if one.code not in _REFERENCE_REASONS]
     accepted = _condition(ConditionType.ACCEPTED, rest, _PARENT_REASONS, "UnsupportedValue")
     yield accepted
     yield _condition(ConditionType.RESOLVED_REFS, references, _REFERENCE_REASONS, "")

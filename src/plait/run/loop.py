@@ -101,7 +101,8 @@ class Loop:
         if self._compiled is None or not self._compiled.attached:
             return ()
         synced = all(one.synced for one in self.server.proxies() if one.connected is not None)
-        return statuses(self._compiled.attached, self.all_findings(), synced=synced)
+        refusals = views.rejections(self.server.rejections())
+        return statuses(self._compiled.attached, self._findings, refusals, synced=synced)
 
     def start(self, changes: list[Change]) -> None:
         """Take in what the sources say at the start, and what was held before a restart; then build at once."""

@@ -16,7 +16,7 @@ from plait.api.views import (
     RouteStatus,
     WorkloadStatus,
 )
-from plait.compiler.conditions import REFUSED, ParentStatus
+from plait.compiler.conditions import ParentStatus
 from plait.link.messages import ReplicaReport
 from plait.model.finding import Finding, Severity
 from plait.model.names import ObjectRef, ReplicaKey
@@ -24,7 +24,7 @@ from plait.xds.messages import TypeStatus
 from plait.xds.server import ProxyRejection
 from plait.xds.server import ProxyStatus as XdsStatus
 
-REJECTED = REFUSED
+REJECTED = "envoy.rejected"
 
 
 def iso(seconds: float) -> str:
