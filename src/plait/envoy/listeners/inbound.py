@@ -140,7 +140,7 @@ def _manager(port: InboundPort, *, mtls: bool) -> dict[str, Any]:
         set_current_client_cert_details={"subject": {"value": True}, "uri": True},
         early_header_mutation_extensions=[_without_envoy_headers()],
         local_reply_config=_local_replies(),
-        **({} if port.protocol.is_http else parts.HTTP_1_0),
+        **parts.HTTP_1_0,  # who is called by the replica's own address is told what the client says
     )
 
 
