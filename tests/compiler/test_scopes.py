@@ -145,7 +145,11 @@ def egress(
     return EgressScope(
         namespace=namespace,
         selector=(("app", app),) if app else (),
-        hosts=tuple(EgressHosts(namespace=place, host=one) for place, one in hosts) if hosts else None,
+        hosts=tuple(
+            EgressHosts(namespace=place, host=one, origin=origin("Sidecar", "all")) for place, one in hosts
+        )
+        if hosts
+        else None,
         origin=origin("Sidecar", app or "all", "spec", namespace),
         **more,  # type: ignore[arg-type]
     )

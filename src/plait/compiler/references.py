@@ -270,7 +270,7 @@ def _egress(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
         for hosts in one.hosts or ():
             if not _names_any(mesh, hosts):
                 message = f"there is nothing to call like {hosts.namespace}/{hosts.host}{hint(hosts.host, mesh.services)}"
-                yield _warning("egress.unknown-host", message, one.origin)
+                yield _warning("egress.unknown-host", message, hosts.origin)
 
 
 def _names_any(mesh: Mesh, hosts: EgressHosts) -> bool:
