@@ -72,7 +72,7 @@ class _Views:
             services=services,
             policies=self._selection.policies_over(member),
             peer_authentications=peer_authentications,
-            rate_limits=self._selection.limits_over(replica, services),
+            rate_limits=self._selection.limits_over(replica, services) if self._mesh.rate_limits else (),
             origins=(*own, *(one.origin for one in peer_authentications)),
         )
 

@@ -23,9 +23,9 @@ from plait.model.policy import Action, AuthorizationPolicy, PolicyRule, Source
 _STATE = "envoy.extensions.filters.network.set_filter_state.v3.Config"
 _SPIFFE = "spiffe://"
 
-PEER = "(connection.mtls ? connection.uri_san_peer_certificate : '')"
+_PEER = "(connection.mtls ? connection.uri_san_peer_certificate : '')"
 """The caller's SPIFFE ID; empty when it showed no certificate."""
-_ANYBODY = f"({PEER} != '')"
+_ANYBODY = f"({_PEER} != '')"
 _ALWAYS, _NEVER = "true", "false"
 _LONGEST = 90_000
 """Characters of an expression; Envoy's parser takes 100,000.  What would be longer allows nothing."""
@@ -117,14 +117,14 @@ def _joined(between: str, tests: Sequence[str]) -> str:
 def _principals(values: tuple[str, ...]) -> str:
     """Principals, written without `spiffe://`; `*` alone is anybody with a certificate."""
     exact = [_text(_SPIFFE + one) for one in values if not one.startswith("*") and not one.endswith("*")]
-    tests = [f"({PEER} in [{', '.join(exact)}])"] if exact else []
+    tests = [f"({_PEER} in [{', '.join(exact)}])"] if exact else []
     for value in values:
         if value == "*":
             tests.append(_ANYBODY)
         elif value.startswith("*"):
-            tests.append(f"{PEER}.endsWith({_text(value[1:])})")
+            tests.append(f"{_PEER}.endsWith({_text(value[1:])})")
         elif value.endswith("*"):
-            tests.append(f"{PEER}.startsWith({_text(_SPIFFE + value[:-1])})")
+            tests.append(f"{_PEER}.startsWith({_text(_SPIFFE + value[:-1])})")
     return _any(tests)
 
 
@@ -137,10 +137,10 @@ def _namespace(value: str) -> str:
     if value == "*":
         return _ANYBODY
     if value.startswith("*"):
-        return f"{PEER}.matches({_text(f'{re.escape(value[1:])}/sa/[^/]+$')})"
+        return f"{_PEER}.matches({_text(f'{re.escape(value[1:])}/sa/[^/]+$')})"
     if value.endswith("*"):
-        return f"{PEER}.matches({_text(f'^{_SPIFFE}[^/]+/ns/{re.escape(value[:-1])}')})"
-    return f"{PEER}.contains({_text(f'/ns/{value}/sa/')})"
+        return f"{_PEER}.matches({_text(f'^{_SPIFFE}[^/]+/ns/{re.escape(value[:-1])}')})"
+    return f"{_PEER}.contains({_text(f'/ns/{value}/sa/')})"
 
 
 def _text(value: str) -> str:

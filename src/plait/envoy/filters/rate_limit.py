@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from plait.envoy import api, build, names
-from plait.envoy.filters.admission import PEER
 from plait.envoy.filters.kind import HttpFilter
 from plait.model.limits import Limit, LimitScope
 from plait.model.mesh import InboundPort
@@ -26,6 +25,8 @@ MOST_IDENTITIES = 10_000
 
 _LIMIT, _MATCH, _IDENTITY = "limit", "match", "identity"
 _MET = "met"
+_CALLER = "connection.mtls ? connection.uri_san_peer_certificate : 'nobody'"
+"""The SPIFFE ID of the caller (CEL), or one word for all who show none."""
 _NEVER_EMPTY = {
     "max_tokens": 4294967295,
     "tokens_per_fill": {"value": 4294967295},
@@ -122,7 +123,7 @@ def _text(key: str, value: str) -> dict[str, Any]:
 
 def _identity() -> dict[str, Any]:
     expression = build.extension(
-        "envoy.rate_limit_descriptors.expr", _EXPRESSION, descriptor_key=_IDENTITY, text=PEER
+        "envoy.rate_limit_descriptors.expr", _EXPRESSION, descriptor_key=_IDENTITY, text=_CALLER
     )
     return {"extension": expression}
 
