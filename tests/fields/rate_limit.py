@@ -94,7 +94,7 @@ limits:
   matches:
   - path: {exact: /exact.}
   - path: {prefix: /prefix/}
-  - path: {regex: "/[0-9]+|/x"}
+  - path: {regex: "/[0-9]{1,300}|/x"}
   - method: {regex: PUT|POST}
     headers: {X-Kind: {exact: heavy}, x-some: {}}
   - headers: {x-user: {prefix: t}}
