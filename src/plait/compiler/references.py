@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from plait.compiler import rate_limits
 from plait.compiler.hosts import covers, covers_egress, destination_port, hint, is_wildcard, service_of_host
 from plait.compiler.selection import Selection, is_void, scope, selection
 from plait.compiler.sharing import Made
@@ -56,6 +57,7 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
     yield from part(
         "peers", (mesh.peer_authentications, settings, *running), _peer_authentications(mesh, selected)
     )
+    yield from part("limits", (mesh.rate_limits, services, *running), rate_limits.check(mesh, selected))
 
 
 def _services(mesh: Mesh, selected: Selection) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from plait.model.limits import Limit
 from plait.model.mesh import ClusterKey
 from plait.model.names import ReplicaKey
 from plait.model.policy import AuthorizationPolicy, PolicyRule
@@ -107,6 +108,12 @@ def secret_file(secret: str) -> str:
 def policy_rule(policy: AuthorizationPolicy, rule: PolicyRule) -> str:
     """What a denial is told by: `ns[bistro]-policy[allow-frontend]-rule[0]`."""
     return f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{rule.index}]"
+
+
+def limit(one: Limit) -> str:
+    """Whose bucket a request takes from: `ns[bistro]-rate-limit[reservations]-limit[0]`."""
+    ref = one.origin.ref
+    return f"ns[{ref.namespace}]-rate-limit[{ref.name}]-limit[{one.index}]"
 
 
 def node_cluster(node: ReplicaKey) -> str:

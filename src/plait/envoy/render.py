@@ -278,7 +278,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
     if not view.sidecar.transparent:
         yield _main_listener(view)
     if view.inbound:
-        ports = tuple(replace(port, policies=()) for port in view.inbound)
+        ports = tuple(replace(port, policies=(), limits=()) for port in view.inbound)
         yield _Piece(
             LISTENER,
             names.INBOUND_LISTENER,
@@ -302,7 +302,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
 
 def _application(port: InboundPort) -> Iterator[_Piece]:
     """To the application itself."""
-    there = replace(port, address="", port=0, mtls=MtlsMode.STRICT, services=(), policies=())
+    there = replace(port, address="", port=0, mtls=MtlsMode.STRICT, services=(), policies=(), limits=())
     name = names.inbound(port.number)
     yield _Piece(CLUSTER, name, there, partial(clusters.inbound, there), port.origins)
     if port.protocol is Protocol.UNDECLARED:
@@ -311,10 +311,12 @@ def _application(port: InboundPort) -> Iterator[_Piece]:
 
 
 def _guards(port: InboundPort) -> Iterator[_Piece]:
-    """Who may, and as which service it was called."""
+    """Who may, how often, and as which service it was called."""
     name = names.inbound(port.number)
     origins = (*port.origins, *(policy.origin for policy in port.policies))
     if port.protocol.may_be_tcp:
-        yield _Piece(EXTENSION, name, port, partial(admission.extension, port), origins)
+        unlimited = replace(port, limits=())
+        yield _Piece(EXTENSION, name, unlimited, partial(admission.extension, unlimited), origins)
     if port.protocol.may_be_http:
-        yield _Piece(ROUTES, name, port, partial(routes.inbound, port), origins)
+        limits = tuple(limit.origin for limit in port.limits)
+        yield _Piece(ROUTES, name, port, partial(routes.inbound, port), (*origins, *limits))
