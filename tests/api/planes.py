@@ -14,12 +14,15 @@ from plait.api.events import Events, Subscription
 from plait.api.plane import Unavailable
 from plait.api.server import serving
 from plait.api.views import (
+    ConditionView,
     FindingView,
     MeshStatus,
     Nack,
     ProxyStatus,
     ProxyTypeStatus,
     ReplicaState,
+    RouteParentStatus,
+    RouteStatus,
     TokenView,
     WorkloadStatus,
 )
@@ -68,6 +71,23 @@ PROXY = ProxyStatus(
         ),
     ),
 )
+ROUTE = RouteStatus(
+    kind="HTTPRoute",
+    namespace="bistro",
+    name="split",
+    parents=(
+        RouteParentStatus(
+            parent="reservations.bistro.svc.cluster.local",
+            port=8080,
+            section="",
+            conditions=(
+                ConditionView(type="Accepted", status="True", reason="Accepted"),
+                ConditionView(type="ResolvedRefs", status="False", reason="BackendNotFound", message="no v3"),
+                ConditionView(type="Programmed", status="True", reason="Programmed"),
+            ),
+        ),
+    ),
+)
 REFUSED = ProxyTypeStatus(
     type="RouteConfiguration",
     wanted=2,
@@ -110,6 +130,7 @@ class FakePlane:
     replicas: tuple[WorkloadStatus, ...] = (workload(),)
     found: tuple[FindingView, ...] = ()
     proxied: tuple[ProxyStatus, ...] = (PROXY,)
+    routed: tuple[RouteStatus, ...] = ()
     agents: tuple[str, ...] = ("local",)
     bus: Events = field(default_factory=Events)
     act: Act | None = None
@@ -139,6 +160,9 @@ class FakePlane:
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
         return self.proxied
+
+    def routes(self) -> tuple[RouteStatus, ...]:
+        return self.routed
 
     def findings(self) -> tuple[FindingView, ...]:
         return self.found

@@ -63,7 +63,7 @@ async def test_lists_stand_under_a_named_key_and_every_field_is_there() -> None:
     async with served(plane):
         _, status = await asked(plane, "GET", "/v1/status")
         assert isinstance(status, dict)
-        assert set(status) == {"mesh", "workloads"}
+        assert set(status) == {"mesh", "workloads", "routes"}
         assert status["workloads"][0]["state"] == "ready"
         assert status["workloads"][0]["exit_code"] is None
         assert await asked(plane, "GET", "/v1/findings") == (

@@ -19,7 +19,18 @@ import pytest
 from plait.api.views import ReplicaState
 from plait.cli.options import default_state_dir
 from plait.cli.status import left
-from tests.api.planes import FINDING, PROXY, REFUSED, WARNING, FakePlane, FakeSession, served, until, workload
+from tests.api.planes import (
+    FINDING,
+    PROXY,
+    REFUSED,
+    ROUTE,
+    WARNING,
+    FakePlane,
+    FakeSession,
+    served,
+    until,
+    workload,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -98,12 +109,24 @@ async def test_in_a_terminal_there_are_colours_and_nothing_is_left_out() -> None
     assert "spiffe://cluster.local/ns/bistro/sa/frontend" in shown
 
 
+async def test_status_shows_the_conditions_of_routes_and_the_reason_where_one_does_not_hold() -> None:
+    async with served(FakePlane(routed=(ROUTE,))) as plane:
+        result = await ran(plane.directory, "status")
+        told = json.loads((await ran(plane.directory, "status", "-o", "json")).out)
+    rows = [re.split(r"  +", line.strip()) for line in result.out.splitlines()]
+    assert ["ROUTE", "PARENT", "ACCEPTED", "RESOLVED REFS", "PROGRAMMED"] in rows
+    place = "reservations.bistro.svc.cluster.local:8080"
+    assert ["HTTPRoute bistro/split", place, "True", "BackendNotFound", "True"] in rows
+    (parent,) = told["routes"][0]["parents"]
+    assert parent["conditions"][1]["message"] == "no v3"
+
+
 async def test_status_in_json_has_lists_under_named_keys() -> None:
     async with served(FakePlane(found=(FINDING,))) as plane:
         result = await ran(plane.directory, "status", "--output", "json")
     assert result.code == 1  # an error was found
     answer = json.loads(result.out)
-    assert set(answer) == {"mesh", "workloads", "findings"}
+    assert set(answer) == {"mesh", "workloads", "routes", "findings"}
     assert answer["workloads"][0]["identity"] == "spiffe://cluster.local/ns/bistro/sa/frontend"
     assert answer["findings"][0]["line"] == 12
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from plait.model.catalog import (
     Binding,
@@ -15,6 +16,7 @@ from plait.model.catalog import (
     Workload,
     WorkloadPort,
 )
+from plait.model.limits import Limit, LimitScope, LimitTarget, RateLimit
 from plait.model.names import Export, ObjectRef, Origin, ReplicaKey, WorkloadKey, qualify
 from plait.model.policy import (
     Action,
@@ -34,7 +36,7 @@ SETTINGS = MeshSettings()
 
 
 def origin(kind: str, name: str, field: str = "", namespace: str = NS) -> Origin:
-    groups = {"Service": "", "Workload": "plait.dev"}
+    groups = {"Service": "", "Workload": "plait.dev", "RateLimit": "plait.dev"}
     return Origin(ObjectRef(groups.get(kind, "networking.istio.io"), kind, namespace, name), field)
 
 
@@ -269,4 +271,44 @@ def peers(
         mode=mode,
         ports=ports,
         origin=origin("PeerAuthentication", name, "spec", namespace),
+    )
+
+
+def limited(
+    name: str,
+    *limits: Limit,
+    app: str = "",
+    target: LimitTarget | None = None,
+    namespace: str = NS,
+) -> RateLimit:
+    """Limits that know whose they are and which of them."""
+    return RateLimit(
+        namespace=namespace,
+        name=name,
+        selector=(("app", app),) if app else (),
+        target=target,
+        limits=tuple(
+            replace(one, index=index, origin=origin("RateLimit", name, f"spec.limits[{index}]", namespace))
+            for index, one in enumerate(limits)
+        ),
+        origin=origin("RateLimit", name, "spec", namespace),
+    )
+
+
+def limit(
+    requests: int,
+    *matches: RequestMatch,
+    per: float = 1.0,
+    burst: int = 0,
+    scope: LimitScope = LimitScope.EVERYBODY,
+) -> Limit:
+    """A limit of somebody; the burst is that of so many requests when none is given."""
+    return Limit(
+        index=0,
+        requests=requests,
+        per=per,
+        burst=burst or requests,
+        scope=scope,
+        matches=matches,
+        origin=origin("RateLimit", "it"),
     )

@@ -154,7 +154,11 @@ def egress(
     return EgressScope(
         namespace=namespace,
         selector=(("app", app),) if app else (),
-        hosts=tuple(EgressHosts(namespace=place, host=one) for place, one in hosts) if hosts else None,
+        hosts=tuple(
+            EgressHosts(namespace=place, host=one, origin=origin("Sidecar", "all")) for place, one in hosts
+        )
+        if hosts
+        else None,
         origin=origin("Sidecar", app or "all", "spec", namespace),
         **more,  # type: ignore[arg-type]
     )
@@ -192,3 +196,21 @@ def test_equal_scopes_have_equal_labels() -> None:
     found = scopes(mesh)
     assert found.of("kitchens", ()).label == found.of("kitchens", (("app", "x"),)).label
     assert found.of("bistro", ()).label == ()
+
+
+def codes(*facts: Fact, policy: OutboundTrafficPolicy = OutboundTrafficPolicy.REGISTRY_ONLY) -> list[str]:
+    return [one.code for one in merge((*FACTS, *facts), replace(SETTINGS, outbound_traffic_policy=policy))[1]]
+
+
+def test_what_an_egress_scope_names_or_selects_in_vain_is_told() -> None:
+    assert codes(egress(("bistro", "*"), app="waiter")) == []
+    assert codes(egress(("bistro", "*"), app="nobody")) == ["sidecar.no-workloads"]
+    assert codes(egress(("bistro", host("kitchen")))) == ["egress.unknown-host"]
+    first, second = egress(("*", "*")), egress(("*", "*"))
+    second = replace(second, origin=origin("Sidecar", "second", "spec", "kitchens"))
+    assert codes(first, second) == ["sidecar.said-twice"]
+    assert codes(egress(("*", "*"), namespace="istio-system", app="kitchen")) == ["sidecar.selector-in-root"]
+    for wanted in OutboundTrafficPolicy:
+        for given in OutboundTrafficPolicy:
+            told = codes(egress(outbound_traffic_policy=wanted), policy=given)
+            assert told == ([] if wanted is given else ["sidecar.outbound-policy"])

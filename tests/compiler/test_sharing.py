@@ -16,6 +16,7 @@ from plait.compiler.sharing import Made, PerMesh
 from plait.compiler.view import view
 from plait.compiler.virtual_addresses import virtual_addresses
 from plait.model.catalog import Protocol
+from plait.model.limits import LimitTarget, TargetKind
 from plait.model.mesh import Behind, Mesh
 from plait.model.policy import Action, MtlsMode
 from plait.model.reading import Fact, Namespace, ServiceAccount
@@ -25,6 +26,8 @@ from tests.compiler.facts import (
     allows,
     destination,
     host,
+    limit,
+    limited,
     listens,
     peers,
     policy,
@@ -102,6 +105,10 @@ POOL: tuple[Fact, ...] = (
     policy("own", Action.ALLOW, allows(principal("frontend"), principal("nobody")), app="kitchen"),
     peers("kitchen", MtlsMode.DISABLE, app="kitchen"),
     peers("everybody", MtlsMode.PERMISSIVE),
+    limited("everybody", limit(5)),
+    limited("own", limit(6), limit(7), app="kitchen"),
+    limited("service", limit(8), target=LimitTarget(TargetKind.SERVICE, "kitchen")),
+    limited("workload", limit(9), target=LimitTarget(TargetKind.WORKLOAD, "kitchen-v2")),
     Namespace("other"),
     ServiceAccount(NS, "nobody"),
 )
@@ -161,6 +168,13 @@ def test_a_policy_changes_the_ports_of_those_it_is_over() -> None:
     assert after[0] is before[0]
     assert view(second, REPLICAS[1]).outbound.routes is view(first, REPLICAS[1]).outbound.routes
     assert [one.name for one in after[1][0].policies] == ["own"]
+
+
+def test_a_limit_changes_the_ports_of_those_it_is_over() -> None:
+    meshes = [mesh_of(*FACTS, limited("own", limit(number), app="kitchen")) for number in (5, 6)]
+    before, after = ([view(mesh, one).inbound for one in REPLICAS] for mesh in meshes)
+    assert after[0] is before[0]
+    assert [one.requests for one in after[1][0].limits] == [6]
 
 
 def test_an_endpoint_that_goes_changes_the_clusters_it_stands_behind() -> None:

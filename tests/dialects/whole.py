@@ -45,6 +45,26 @@ spec:
   restart: Always
   terminationGracePeriodSeconds: 5
 ---
+apiVersion: plait.dev/v1alpha1
+kind: RateLimit
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec:
+  targetRef: {group: plait.dev, kind: Workload, name: web}
+  limits:
+  - name: writes
+    requests: 100
+    per: 1s
+    burst: 200
+    scope: EachIdentity
+    matches:
+    - path: {prefix: /a}
+      method: {exact: POST}
+      headers: {x-user: {exact: tester}}
+    - path: {exact: /b}
+    - path: {regex: /c+}
+      method: {regex: PUT|POST}
+    - method: {prefix: P}
+---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}

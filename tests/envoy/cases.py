@@ -10,6 +10,7 @@ from plait.compiler.merge import merge
 from plait.compiler.view import view
 from plait.envoy.render import Renderer
 from plait.model.catalog import Binding, Protocol, Replica, SidecarAddresses
+from plait.model.limits import LimitScope, LimitTarget, TargetKind
 from plait.model.mesh import View
 from plait.model.names import ReplicaKey, WorkloadKey
 from plait.model.policy import Action, MtlsMode, Operation, Source
@@ -33,6 +34,8 @@ from tests.compiler.facts import (
     destination,
     exact,
     hidden,
+    limit,
+    limited,
     listens,
     match,
     peers,
@@ -142,6 +145,23 @@ _POLICIES = (
     ),
 )
 
+_LIMITS = (
+    limited("all", limit(1000, per=0.5, burst=2000)),
+    limited(
+        "reservations",
+        limit(60, per=60.0, scope=LimitScope.EACH_IDENTITY),
+        limit(
+            5,
+            match(exact("/ex.act"), method=exact("GET")),
+            match(regex("/[a-z]+"), headers={"x-user": prefix("t"), "x-any": PRESENT}),
+            match(prefix("/prefix"), method=regex("PUT|POST")),
+            scope=LimitScope.EACH_IDENTITY,
+        ),
+        target=LimitTarget(TargetKind.SERVICE, "reservations"),
+    ),
+    limited("frontend", limit(7), target=LimitTarget(TargetKind.WORKLOAD, "frontend")),
+)
+
 _MANY = workload(
     "many",
     listens(8080),
@@ -221,6 +241,7 @@ CASES = {
         names=("shop", "outbound|80|shop", "outbound|8080|shop"),
     ),
     "policies": Case(facts=(*BISTRO, *_POLICIES), types=(ROUTES,), names=("inbound",)),
+    "limits": Case(facts=(*BISTRO, *_LIMITS), types=(ROUTES,), names=("inbound",)),
     "shut": Case(facts=(*BISTRO, policy("nobody")), types=(ROUTES,), names=("inbound",)),
     "ports-and-modes": Case(
         facts=(

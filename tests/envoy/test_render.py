@@ -36,6 +36,8 @@ from tests.compiler.facts import (
     SETTINGS,
     allows,
     hidden,
+    limit,
+    limited,
     listens,
     peers,
     policy,
@@ -154,6 +156,16 @@ def test_a_policy_over_connections_is_one_resource_a_port_and_never_a_listener()
     assert changed(before[1], after[1]) == {
         (EXTENSION, "inbound|5432||"), (EXTENSION, "inbound|9000||"), (ROUTES, "inbound|9000||"),
     }  # fmt: skip
+
+
+def test_a_changed_limit_is_the_routes_of_a_port_and_nothing_where_there_is_no_http() -> None:
+    renderer = Renderer()
+    before, after = (render_hidden(renderer, *CALLED, *some) for some in ((), (limited("all", limit(5)),)))
+    assert changed(before[0], after[0]) == {(ROUTES, "inbound|8080||")}
+    assert changed(before[1], after[1]) == {(ROUTES, "inbound|9000||")}
+    other = render_hidden(renderer, *CALLED, limited("all", limit(6)))
+    assert changed(after[1], other[1]) == {(ROUTES, "inbound|9000||")}
+    assert render_hidden(renderer, *CALLED)[1] == before[1]
 
 
 def test_a_new_service_of_tcp_is_one_more_listener_and_changes_none() -> None:

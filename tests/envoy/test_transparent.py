@@ -25,6 +25,7 @@ from plait.envoy.render import Renderer
 from plait.model.catalog import Protocol, Replica
 from plait.model.policy import Action, MtlsMode, Operation, Source
 from plait.model.reading import Fact
+from plait.model.routing import Changes, HeaderChanges
 from plait.model.settings import OutboundTrafficPolicy
 from tests.compiler.facts import (
     SETTINGS,
@@ -292,13 +293,56 @@ def certificate(mesh: Mesh, tmp_path: Path, account: str, *alpn: str) -> ssl.SSL
 # ---------------------------------------------------------------------------------------------------------
 
 
-async def test_http_finds_its_service_by_name_alias_and_virtual_address(mesh: Mesh) -> None:
-    await mesh.say()
-    address = mesh.addresses[host("database")]
+async def test_http_finds_its_service_by_the_address_that_is_called_whatever_host_it_names(
+    mesh: Mesh,
+) -> None:
+    """The Gateway API's meaning of a parent: the Service's address and not a Host header (MeshFrontendHostname)."""
+    marked = rule(to("database", port=80))
+    marked = replace(marked, changes=Changes(response=HeaderChanges(set=(("x-route", "shop"),))))
+    await mesh.say(routes("shop.example", rules=[marked], name="shop"))
+    address, shop = mesh.addresses[host("database")], mesh.addresses["shop.example"]
     async with server(mesh.places["database"], WEB, answer):
-        for name in ("database", "database:80", "database.bistro", host("database"), address):
+        for name in ("database", "database:80", "database.bistro", address, "shop.example", "other"):
             got = await mesh.ask("frontend", f"http://{name}/x", to=address)
             assert got.endswith(b"/x"), got
+            assert b"x-route" not in got
+            assert b"x-route: shop" in await mesh.ask("frontend", f"http://{name}/x", to=shop)
+
+
+async def test_a_replica_is_called_by_its_own_address_past_the_routes_and_under_the_policies(
+    mesh: Mesh,
+) -> None:
+    """The Gateway API: what is sent to the address of a Pod is sent to no Service (MeshFrontend)."""
+    gone = routes("database", rules=[rule(to("nobody"))], name="database")
+    await mesh.say(gone, ONLY_FRONTEND)
+    place = ADDRESSES["database"]
+    async with server(mesh.places["database"], WEB, answer), server(mesh.places["database"], TCP, greet):
+        got = await mesh.ask("frontend", f"http://database:{WEB}/x", to=place)
+        assert got.endswith(b"/x"), got
+        assert await heard(*await dial(mesh.places["frontend"], place, TCP)) == b"hello"
+        assert (await mesh.ask("outsider", f"http://database:{WEB}/x", to=place)).startswith(b"HTTP/1.1 403")
+        assert await heard(*await dial(mesh.places["outsider"], place, TCP)) == b""
+        assert (await mesh.ask("frontend", "http://database/x")).startswith(b"HTTP/1.1 503")
+
+
+async def test_which_address_was_called_is_neither_said_by_the_client_nor_seen_by_the_server(
+    mesh: Mesh,
+) -> None:
+    heads = []
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+
+    await mesh.say(routes("nowhere.example", rules=[rule(to("nobody"))], name="nowhere"))
+    nowhere = f"{mesh.addresses['nowhere.example']}:80"
+    forged = f"GET / HTTP/1.1\r\nhost: database\r\nx-plait-called: {nowhere}\r\nconnection: close\r\n\r\n"
+    async with server(mesh.places["database"], WEB, keep):
+        got = await said(*await mesh.connect("frontend", "database", 80), forged.encode())
+        assert got.startswith(b"HTTP/1.1 200"), got
+    (head,) = heads
+    assert b"x-plait-called" not in head.lower()
 
 
 async def test_a_server_that_speaks_first_is_heard_by_whom_a_policy_names_and_sees_nobody_else(

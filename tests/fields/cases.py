@@ -20,6 +20,7 @@ API_VERSIONS = {
     "VirtualService": "networking.istio.io/v1",
     "DestinationRule": "networking.istio.io/v1",
     "Sidecar": "networking.istio.io/v1",
+    "RateLimit": "plait.dev/v1alpha1",
 }
 
 

@@ -125,7 +125,7 @@ class Mesh:
         await eventually(self._acknowledged)
         assert self.plane.rejections == []
 
-    async def ask(  # a part of a request each
+    async def ask(  # noqa: PLR0913  # a part of a request each
         self,
         path: str = "/",
         *,
@@ -133,15 +133,16 @@ class Mesh:
         host: str = "reservations:8080",
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        client: str = "frontend",
     ) -> Answer:
-        """Send a request through the frontend's proxy, and see what comes of it; no redirect is followed."""
+        """Send a request through the proxy of a client, and see what comes of it; no redirect is followed."""
         before = {name: len(requests) for name, requests in self.seen.items()}
         async with (
             aiohttp.ClientSession() as session,
             session.request(
                 method,
                 f"http://{host}{path}",
-                proxy=self.proxies["frontend"].url,
+                proxy=self.proxies[client].url,
                 headers=CIMultiDict(headers or {}),
                 data=body or None,
                 allow_redirects=False,

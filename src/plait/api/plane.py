@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from plait.api.events import Subscription
-from plait.api.views import FindingView, MeshStatus, ProxyStatus, TokenView, WorkloadStatus
+from plait.api.views import FindingView, MeshStatus, ProxyStatus, RouteStatus, TokenView, WorkloadStatus
 from plait.model.names import ReplicaKey
 
 
@@ -38,6 +38,8 @@ class Plane(Protocol):
     def workloads(self) -> tuple[WorkloadStatus, ...]: ...
 
     def proxies(self) -> tuple[ProxyStatus, ...]: ...
+
+    def routes(self) -> tuple[RouteStatus, ...]: ...
 
     def findings(self) -> tuple[FindingView, ...]: ...
 

@@ -116,7 +116,11 @@ class _Routes:
         self._plane = plane
 
     async def status(self, _request: web.Request) -> web.Response:
-        return _answer(STATUS, Status(mesh=self._plane.mesh(), workloads=self._plane.workloads()))
+        return _answer(STATUS, self._status())
+
+    def _status(self) -> Status:
+        plane = self._plane
+        return Status(mesh=plane.mesh(), workloads=plane.workloads(), routes=plane.routes())
 
     async def proxies(self, _request: web.Request) -> web.Response:
         return _answer(PROXIES, Proxies(proxies=self._plane.proxies()))

@@ -102,6 +102,36 @@ class FindingView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionView:
+    """A condition as Kubernetes writes it: `status` is True or False."""
+
+    type: str
+    status: str
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteParentStatus:
+    """How a route stands with one parent: a host, and the number or name of its port when only that is meant."""
+
+    parent: str
+    port: int
+    section: str
+    conditions: tuple[ConditionView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteStatus:
+    """An HTTPRoute or a GRPCRoute that is attached to services."""
+
+    kind: str
+    namespace: str
+    name: str
+    parents: tuple[RouteParentStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeshStatus:
     """The mesh as a whole.  `wanted` replicas by its documents; `ready` ones serve, or are jobs that are over."""
 
@@ -122,6 +152,7 @@ class Status:
 
     mesh: MeshStatus
     workloads: tuple[WorkloadStatus, ...]
+    routes: tuple[RouteStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import typer
 
 from plait.api.client import Client
-from plait.api.views import FindingView, ReplicaState, Status, WorkloadStatus
+from plait.api.views import FindingView, ReplicaState, RouteStatus, Status, WorkloadStatus
 from plait.cli.online import UNWELL, ask
 from plait.cli.options import Output, OutputFormat, StateDir
 from plait.cli.output import findings_json, print_findings, print_json, print_line, print_table
@@ -15,6 +16,7 @@ from plait.codec import Codec
 
 _STATUS: Codec[Status] = Codec(Status)
 _COLUMNS = ("WORKLOAD", "STATE", "RESTARTS", "ADDRESS", "CERTIFICATE", "IDENTITY")
+_ROUTE_COLUMNS = ("ROUTE", "PARENT", "ACCEPTED", "RESOLVED REFS", "PROGRAMMED")
 
 
 def status(state_dir: StateDir, output: Output = OutputFormat.TEXT) -> None:
@@ -57,10 +59,23 @@ def _show(answer: Status, findings: tuple[FindingView, ...]) -> None:
                 for workload in answer.workloads
             ),
         )
+    if answer.routes:
+        print_table(_ROUTE_COLUMNS, (row for route in answer.routes for row in _route(route)))
     for workload in answer.workloads:
         if workload.message or workload.exit_code is not None:
             print_line(f"{workload.node}: {_remark(workload)}")
     print_findings(findings)
+
+
+def _route(route: RouteStatus) -> Iterator[tuple[str, ...]]:
+    """A row for each parent; of a condition that does not hold, the reason."""
+    for parent in route.parents:
+        place = parent.section or str(parent.port or "")
+        yield (
+            f"{route.kind} {route.namespace}/{route.name}",
+            f"{parent.parent}:{place}" if place else parent.parent,
+            *(one.status if one.status == "True" else one.reason for one in parent.conditions),
+        )
 
 
 def left(expires: str | None, now: datetime) -> str:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from plait.model.catalog import Protocol, Service
 from plait.model.names import CLUSTER_DOMAIN
 from plait.model.routing import Backend
+from plait.model.scope import EgressHosts
 
 T = TypeVar("T")
 
@@ -22,6 +23,13 @@ def is_wildcard(host: str) -> bool:
 def covers(pattern: str, host: str) -> bool:
     """Whether a wildcard (`*`, `*.bistro.svc.cluster.local`) means a host."""
     return host.endswith(pattern[1:]) and len(host) >= len(pattern)
+
+
+def covers_egress(hosts: EgressHosts, namespace: str, host: str) -> bool:
+    """Whether hosts that clients call mean a host that belongs to a namespace."""
+    if hosts.namespace not in ("*", namespace):
+        return False
+    return covers(hosts.host, host) if is_wildcard(hosts.host) else hosts.host == host
 
 
 @dataclass(frozen=True, slots=True)

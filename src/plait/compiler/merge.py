@@ -14,6 +14,7 @@ from plait.compiler.sharing import Made
 from plait.compiler.sights import Stated, sights
 from plait.model.catalog import Member, Service, Workload
 from plait.model.finding import Finding, Severity
+from plait.model.limits import RateLimit
 from plait.model.mesh import Mesh
 from plait.model.names import Origin, WorkloadKey
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
@@ -32,6 +33,7 @@ _Stated = (
     | EgressScope
     | AuthorizationPolicy
     | PeerAuthentication
+    | RateLimit
 )
 S = TypeVar("S", bound=Service | Workload | _Stated)
 K = TypeVar("K", bound=Hashable)
@@ -75,6 +77,7 @@ def merge(
     egress = stated(EgressScope, _origin)
     policies = stated(AuthorizationPolicy, _origin)
     peer_authentications = stated(PeerAuthentication, _origin)
+    rate_limits = stated(RateLimit, _origin)
     members = shared.same("members", shared.of("documented", (workloads,), _members) | running)
     joint = shared.of("joined", (services, workloads), joined)
     said = Stated(
@@ -99,6 +102,7 @@ def merge(
         egress=tuple(egress.values()),
         policies=tuple(policies.values()),
         peer_authentications=tuple(peer_authentications.values()),
+        rate_limits=tuple(rate_limits.values()),
         members=members,
     )
     namespaces, accounts = tuple(of[Namespace]), tuple(of[ServiceAccount])

@@ -1,7 +1,7 @@
 """What every proxy of a mode is told alike, made once for a Mesh: clusters, routes, and how they are called.
 
 In explicit mode applications ask for what they call by name: HTTP alone.  In transparent mode they call virtual
-addresses: HTTP by the name or the address that they put into the authority, all else by address and port.
+addresses, and that is what says whom they call, whatever they say in the bytes that follow.
 """
 
 from __future__ import annotations
@@ -84,13 +84,14 @@ class _Mode:
             if transparent
             else (),
         )
-        elsewhere = made.same("elsewhere", told)
         called = tuple(sorted({(one.host not in sight.services, one.host, one.port) for one in routes}))
+        if transparent:
+            by_address = made.whole("addresses", (called, addresses), partial(_by_address, called, addresses))
+            return _Told({}, made.same("told", replace(told, authorities=by_address)))
+        elsewhere = made.same("told", told)
         every = frozenset(member.namespace for member in mesh.members)
         clients = frozenset((scope.namespace,)) if scope.namespace else every
-        authorities = made.whole(
-            "authorities", (called, clients, addresses), partial(_authorities, called, clients, addresses)
-        )
+        authorities = made.whole("authorities", (called, clients), partial(_by_name, called, clients))
         return _Told(
             {
                 name: made.of(("client", name), (elsewhere, texts), _calling)
@@ -280,20 +281,31 @@ def _tcp_of(service: Service, address: str) -> tuple[TcpPort, ...]:
     )
 
 
-def _authorities(
-    called: Iterable[tuple[bool, str, int]], clients: Iterable[str], addresses: Mapping[str, str], made: Made
+def _by_address(
+    called: Iterable[tuple[bool, str, int]], addresses: Mapping[str, str], made: Made
+) -> tuple[Authority, ...]:
+    """Every virtual address and port that a client may call; `called`: (whether it is no service, host, port)."""
+    return tuple(
+        made.of((host, port), (addresses[host], host, port), _address_of) for _, host, port in called
+    )
+
+
+def _address_of(address: str, host: str, port: int) -> Authority:
+    return f"{address}:{port}", host, port
+
+
+def _by_name(
+    called: Iterable[tuple[bool, str, int]], clients: Iterable[str], made: Made
 ) -> Mapping[str, tuple[Authority, ...]]:
     """Every text that a client may call, by its namespace; a text that two hosts have means the first of them.
 
-    `called`: (whether it is no service, host, port); `addresses`: the virtual addresses of hosts, by which they may
-    be called as well.
+    `called`: (whether it is no service, host, port).
     """
     common: dict[str, Authority] = {}
     own: dict[str, list[tuple[int, tuple[Authority, ...]]]] = {}
     """By namespace, what is called there alone, and how many of the common ones stand before."""
     for _, host, port in called:
-        inputs = (host, port, addresses.get(host))
-        namespace, short, full = made.of(("authorities", host, port), inputs, _authorities_of)
+        namespace, short, full = made.of(("authorities", host, port), (host, port), _authorities_of)
         if short:
             own.setdefault(namespace, []).append((len(common), short))
         for authority in full:
@@ -305,9 +317,7 @@ def _authorities(
     }
 
 
-def _authorities_of(
-    host: str, port: int, address: str | None
-) -> tuple[str, tuple[Authority, ...], tuple[Authority, ...]]:
+def _authorities_of(host: str, port: int) -> tuple[str, tuple[Authority, ...], tuple[Authority, ...]]:
     """The namespace of a host, by what it may be called in that namespace alone, and by what anywhere."""
 
     def authorities(texts: Iterable[str]) -> tuple[Authority, ...]:
@@ -317,13 +327,12 @@ def _authorities_of(
             for authority in ((text, f"{text}:80") if port == 80 else (f"{text}:{port}",))
         )
 
-    last = (address,) if address else ()
     of_service = service_of_host(host)
     if of_service is None:
-        return "", (), authorities((host, *last))
+        return "", (), authorities((host,))
     namespace, name = of_service
     short, *full = aliases(namespace, name, namespace)
-    return namespace, authorities((short,)), authorities((*full, *last))
+    return namespace, authorities((short,)), authorities(full)
 
 
 def _woven(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from plait.compiler.hosts import covers, destination_port, hint, is_wildcard, service_of_host
+from plait.compiler import rate_limits
+from plait.compiler.hosts import covers, covers_egress, destination_port, hint, is_wildcard, service_of_host
 from plait.compiler.selection import Selection, is_void, scope, selection
 from plait.compiler.sharing import Made
 from plait.compiler.sights import Stated, speaks_for_clients
@@ -15,7 +16,8 @@ from plait.model.mesh import Mesh
 from plait.model.names import Identity, Origin
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication, PolicyRule
 from plait.model.routing import Backend, HostRoutes, RouteTable
-from plait.model.scope import Sight
+from plait.model.scope import EgressHosts, EgressScope, Sight
+from plait.model.settings import OutboundTrafficPolicy
 from plait.model.traffic import DestinationSettings
 
 
@@ -46,10 +48,16 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
         (stated.destinations, services, settings, *running),
         _destinations(mesh, selected, stated.destinations),
     )
+    yield from part(
+        "egress",
+        (mesh.egress, services, mesh.common, mesh.sights, settings, *running),
+        _egress(mesh, selected),
+    )
     yield from part("policies", (mesh.policies, known, settings, *running), _policies(mesh, selected, known))
     yield from part(
         "peers", (mesh.peer_authentications, settings, *running), _peer_authentications(mesh, selected)
     )
+    yield from part("limits", (mesh.rate_limits, services, *running), rate_limits.check(mesh, selected))
 
 
 def _services(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
@@ -241,6 +249,55 @@ def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings)
         if not selected.behind(service, subset.labels):
             message = f"no workload of {settings.host} has the labels of subset {subset.name}"
             yield _warning("destination.empty-subset", message, subset.origin)
+
+
+def _egress(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
+    root = mesh.settings.root_namespace
+    whole: dict[str, EgressScope] = {}
+    for one in mesh.egress:
+        if one.selector and one.namespace == root:
+            message = (
+                f"it has no effect: in {root} a selector is not looked at, say it where the workloads are"
+            )
+            yield _error("sidecar.selector-in-root", message, one.origin)
+            continue
+        if one.selector and not selected.members.selected(one.namespace, one.selector):
+            message = "no workload has the labels that this selects"
+            yield _warning("sidecar.no-workloads", message, one.origin)
+        first = whole.setdefault(one.namespace, one) if not one.selector else one
+        if first is not one:
+            message = f"{first.origin.ref} already says it for the whole namespace and stays in force"
+            yield _error("sidecar.said-twice", message, one.origin)
+        yield from _way_out(mesh, one)
+        for hosts in one.hosts or ():
+            if not _names_any(mesh, hosts):
+                message = f"there is nothing to call like {hosts.namespace}/{hosts.host}{hint(hosts.host, mesh.services)}"
+                yield _warning("egress.unknown-host", message, hosts.origin)
+
+
+def _names_any(mesh: Mesh, hosts: EgressHosts) -> bool:
+    named = ((one.namespace, host) for host, one in mesh.services.items())
+    routed = (
+        (origin.ref.namespace, host)
+        for sight in mesh.every_sight
+        for host, tables in sight.routes.items()
+        for table in tables
+        for origin in table.origins
+    )
+    return any(covers_egress(hosts, namespace, host) for namespace, host in (*named, *routed))
+
+
+def _way_out(mesh: Mesh, one: EgressScope) -> Iterator[Finding]:
+    """Of a policy for what is outside that is another than the mesh's: what of it can't hold."""
+    wanted, given = one.outbound_traffic_policy, mesh.settings.outbound_traffic_policy
+    if wanted in (None, given):
+        return
+    message = "a mesh that is started with REGISTRY_ONLY has no way out: start it with ALLOW_ANY"
+    if wanted is OutboundTrafficPolicy.REGISTRY_ONLY:
+        message = (
+            "what is sent over UDP still gets out: only a mesh that is started with REGISTRY_ONLY shuts it in"
+        )
+    yield _warning("sidecar.outbound-policy", message, one.origin)
 
 
 def _policy(mesh: Mesh, selected: Selection, known: Known, policy: AuthorizationPolicy) -> Iterator[Finding]:

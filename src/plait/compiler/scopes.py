@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from plait.compiler.hosts import covers, is_wildcard
+from plait.compiler.hosts import covers_egress
 from plait.compiler.sharing import Made, PerMesh
 from plait.model.catalog import Labels, Service, selects
 from plait.model.mesh import Mesh
@@ -129,11 +129,7 @@ def _narrowed(sight: Sight, hosts: tuple[EgressHosts, ...], namespace: str) -> S
     """A sight of the services that are named, and of those to which routes of these lead."""
 
     def named(place: str, host: str) -> bool:
-        return any(
-            one.namespace in ("*", place)
-            and (covers(one.host, host) if is_wildcard(one.host) else one.host == host)
-            for one in hosts
-        )
+        return any(covers_egress(one, place, host) for one in hosts)
 
     def reached(host: str, table: RouteTable) -> bool:
         places = {origin.ref.namespace for origin in table.origins}

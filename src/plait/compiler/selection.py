@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from plait.compiler.sharing import Made, PerMesh
-from plait.model.catalog import Labels, Member, Service, Workload, selects
+from plait.model.catalog import Labels, Member, Replica, Service, Workload, selects
+from plait.model.limits import LimitTarget, RateLimit, TargetKind
 from plait.model.mesh import Mesh
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 
 Policy = AuthorizationPolicy | PeerAuthentication
+Targets = Mapping[tuple[str, LimitTarget], Sequence[RateLimit]]
+"""By namespace and object."""
 _Pair = tuple[str, str]
 
 
@@ -136,6 +139,9 @@ class Selection:
     services: Selectors[Service]
     policies: Selectors[AuthorizationPolicy]
     peer_authentications: Selectors[PeerAuthentication]
+    limits: Selectors[RateLimit]
+    """Those without a target."""
+    targets: Targets
 
     def behind(self, service: Service, subset: Labels = ()) -> Sequence[Member]:
         """The members that a service (and a subset of it) selects."""
@@ -165,6 +171,17 @@ class Selection:
                 found.setdefault(scope(one, self.root_namespace), one)
         return tuple(found[level] for level in sorted(found))
 
+    def limits_over(self, replica: Replica, services: Iterable[Service]) -> tuple[RateLimit, ...]:
+        """The rate limits over a replica behind these services: of its namespace alone, by name."""
+        namespace = replica.key.workload.namespace
+        targets = [
+            LimitTarget(TargetKind.WORKLOAD, replica.key.workload.name),
+            *(LimitTarget(TargetKind.SERVICE, service.name) for service in services),
+        ]
+        named = (one for target in targets for one in self.targets.get((namespace, target), ()))
+        found = (*self.limits.over(replica.member, namespace), *named)
+        return tuple(sorted(found, key=lambda one: one.name))
+
 
 def _of(mesh: Mesh, made: Made) -> Selection:
     return Selection(
@@ -174,7 +191,21 @@ def _of(mesh: Mesh, made: Made) -> Selection:
         services=made.of("services", (mesh.services,), lambda them: Selectors.of(them.values())),
         policies=made.of("policies", (mesh.policies,), Selectors.of),
         peer_authentications=made.of("peers", (mesh.peer_authentications,), Selectors.of),
+        limits=made.of("limits", (mesh.rate_limits,), _untargeted),
+        targets=made.of("targets", (mesh.rate_limits,), _targets),
     )
+
+
+def _untargeted(limits: Iterable[RateLimit]) -> Selectors[RateLimit]:
+    return Selectors.of(one for one in limits if one.target is None)
+
+
+def _targets(limits: Iterable[RateLimit]) -> Targets:
+    found: dict[tuple[str, LimitTarget], list[RateLimit]] = {}
+    for one in limits:
+        if one.target is not None:
+            found.setdefault((one.namespace, one.target), []).append(one)
+    return found
 
 
 selection = PerMesh(_of)

@@ -37,7 +37,8 @@ class Stated:
 def sights(stated: Stated, made: Made) -> tuple[Sight, Mapping[str, Sight], Found]:
     """What everybody sees, what clients of some namespaces see instead, and what is lost on the way."""
     findings: list[Finding] = []
-    common, found = _sight(stated, "", made)
+    owned = tuple((one, made.of(("table", one.origin), (one,), _table)) for one in stated.owned)
+    common, found = _sight(stated, owned, "", made)
     findings += found
     others = {}
     inputs = (
@@ -48,7 +49,7 @@ def sights(stated: Stated, made: Made) -> tuple[Sight, Mapping[str, Sight], Foun
         stated.root_namespace,
     )
     for namespace in made.of("apart", inputs, lambda *_: sorted(_apart(stated))):
-        seen, found = _sight(stated, namespace, made)
+        seen, found = _sight(stated, owned, namespace, made)
         others[namespace] = seen
         findings += found
     return common, others, tuple(findings)
@@ -78,14 +79,20 @@ def speaks_for_clients(one: DestinationSettings) -> bool:
     return service is None or service[0] != one.origin.ref.namespace
 
 
-def _sight(stated: Stated, namespace: str, made: Made) -> tuple[Sight, Found]:
+def _table(routes: HostRoutes) -> RouteTable:
+    return RouteTable(rules=routes.rules, origins=(routes.origin,))
+
+
+def _sight(
+    stated: Stated, owned: tuple[tuple[HostRoutes, RouteTable], ...], namespace: str, made: Made
+) -> tuple[Sight, Found]:
     """What clients of a namespace see; "": those of all namespaces that nothing is said of."""
 
     def part(name: str, inputs: tuple[object, ...], make: Callable[..., T]) -> T:
         return made.of((name, namespace), inputs, make)
 
     services = part("seen", (stated.services,), partial(_services, namespace))
-    routes, first = part("owners", (stated.owned, stated.attached), partial(_owners, namespace))
+    routes, first = part("owners", (owned, stated.attached), partial(_owners, namespace))
     destinations, then = part(
         "destinations",
         (stated.destinations, services, stated.root_namespace),
@@ -115,7 +122,7 @@ def _services(namespace: str, services: Mapping[str, Service]) -> Mapping[str, S
 
 
 def _owners(
-    namespace: str, owned: Iterable[HostRoutes], attached: Iterable[Attached]
+    namespace: str, owned: Iterable[tuple[HostRoutes, RouteTable]], attached: Iterable[Attached]
 ) -> tuple[Mapping[str, tuple[RouteTable, ...]], Found]:
     """The tables of each host, the first one for a port holds there; who owns a host twice is told.
 
@@ -124,11 +131,10 @@ def _owners(
     """
     found: dict[str, dict[int, RouteTable]] = {}
     findings = []
-    for one in owned:
+    for one, table in owned:
         rank = _rank(one.export, one.origin, namespace)
         if rank is None:
             continue
-        table = RouteTable(rules=one.rules, origins=(one.origin,))
         for host in one.hosts:
             first = found.setdefault(host, {}).setdefault(rank, table)
             if first is not table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from plait.compiler.outbound import outbound
@@ -10,6 +11,7 @@ from plait.compiler.scopes import scopes
 from plait.compiler.selection import mtls_mode, selection
 from plait.compiler.sharing import Made, PerMesh
 from plait.model.catalog import Binding, Protocol, Replica, Service
+from plait.model.limits import RateLimit, TargetKind
 from plait.model.mesh import InboundPort, Mesh, Outbound, ServiceName, View
 from plait.model.names import Origin
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
@@ -22,6 +24,7 @@ class _Over:
     services: tuple[Service, ...]
     policies: tuple[AuthorizationPolicy, ...]
     peer_authentications: tuple[PeerAuthentication, ...]
+    rate_limits: tuple[RateLimit, ...]
     origins: tuple[Origin, ...]
 
 
@@ -64,10 +67,12 @@ class _Views:
         workload = self._mesh.workloads.get(replica.key.workload)
         own = () if workload is None else (workload.origin,)
         peer_authentications = self._selection.peer_authentications_over(member)
+        services = self._selection.services.selecting(member.namespace, member.labels)
         return _Over(
-            services=self._selection.services.selecting(member.namespace, member.labels),
+            services=services,
             policies=self._selection.policies_over(member),
             peer_authentications=peer_authentications,
+            rate_limits=self._selection.limits_over(replica, services) if self._mesh.rate_limits else (),
             origins=(*own, *(one.origin for one in peer_authentications)),
         )
 
@@ -110,5 +115,17 @@ def _port(replica: Replica, binding: Binding, over: _Over) -> InboundPort:
             for service in behind
         ),
         policies=over.policies,
+        limits=tuple(
+            limit
+            for one in over.rate_limits
+            if _reaches(one, (service.name for service in behind))
+            for limit in one.limits
+        ),
         origins=(*over.origins, *(service.origin for service in behind)),
     )
+
+
+def _reaches(limits: RateLimit, services: Iterable[str]) -> bool:
+    """Whether limits over a workload are over one of its ports, to which these services lead."""
+    target = limits.target
+    return target is None or target.kind is TargetKind.WORKLOAD or target.name in services

@@ -18,6 +18,7 @@ from plait.dialects.kind import Subject
 from plait.dialects.kubernetes.namespace import NAMESPACE
 from plait.dialects.kubernetes.service import SERVICE
 from plait.dialects.kubernetes.service_account import SERVICE_ACCOUNT
+from plait.dialects.plait.rate_limit import RATE_LIMIT
 from plait.dialects.plait.workload import WORKLOAD
 from plait.model.document import Cursor, Document
 from plait.model.finding import Finding, Severity
@@ -34,6 +35,7 @@ _KINDS = (
     SIDECAR,
     PEER_AUTHENTICATION,
     AUTHORIZATION_POLICY,
+    RATE_LIMIT,
 )
 DIALECTS = {(kind.group, kind.name): kind for kind in _KINDS}
 

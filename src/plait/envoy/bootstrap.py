@@ -20,8 +20,12 @@ _PAGE_BYTES = 32 * 1024 * 1024
 _FLUSH = "1s"
 """Histograms are merged then; the metrics port shows them as they were at the last time."""
 
-_RUNTIME = {"envoy.reloadable_features.tcp_proxy_delay_route_selection": True}
-"""The TCP proxy is told its way when the caller is known (see filters.admission); without this none is ever let in."""
+_RUNTIME = {
+    # The TCP proxy is told its way when the caller is known (see filters.admission); else none is ever let in.
+    "envoy.reloadable_features.tcp_proxy_delay_route_selection": True,
+    # How large the program of a regular expression may be: as with Istio.  By itself Envoy takes 100 instructions.
+    "re2.max_program_size.error_level": 32768,
+}
 
 _KEPT_PREFIXES = (
     f"{names.METRICS_PREFIX}.",

@@ -46,6 +46,13 @@ def string_match(match: StringMatch) -> dict[str, Any]:
             return {"safe_regex": {"regex": ".*"}}
 
 
+def header(name: str, test: StringMatch) -> dict[str, Any]:
+    """A HeaderMatcher."""
+    if test.kind is MatchKind.PRESENT:
+        return {"name": name, "present_match": True}
+    return {"name": name, "string_match": string_match(test)}
+
+
 def resource(type_url: str, name: str, message: Any, origins: tuple[Origin, ...] = ()) -> Resource:
     """A message as a Resource: serialised, hashed and framed once."""
     body = api.serialize(message)

@@ -100,6 +100,20 @@ def black_hole() -> Any:
     )
 
 
+def replicas(trust_domain: str) -> Any:
+    """The replica whose address the application was going to, over mutual TLS: whoever it is, a workload of ours."""
+    context = tls.client_of_any(trust_domain)
+    return api.message(_CLUSTER)(
+        name=names.REPLICAS_CLUSTER,
+        type="ORIGINAL_DST",
+        lb_policy="CLUSTER_PROVIDED",
+        connect_timeout=build.seconds(traffic.CONNECT_SECONDS),
+        circuit_breakers={"thresholds": [traffic.thresholds()]},
+        transport_socket=build.extension(tls.SOCKET, tls.UPSTREAM, **context),
+        metadata=_named(names.REPLICAS_CLUSTER),
+    )
+
+
 def passthrough() -> Any:
     """Wherever the application was going: the destination that the kernel knows, and no header says."""
     return api.message(_CLUSTER)(

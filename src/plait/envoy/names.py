@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from plait.model.limits import Limit
 from plait.model.mesh import ClusterKey
 from plait.model.names import ReplicaKey
 from plait.model.policy import AuthorizationPolicy, PolicyRule
@@ -13,8 +14,10 @@ METRICS_LISTENER = "metrics"
 
 BLACK_HOLE_CLUSTER = "BlackHoleCluster"
 """Without endpoints: what is sent there ends."""
+REPLICAS_CLUSTER = "ReplicasCluster"
+"""A replica that is called by its own address, by no name of a service."""
 PASSTHROUGH_CLUSTER = "PassthroughCluster"
-"""Wherever the application itself wanted to go.  Both names are Istio's."""
+"""Wherever the application itself wanted to go.  This name and that of the first are Istio's."""
 
 XDS_CLUSTER = "xds"
 ADMIN_CLUSTER = "admin"
@@ -43,6 +46,9 @@ SECRETS_FOLDER = "secrets"
 NOT_SENT_HEADER = "x-plait-not-sent"
 """On a sidecar's own answer when it could not reach its application: the request was never sent, so that
 another replica may be asked whatever the method was."""
+
+CALLED_HEADER = "x-plait-called"
+"""In transparent mode: the address that the application called, which chooses the routes.  No application sees it."""
 
 METRICS_PREFIX = "istio"
 
@@ -102,6 +108,12 @@ def secret_file(secret: str) -> str:
 def policy_rule(policy: AuthorizationPolicy, rule: PolicyRule) -> str:
     """What a denial is told by: `ns[bistro]-policy[allow-frontend]-rule[0]`."""
     return f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{rule.index}]"
+
+
+def limit(one: Limit) -> str:
+    """Whose bucket a request takes from: `ns[bistro]-rate-limit[reservations]-limit[0]`."""
+    ref = one.origin.ref
+    return f"ns[{ref.namespace}]-rate-limit[{ref.name}]-limit[{one.index}]"
 
 
 def node_cluster(node: ReplicaKey) -> str:

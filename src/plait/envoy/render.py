@@ -154,7 +154,7 @@ class Renderer:
         yield (
             SCOPED_ROUTES,
             self._part(
-                (SCOPED_ROUTES, mode, view.node.workload.namespace),
+                (SCOPED_ROUTES, mode, () if sidecar.transparent else view.node.workload.namespace),
                 (told.authorities,),
                 lambda: _scopes(told.authorities),
             ),
@@ -278,7 +278,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
     if not view.sidecar.transparent:
         yield _main_listener(view)
     if view.inbound:
-        ports = tuple(replace(port, policies=()) for port in view.inbound)
+        ports = tuple(replace(port, policies=(), limits=()) for port in view.inbound)
         yield _Piece(
             LISTENER,
             names.INBOUND_LISTENER,
@@ -292,6 +292,9 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
         yield from _guards(ruled)
     if view.sidecar.transparent or any(port.protocol.may_be_tcp for port in view.inbound):
         yield _Piece(CLUSTER, names.BLACK_HOLE_CLUSTER, (), clusters.black_hole)
+    if view.sidecar.transparent:
+        trust_domain = view.settings.trust_domain
+        yield _Piece(CLUSTER, names.REPLICAS_CLUSTER, trust_domain, partial(clusters.replicas, trust_domain))
     anywhere = view.settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
     if view.sidecar.transparent and anywhere:
         yield _Piece(CLUSTER, names.PASSTHROUGH_CLUSTER, (), clusters.passthrough)
@@ -299,7 +302,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
 
 def _application(port: InboundPort) -> Iterator[_Piece]:
     """To the application itself."""
-    there = replace(port, address="", port=0, mtls=MtlsMode.STRICT, services=(), policies=())
+    there = replace(port, address="", port=0, mtls=MtlsMode.STRICT, services=(), policies=(), limits=())
     name = names.inbound(port.number)
     yield _Piece(CLUSTER, name, there, partial(clusters.inbound, there), port.origins)
     if port.protocol is Protocol.UNDECLARED:
@@ -308,10 +311,12 @@ def _application(port: InboundPort) -> Iterator[_Piece]:
 
 
 def _guards(port: InboundPort) -> Iterator[_Piece]:
-    """Who may, and as which service it was called."""
+    """Who may, how often, and as which service it was called."""
     name = names.inbound(port.number)
     origins = (*port.origins, *(policy.origin for policy in port.policies))
     if port.protocol.may_be_tcp:
-        yield _Piece(EXTENSION, name, port, partial(admission.extension, port), origins)
+        unlimited = replace(port, limits=())
+        yield _Piece(EXTENSION, name, unlimited, partial(admission.extension, unlimited), origins)
     if port.protocol.may_be_http:
-        yield _Piece(ROUTES, name, port, partial(routes.inbound, port), origins)
+        limits = tuple(limit.origin for limit in port.limits)
+        yield _Piece(ROUTES, name, port, partial(routes.inbound, port), (*origins, *limits))

@@ -67,6 +67,7 @@ def outbound(routes: OutboundRoutes) -> Any:
     """The routes to one host and port, in the order of the rules; what matches none is answered 404."""
     return api.message(_ROUTES)(
         name=names.routes(routes.host, routes.port),
+        request_headers_to_remove=[names.CALLED_HEADER],
         response_headers_to_remove=[names.NOT_SENT_HEADER],
         max_direct_response_body_size_bytes={"value": largest}
         if (largest := _largest_body(routes))
@@ -169,7 +170,7 @@ def _safe_routes(rule: RouteRule) -> Iterator[dict[str, Any]]:
         if not known:
             found["headers"] = [
                 *found.get("headers", ()),
-                _header(":method", StringMatch(MatchKind.REGEX, _IDEMPOTENT)),
+                build.header(":method", StringMatch(MatchKind.REGEX, _IDEMPOTENT)),
             ]
         yield _route(rule, found, _retry_policy(_REPEATABLE, _DEFAULT_RETRIES, statuses=(503,)))
     if not known or not idempotent:
@@ -306,11 +307,11 @@ def _match(match: RequestMatch | None) -> dict[str, Any]:
     found: dict[str, Any] = _path(match.path)
     if match.ignore_path_case:
         found["case_sensitive"] = {"value": False}
-    headers = [_header(name, test) for name, test in match.headers]
+    headers = [build.header(name, test) for name, test in match.headers]
     headers += [_without_header(name, test) for name, test in match.without_headers]
     for name, test in ((":method", match.method), (":authority", match.authority), (":scheme", match.scheme)):
         if test is not None:
-            headers.append(_header(name, test))
+            headers.append(build.header(name, test))
     if headers:
         found["headers"] = headers
     if match.query:
@@ -334,14 +335,8 @@ def _path(test: StringMatch | None) -> dict[str, Any]:
             return {"prefix": "/"}
 
 
-def _header(name: str, test: StringMatch) -> dict[str, Any]:
-    if test.kind is MatchKind.PRESENT:
-        return {"name": name, "present_match": True}
-    return {"name": name, "string_match": build.string_match(test)}
-
-
 def _without_header(name: str, test: StringMatch) -> dict[str, Any]:
-    found = _header(name, test) | {"invert_match": True}
+    found = build.header(name, test) | {"invert_match": True}
     if test.kind is not MatchKind.PRESENT:
         found["treat_missing_header_as_empty"] = True
     return found

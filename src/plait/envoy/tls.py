@@ -36,6 +36,11 @@ def client(uris: Iterable[str], sni: str, alpn: tuple[str, ...]) -> dict[str, An
     }
 
 
+def client_of_any(trust_domain: str) -> dict[str, Any]:
+    """An UpstreamTlsContext that shows our certificate and wants that of any workload on the other side."""
+    return {"common_tls_context": _common([{"prefix": names.workload_uri_prefix(trust_domain)}], ())}
+
+
 def _common(peers: list[dict[str, str]], alpn: tuple[str, ...]) -> dict[str, Any]:
     return {
         "tls_params": dict(_PARAMETERS),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from plait.model.catalog import Labels, Member, Protocol, Service, SidecarAddresses, Workload
+from plait.model.limits import Limit, RateLimit
 from plait.model.names import Identity, Origin, ReplicaKey, WorkloadKey
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 from plait.model.routing import RouteRule
@@ -30,6 +31,7 @@ class Mesh:
     """Who needs less than they see."""
     policies: tuple[AuthorizationPolicy, ...]
     peer_authentications: tuple[PeerAuthentication, ...]
+    rate_limits: tuple[RateLimit, ...]
     members: frozenset[Member]
     """Of the workloads as documented and of the replicas that run: whom a service's selector can select."""
 
@@ -132,6 +134,8 @@ class InboundPort:
     services: tuple[ServiceName, ...]
     policies: tuple[AuthorizationPolicy, ...]
     """Those that apply to this workload, sorted by name."""
+    limits: tuple[Limit, ...] = ()
+    """Of the requests that come in here, in the order of their objects."""
     origins: tuple[Origin, ...]
 
 
@@ -142,7 +146,7 @@ class Outbound:
     scope: tuple[str, ...] = ()
     """What tells them from others, whatever it is; (): they are of no scope, and see what is common."""
     authorities: tuple[tuple[str, str, int], ...]
-    """(text of an authority, host, port): which routes a request's authority leads to."""
+    """(text, host, port): which routes lead on from an authority or, in transparent mode, an address and port."""
     routes: tuple[OutboundRoutes, ...]
     clusters: tuple[Cluster, ...]
     missing: tuple[ClusterKey, ...] = ()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from plait.model.catalog import Service, Workload
 from plait.model.finding import Finding
+from plait.model.limits import RateLimit
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
 from plait.model.routing import AttachedRoutes, DelegateRoutes, Grant, HostRoutes
 from plait.model.scope import EgressScope
@@ -36,6 +37,7 @@ Fact = (
     | DestinationSettings
     | AuthorizationPolicy
     | PeerAuthentication
+    | RateLimit
 )
 
 

@@ -29,6 +29,7 @@ class EgressHosts:
 
     namespace: str
     host: str
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,10 @@ from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.names import ObjectRef
 from plait.model.reading import Fact, Reading
+from plait.model.routing import AttachedRoutes
 from plait.model.settings import MeshSettings
+
+_GATEWAY_API = "gateway.networking.k8s.io"
 
 HELD = "the last version without an error stays in force"
 
@@ -32,6 +35,8 @@ class Compiled:
     mesh: Mesh
     findings: tuple[Finding, ...]
     held: Mapping[ObjectRef, Document]
+    attached: tuple[AttachedRoutes, ...] = ()
+    """The routes whose conditions are told, as they are written now."""
 
 
 @dataclass(slots=True)
@@ -63,7 +68,14 @@ class Compilation:
                 self.good[ref] = known[ref]
             else:
                 del self.good[ref]
-        return Compiled(mesh, findings, held)
+        attached = tuple(
+            fact
+            for document in wanted.values()
+            if document.ref.group == _GATEWAY_API
+            for fact in self._read(document).facts
+            if isinstance(fact, AttachedRoutes)
+        )
+        return Compiled(mesh, findings, held, attached)
 
     def _merge(
         self, documents: Iterable[Document], running: frozenset[Member]

@@ -25,7 +25,7 @@ import grpc.aio
 from plait.api.events import Events, Subscription
 from plait.api.plane import Session, Unavailable
 from plait.api.server import serving
-from plait.api.views import FindingView, MeshStatus, ProxyStatus, TokenView, WorkloadStatus
+from plait.api.views import FindingView, MeshStatus, ProxyStatus, RouteStatus, TokenView, WorkloadStatus
 from plait.codec import CodecError
 from plait.identity.authority import Authority
 from plait.identity.files import Insecure
@@ -122,6 +122,10 @@ class ControlPlane:
     def proxies(self) -> tuple[ProxyStatus, ...]:
         """Every proxy."""
         return tuple(views.proxy(status) for status in self.loop.server.proxies())
+
+    def routes(self) -> tuple[RouteStatus, ...]:
+        """Every route that is attached to a service, and its conditions at each of its parents."""
+        return views.routes(self.loop.route_statuses())
 
     def findings(self) -> tuple[FindingView, ...]:
         """Everything wrong with what was written, with the lines as they are now."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from plait.api.events import ConfigChanged, Events, FindingAppeared, FindingVanished, ReplicaChanged
 from plait.api.events import ReplicaGone as ReplicaVanished
 from plait.api.views import FindingView
+from plait.compiler.conditions import ParentStatus, statuses
 from plait.compiler.endpoints import endpoints
 from plait.compiler.view import view
 from plait.envoy.check import check
@@ -94,6 +95,14 @@ class Loop:
         """Everything wrong with the documents, what proxies refuse included; with places as they are now."""
         found = self._findings + views.rejections(self.server.rejections())
         return offline.locate(found, self.store)
+
+    def route_statuses(self) -> tuple[ParentStatus, ...]:
+        """How routes stand that are attached to services."""
+        if self._compiled is None or not self._compiled.attached:
+            return ()
+        synced = all(one.synced for one in self.server.proxies() if one.connected is not None)
+        refusals = views.rejections(self.server.rejections())
+        return statuses(self._compiled.attached, self._findings, refusals, synced=synced)
 
     def start(self, changes: list[Change]) -> None:
         """Take in what the sources say at the start, and what was held before a restart; then build at once."""

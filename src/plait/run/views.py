@@ -6,16 +6,20 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from plait.api.views import (
+    ConditionView,
     FindingView,
     Nack,
     ProxyStatus,
     ProxyTypeStatus,
     ReplicaState,
+    RouteParentStatus,
+    RouteStatus,
     WorkloadStatus,
 )
+from plait.compiler.conditions import ParentStatus
 from plait.link.messages import ReplicaReport
 from plait.model.finding import Finding, Severity
-from plait.model.names import ReplicaKey
+from plait.model.names import ObjectRef, ReplicaKey
 from plait.xds.messages import TypeStatus
 from plait.xds.server import ProxyRejection
 from plait.xds.server import ProxyStatus as XdsStatus
@@ -83,6 +87,32 @@ def _type(status: TypeStatus) -> ProxyTypeStatus:
         nack=Nack(reason=refused[0].reason, resources=tuple(one.resource.name for one in refused))
         if refused
         else None,
+    )
+
+
+def routes(found: Iterable[ParentStatus]) -> tuple[RouteStatus, ...]:
+    """Each route with the status of all its parents."""
+    by_route: dict[ObjectRef, list[ParentStatus]] = {}
+    for one in found:
+        by_route.setdefault(one.route, []).append(one)
+    return tuple(
+        RouteStatus(
+            kind=ref.kind, namespace=ref.namespace, name=ref.name, parents=tuple(_parent(one) for one in some)
+        )
+        for ref, some in by_route.items()
+    )
+
+
+def _parent(status: ParentStatus) -> RouteParentStatus:
+    parent = status.parent
+    return RouteParentStatus(
+        parent=parent.host,
+        port=parent.port,
+        section=parent.section,
+        conditions=tuple(
+            ConditionView(type=str(one.type), status=str(one.holds), reason=one.reason, message=one.message)
+            for one in status.conditions
+        ),
     )
 
 

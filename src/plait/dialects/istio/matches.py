@@ -35,11 +35,11 @@ def _match(item: Cursor, subject: Subject) -> RequestMatch | None:
         item.error("field.type", "expected an object: a match")
         return None
     item.at("name").ignore()  # a name for people
-    path = _part(item.at("uri"))
-    method, scheme, authority = (_part(item.at(name)) for name in ("method", "scheme", "authority"))
+    path = part(item.at("uri"))
+    method, scheme, authority = (part(item.at(name)) for name in ("method", "scheme", "authority"))
     port = port_number(item.at("port")) if item.has("port") else 0
-    headers = tuple(_named(item.at("headers"), _header_name))
-    without = tuple(_named(item.at("withoutHeaders"), _header_name))
+    headers = tuple(header_tests(item.at("headers")))
+    without = tuple(header_tests(item.at("withoutHeaders")))
     query = tuple(_named(item.at("queryParams"), _query_name))
     ignore_case = item.at("ignoreUriCase").boolean()
     if ignore_case and path is not None and path.kind is MatchKind.REGEX:
@@ -75,13 +75,18 @@ def _clients(item: Cursor) -> Clients | None:
     return Clients(namespace=name, labels=carried) if name or carried else None
 
 
-def _part(cursor: Cursor) -> StringMatch | None:
+def part(cursor: Cursor) -> StringMatch | None:
     """The test of a part that every request has."""
     match = string_match(cursor) if cursor.present else None
     if match is not None and (match.kind is MatchKind.PRESENT or not match.value):
         cursor.error("match.empty", "an empty match: leave it away to match everything")
         return None
     return match
+
+
+def header_tests(cursor: Cursor) -> Iterator[tuple[str, StringMatch]]:
+    """Tests of headers by their names in lower case; an empty value asks only that there is one."""
+    return _named(cursor, _header_name)
 
 
 def _named(cursor: Cursor, name_of: Callable[[Cursor, str], str]) -> Iterator[tuple[str, StringMatch]]:

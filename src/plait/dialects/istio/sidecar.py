@@ -65,7 +65,7 @@ def _egress(cursor: Cursor, subject: Subject) -> tuple[EgressHosts, ...] | None:
         if not hosts.value and not hosts.error_count():
             hosts.error("field.required", "hosts are missing, such as ./* or bistro/reservations")
         found += _hosts(hosts, subject)
-    return tuple(dict.fromkeys(found))
+    return tuple(found)
 
 
 def _hosts(cursor: Cursor, subject: Subject) -> Iterator[EgressHosts]:
@@ -84,7 +84,7 @@ def _hosts(cursor: Cursor, subject: Subject) -> Iterator[EgressHosts]:
         written = Cursor(name, item.path, item.reading)
         found = name if name == "*" else host(written, subject.namespace if place == "*" else place)
         if found:
-            yield EgressHosts(namespace=place, host=found)
+            yield EgressHosts(namespace=place, host=found, origin=subject.origin(item))
 
 
 def _policy(cursor: Cursor) -> OutboundTrafficPolicy | None:

@@ -1,1 +1,1 @@
-"""The kinds of Plait itself, plait.dev: Workload."""
+"""The kinds of Plait itself, plait.dev: RateLimit, Workload."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from plait.envoy import api, build, names, tls
-from plait.envoy.filters import ORDER, admission, stats
+from plait.envoy.filters import ORDER, admission, rate_limit, stats
 from plait.envoy.listeners import parts
 from plait.model.catalog import Protocol, SidecarAddresses
 from plait.model.mesh import InboundPort
@@ -140,7 +140,7 @@ def _manager(port: InboundPort, *, mtls: bool) -> dict[str, Any]:
         set_current_client_cert_details={"subject": {"value": True}, "uri": True},
         early_header_mutation_extensions=[_without_envoy_headers()],
         local_reply_config=_local_replies(),
-        **({} if port.protocol.is_http else parts.HTTP_1_0),
+        **parts.HTTP_1_0,  # who is called by the replica's own address is told what the client says
     )
 
 
@@ -167,10 +167,13 @@ def _without_envoy_headers() -> dict[str, Any]:
 
 
 def _local_replies() -> dict[str, Any]:
-    """Marks our own answer when the application could not be reached (see names.NOT_SENT_HEADER)."""
+    """Marks our own answer when the application could not be reached (see names.NOT_SENT_HEADER), and says why.
+
+    The first that fits is given.
+    """
     mark = {
         "header": {"key": names.NOT_SENT_HEADER, "value": "true"},
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
     }
     unreachable = {"response_flag_filter": {"flags": ["UF"]}}
-    return {"mappers": [{"filter": unreachable, "headers_to_add": [mark]}]}
+    return {"mappers": [{"filter": unreachable, "headers_to_add": [mark]}, rate_limit.explanation()]}

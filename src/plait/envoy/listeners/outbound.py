@@ -3,7 +3,9 @@
 In explicit mode all of it comes to one forward proxy of HTTP.  In transparent mode the kernel brings every
 connection to the same place, from where Envoy hands it to the listener of its original destination: a port of a
 service that is not HTTP has one, at the virtual address of the service, that is bound to nothing.  What has none
-is HTTP when it goes to a virtual address, and does not belong to the mesh otherwise.
+is HTTP when it goes to a virtual address, and does not belong to the mesh otherwise.  Of HTTP too the address says
+who is called, whatever host the request names.  What goes to the address of a replica goes to that replica as it
+is, past the routes of any service.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from plait.envoy.filters import ORDER, stats
 from plait.envoy.listeners import parts
 from plait.model.catalog import SidecarAddresses
 from plait.model.mesh import TcpPort
-from plait.model.names import VIRTUAL_NETWORK
+from plait.model.names import REPLICA_NETWORK, VIRTUAL_NETWORK
 from plait.model.settings import MeshSettings, OutboundTrafficPolicy
 
 _APPLICATION_IDLE_SECONDS = 3600.0
@@ -23,6 +25,21 @@ _APPLICATION_IDLE_SECONDS = 3600.0
 _ATTEMPTS = 3
 """To connect, before any byte has been sent: as often as a request is tried that was never sent."""
 _LOOPBACK, _LOOPBACK_6 = "127.0.0.1", "::1"
+
+
+_CALLED = build.extension(
+    "called",
+    "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+    mutations=[
+        {
+            "append": {
+                "header": {"key": names.CALLED_HEADER, "value": "%DOWNSTREAM_LOCAL_ADDRESS%"},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        }
+    ],
+)
+"""Says of each request to which address it was sent."""
 
 
 def main(sidecar: SidecarAddresses, settings: MeshSettings) -> Any:
@@ -83,6 +100,11 @@ def _transparent(sidecar: SidecarAddresses, settings: MeshSettings) -> Any:
                 "filters": [_manager(transparent=True)],
             },
             {
+                "name": "replicas",
+                "filter_chain_match": _to(str(REPLICA_NETWORK.network_address), REPLICA_NETWORK.prefixlen),
+                "filters": [_tcp_proxy(names.REPLICAS_CLUSTER)],
+            },
+            {
                 "name": "itself",
                 "filter_chain_match": _to("127.0.0.0", 8, _LOOPBACK_6),
                 "filters": [_tcp_proxy(names.BLACK_HOLE_CLUSTER)],
@@ -99,12 +121,15 @@ def _to(prefix: str, length: int, *also: str) -> dict[str, Any]:
 
 
 def _manager(*, transparent: bool) -> dict[str, Any]:
-    """The whole authority chooses the routes."""
+    """Whom the application calls chooses the routes: the address that it has connected to, or the whole authority."""
     fields: dict[str, Any] = {
         "common_http_protocol_options": {"idle_timeout": build.seconds(_APPLICATION_IDLE_SECONDS)}
     }
+    chosen_by = ":authority"
     if transparent:  # nobody has been told that there is a proxy
         fields |= parts.HTTP_1_0
+        fields["early_header_mutation_extensions"] = [_CALLED]
+        chosen_by = names.CALLED_HEADER
     return parts.manager(
         "outbound",
         filters=[http_filter for http_filter in ORDER if http_filter.outbound],
@@ -112,9 +137,7 @@ def _manager(*, transparent: bool) -> dict[str, Any]:
         strip_trailing_host_dot=True,  # the same name, said to be whole
         scoped_routes={
             "name": names.OUTBOUND_LISTENER,
-            "scope_key_builder": {
-                "fragments": [{"header_value_extractor": {"name": ":authority", "index": 0}}]
-            },
+            "scope_key_builder": {"fragments": [{"header_value_extractor": {"name": chosen_by, "index": 0}}]},
             "rds_config_source": build.ADS,
             "scoped_rds": {"scoped_rds_config_source": build.ADS},
         },
