@@ -172,9 +172,16 @@ def _safe_routes(rule: RouteRule) -> Iterator[dict[str, Any]]:
                 *found.get("headers", ()),
                 build.header(":method", StringMatch(MatchKind.REGEX, _IDEMPOTENT)),
             ]
-        yield _route(rule, found, _retry_policy(_REPEATABLE, _DEFAULT_RETRIES, statuses=(503,)))
+        yield _route(rule, found, _safe_retries(rule, _REPEATABLE, statuses=(503,)))
     if not known or not idempotent:
-        yield _route(rule, _match(match), _retry_policy(_NEVER_SENT, _DEFAULT_RETRIES))
+        yield _route(rule, _match(match), _safe_retries(rule, _NEVER_SENT))
+
+
+def _safe_retries(rule: RouteRule, conditions: Iterable[str], statuses: Iterable[int] = ()) -> dict[str, Any]:
+    policy = _retry_policy(conditions, _DEFAULT_RETRIES, statuses)
+    if rule.try_timeout is not None:
+        policy["per_try_timeout"] = build.seconds(rule.try_timeout)
+    return policy
 
 
 def _route(rule: RouteRule, match: dict[str, Any], retry_policy: dict[str, Any] | None) -> dict[str, Any]:
@@ -270,8 +277,11 @@ def _redirect(answer: Redirect, match: RequestMatch | None, called: int) -> dict
     if answer.scheme:
         found["scheme_redirect"] = answer.scheme
     port = called if answer.port is RedirectPort.CALLED else answer.port
-    if not isinstance(port, RedirectPort) and port != _DEFAULT_PORTS[answer.scheme or "http"]:
-        found["port_redirect"] = port
+    if not isinstance(port, RedirectPort):
+        default = port == _DEFAULT_PORTS[answer.scheme or "http"]
+        # Without a word the host would keep the port that the client wrote, unless it is another host.
+        if not default or not (answer.host or called == _DEFAULT_PORTS["http"]):
+            found["port_redirect"] = port
     if answer.path is not None and answer.path.part is PathPart.PREFIX:
         found |= _new_prefix(answer.path.text, match)
     elif answer.path is not None:
