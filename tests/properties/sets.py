@@ -42,3 +42,10 @@ def sets(draw: st.DrawFn, most_said: int = 8) -> list[Value]:
     said = draw(st.lists(st.sampled_from(range(len(SAID))), min_size=1, max_size=most_said, unique=True))
     chosen: list[Strategy] = [POPULATION[one] for one in population] + [SAID[one] for one in said]
     return [draw(one) for one in chosen]
+
+
+@st.composite
+def objects(draw: st.DrawFn) -> Value:
+    """One document."""
+    document: Value = draw(draw(st.sampled_from((*POPULATION, *SAID))))
+    return document

@@ -59,10 +59,14 @@ class Told:
 
 def located(values: Iterable[Mapping[str, Any]]) -> tuple[Located, ...]:
     """Documents as a file states them."""
-    text = "\n---\n".join(map(_yaml, values))
-    change = parse("in.yaml", text.encode())
+    change = parse("in.yaml", written(values))
     assert isinstance(change, Stated), change
     return change.documents
+
+
+def written(values: Iterable[Mapping[str, Any]]) -> bytes:
+    """Documents as YAML."""
+    return "\n---\n".join(map(_yaml, values)).encode()
 
 
 def _yaml(value: Mapping[str, Any]) -> str:
