@@ -99,8 +99,11 @@ class Mesh:
 
 
 @asynccontextmanager
-async def running(kitchens: int) -> AsyncIterator[Mesh]:
-    """The mesh, from its start to its end; its Envoys have nothing to complain of."""
+async def running(kitchens: int, *, bare: Collection[str] = ()) -> AsyncIterator[Mesh]:
+    """The mesh, from its start to its end; its Envoys have nothing to complain of.
+
+    Kitchens of `bare` have none: whoever plays their sidecar has their address.
+    """
     ports = (listens(HTTP), listens(GRPC, Protocol.GRPC))
     cooks = [workload(f"kitchen-{n}", *ports, app="kitchen", version=f"v{n}") for n in range(kitchens)]
     facts: tuple[Fact, ...] = (
@@ -121,6 +124,8 @@ async def running(kitchens: int) -> AsyncIterator[Mesh]:
         mesh = Mesh(authority, plane, replicas, facts)
         await mesh.say()
         for name, one in replicas.items():
+            if name in bare:
+                continue
             mesh.proxies[name] = await stack.enter_async_context(envoy(one, authority, plane, folder / name))
         await ready(mesh.proxies.values())
         yield mesh

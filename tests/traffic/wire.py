@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,16 +27,19 @@ class Answer:
 
 @dataclass(slots=True)
 class Kitchens:
-    """What the applications do: each answers with its name, and with 500 while it fails."""
+    """What the applications do: each answers with its name, and with another status while it fails."""
 
     failing: set[str] = field(default_factory=set)
+    status: int = 500
+    seconds: float = 0.0
+    """How long each of them takes."""
     asked: list[str] = field(default_factory=list)
     """Who was asked, one after the other."""
 
     def reply(self, name: str) -> bytes:
         self.asked.append(name)
-        status = b"500 Bad" if name in self.failing else b"200 OK"
-        return b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n%s" % (status, len(name), name.encode())
+        status = self.status if name in self.failing else 200
+        return b"HTTP/1.1 %d \r\ncontent-length: %d\r\n\r\n%s" % (status, len(name), name.encode())
 
 
 def get(**headers: str) -> bytes:
@@ -118,31 +121,39 @@ class _Asking(asyncio.Protocol):
 class _Answering(asyncio.Protocol):
     """A connection of an application; requests have no body."""
 
-    def __init__(self, reply: Callable[[], bytes]) -> None:
-        self._reply = reply
+    def __init__(self, kitchens: Kitchens, name: str, open_ones: set[asyncio.Transport]) -> None:
+        self._kitchens = kitchens
+        self._open_ones = open_ones
+        self._name = name
         self._heard = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._open_ones.add(transport)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._open_ones.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._heard += data
         while _END in self._heard:
             _, _, self._heard = self._heard.partition(_END)
-            self._transport.write(self._reply())
+            answer = self._kitchens.reply(self._name)
+            asyncio.get_running_loop().call_later(self._kitchens.seconds, self._transport.write, answer)
 
 
 @asynccontextmanager
 async def open_kitchens(mesh: Mesh) -> AsyncIterator[Kitchens]:
     """An application in each kitchen."""
     kitchens = Kitchens()
+    open_ones: set[asyncio.Transport] = set()
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         for name in mesh.kitchens:
             address = mesh.replicas[name].bindings[0].app_address
-            server = await loop.create_server(
-                partial(_Answering, partial(kitchens.reply, name)), address, HTTP
-            )
+            server = await loop.create_server(partial(_Answering, kitchens, name, open_ones), address, HTTP)
             await stack.enter_async_context(server)
         yield kitchens
+        for one in open_ones:
+            one.abort()

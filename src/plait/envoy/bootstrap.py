@@ -20,8 +20,13 @@ _PAGE_BYTES = 32 * 1024 * 1024
 _FLUSH = "1s"
 """Histograms are merged then; the metrics port shows them as they were at the last time."""
 
-_RUNTIME = {"envoy.reloadable_features.tcp_proxy_delay_route_selection": True}
-"""The TCP proxy is told its way when the caller is known (see filters.admission); without this none is ever let in."""
+_RUNTIME = {
+    # The TCP proxy is told its way when the caller is known (see filters.admission); without this none is ever let in.
+    "envoy.reloadable_features.tcp_proxy_delay_route_selection": True,
+    # Of so many requests on a connection half may be given up before they are answered, or else it is closed: with
+    # all requests that go on beside them.  Between sidecars that is many callers' connection, and they are known.
+    "overload.premature_reset_total_stream_count": 2**32 - 1,
+}
 
 _KEPT_PREFIXES = (
     f"{names.METRICS_PREFIX}.",
