@@ -14,7 +14,7 @@ from plait.model.routing import (
     RouteRule,
     StringMatch,
 )
-from plait.model.traffic import DestinationSettings, Subset
+from plait.model.traffic import Balance, DestinationSettings, Subset
 from tests.dialects.reading import codes, document, fact, reading
 
 HOST = "a.shop.svc.cluster.local"
@@ -271,6 +271,23 @@ def test_what_has_no_effect_beside_something_else_is_told() -> None:
         "{host: a, trafficPolicy: {loadBalancer: {warmup: {duration: 9s}, consistentHash: {useSourceIp: true}}}}"
     )
     assert codes(read) == [("spec.trafficPolicy.loadBalancer.warmup", "traffic.warm-up")]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "balance"),
+    [
+        ("", Balance.MAGLEV),
+        (", maglev: {}", Balance.MAGLEV),
+        (", ringHash: {}", Balance.RING_HASH),
+        (", minimumRingSize: 64", Balance.RING_HASH),
+    ],
+)
+def test_keys_are_spread_by_maglev_unless_a_ring_is_asked_for(algorithm: str, balance: Balance) -> None:
+    policy = f"{{loadBalancer: {{consistentHash: {{useSourceIp: true{algorithm}}}}}}}"
+    found = fact(destination_rule(f"{{host: a, trafficPolicy: {policy}}}"), DestinationSettings)
+    balancing = found.policies.everywhere.load_balancing
+    assert balancing is not None
+    assert balancing.balance is balance
 
 
 def test_of_several_destinations_those_that_can_be_read_are_kept() -> None:

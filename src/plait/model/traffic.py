@@ -19,7 +19,7 @@ class Balance(StrEnum):
     RING_HASH = "ring hash"
     """The same one for the same key, as far as that is still there."""
     MAGLEV = "maglev"
-    """As RING_HASH: evener and faster, but more keys move when one is gone."""
+    """As RING_HASH, but evener, and hardly more keys move than have to when one is gone: there up to twice as many."""
 
 
 class HashKind(StrEnum):

@@ -124,7 +124,7 @@ def _consistent_hash(cursor: Cursor) -> LoadBalancing | None:
     key = _hash_key(cursor)
     if key is None or cursor.error_count():
         return None
-    balance = Balance.MAGLEV if maglev.present else Balance.RING_HASH
+    balance = Balance.RING_HASH if ring.present or plain.present else Balance.MAGLEV
     return LoadBalancing(balance=balance, hash_key=key, table_size=size)
 
 
