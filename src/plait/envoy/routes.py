@@ -194,10 +194,13 @@ def _route(rule: RouteRule, match: dict[str, Any], retry_policy: dict[str, Any] 
     if len(shares) == 1:
         action["cluster"] = _cluster(shares[0])
         authority = authority or shares[0].changes.authority
-        for name, more in _headers(shares[0].changes).items():
-            headers[name] = [*headers.get(name, ()), *more]
+        headers = _joined(headers, _headers(shares[0].changes))
+    elif any(_headers(one.changes) for one in shares):
+        # Envoy would change the headers of a cluster first, and those of the route would have the last word.
+        action["weighted_clusters"] = {"clusters": [_share(one, authority, headers) for one in shares]}
+        headers = {}
     else:
-        action["weighted_clusters"] = {"clusters": [_share(one, authority) for one in shares]}
+        action["weighted_clusters"] = {"clusters": [_share(one, authority, {}) for one in shares]}
     if authority:
         action["host_rewrite_literal"] = authority
     if rule.path is not None:
@@ -227,11 +230,21 @@ def _hash_policy(key: HashKey) -> dict[str, Any]:
             return {"cookie": cookie}
 
 
-def _share(backend: Backend, authority: str) -> dict[str, Any]:
-    share = {"name": _cluster(backend), "weight": {"value": backend.weight}, **_headers(backend.changes)}
+def _share(backend: Backend, authority: str, headers: dict[str, Any]) -> dict[str, Any]:
+    """One of several clusters; `headers` are changed before its own."""
+    share = {
+        "name": _cluster(backend),
+        "weight": {"value": backend.weight},
+        **_joined(headers, _headers(backend.changes)),
+    }
     if backend.changes.authority and not authority:
         share["host_rewrite_literal"] = backend.changes.authority
     return share
+
+
+def _joined(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """The changes of headers of two, one after the other."""
+    return {name: [*first.get(name, ()), *then.get(name, ())] for name in dict.fromkeys((*first, *then))}
 
 
 def _mirror(mirror: Mirror) -> dict[str, Any]:
