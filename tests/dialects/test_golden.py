@@ -18,7 +18,7 @@ from plait.sources.store import Store
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = sorted(
     path.parent
-    for dialect in ("kubernetes", "istio", "plait")
+    for dialect in ("kubernetes", "istio", "gateway_api", "plait")
     for path in GOLDEN.glob(f"{dialect}/*/in.yaml")
 )
 
@@ -36,7 +36,7 @@ def told(finding: Finding, store: Store) -> dict[str, Any]:
 
 
 def test_there_are_cases_of_every_dialect() -> None:
-    assert {case.parent.name for case in CASES} == {"kubernetes", "istio", "plait"}
+    assert {case.parent.name for case in CASES} == {"kubernetes", "istio", "gateway_api", "plait"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")

@@ -239,5 +239,114 @@ spec:
         notPaths: [/b*]
         ports: ["8080"]
         notPorts: ["9090"]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec:
+  parentRefs:
+  - {group: "", kind: Service, namespace: shop, name: web, port: 80, sectionName: http}
+  rules:
+  - name: testers
+    matches:
+    - path: {type: PathPrefix, value: /a}
+      headers: [{type: Exact, name: x-user, value: tester}]
+      queryParams: [{type: RegularExpression, name: beta, value: "1|2"}]
+      method: GET
+    filters:
+    - type: RequestHeaderModifier
+      requestHeaderModifier: &headers
+        set: [{name: x-a, value: "100 %"}]
+        add: [{name: x-b, value: "2"}]
+        remove: [x-c]
+    - {type: ResponseHeaderModifier, responseHeaderModifier: *headers}
+    - type: RequestMirror
+      requestMirror:
+        backendRef: {group: "", kind: Service, namespace: shop, name: web, port: 80}
+        percent: 50
+    - type: RequestMirror
+      requestMirror:
+        backendRef: {name: web, port: 80}
+        fraction: {numerator: 1, denominator: 1000}
+    - type: URLRewrite
+      urlRewrite:
+        hostname: other.example
+        path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}
+    - type: CORS
+      cors:
+        allowOrigins: ["https://shop.example", "https://*.shop.example:8443"]
+        allowCredentials: true
+        allowMethods: [GET]
+        allowHeaders: [x-user]
+        exposeHeaders: [x-total]
+        maxAge: 60
+    backendRefs:
+    - group: ""
+      kind: Service
+      namespace: shop
+      name: web
+      port: 80
+      weight: 90
+      filters:
+      - {type: URLRewrite, urlRewrite: {hostname: backend.example}}
+      - {type: RequestHeaderModifier, requestHeaderModifier: *headers}
+      - {type: ResponseHeaderModifier, responseHeaderModifier: *headers}
+    - {name: other, port: 80, weight: 10}
+    timeouts: {request: 2s, backendRequest: 1s}
+    retry: {codes: [500, 503], attempts: 3, backoff: 10ms}
+  - matches:
+    - path: {type: Exact, value: /old}
+    filters:
+    - type: RequestRedirect
+      requestRedirect:
+        scheme: https
+        hostname: shop.example
+        port: 8443
+        statusCode: 301
+        path: {type: ReplaceFullPath, replaceFullPath: /new}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec:
+  parentRefs:
+  - {group: "", kind: Service, namespace: shop, name: web, port: 80, sectionName: http}
+  rules:
+  - name: testers
+    matches:
+    - method: {type: Exact, service: shop.Tables, method: Book}
+      headers: [{type: RegularExpression, name: x-user, value: "test.*"}]
+    filters:
+    - type: RequestHeaderModifier
+      requestHeaderModifier: &headers
+        set: [{name: x-a, value: "100 %"}]
+        add: [{name: x-b, value: "2"}]
+        remove: [x-c]
+    - {type: ResponseHeaderModifier, responseHeaderModifier: *headers}
+    - type: RequestMirror
+      requestMirror:
+        backendRef: {group: "", kind: Service, namespace: shop, name: web, port: 80}
+        fraction: {numerator: 1, denominator: 1000}
+    - {type: RequestMirror, requestMirror: {backendRef: {name: web, port: 80}, percent: 50}}
+    backendRefs:
+    - group: ""
+      kind: Service
+      namespace: shop
+      name: web
+      port: 80
+      weight: 90
+      filters:
+      - {type: RequestHeaderModifier, requestHeaderModifier: *headers}
+      - {type: ResponseHeaderModifier, responseHeaderModifier: *headers}
+    - {name: other, port: 80, weight: 10}
+---
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec:
+  from:
+  - {group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: other}
+  to:
+  - {group: "", kind: Service, name: web}
 """)
 }

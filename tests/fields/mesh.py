@@ -21,7 +21,7 @@ from plait.compiler.view import view
 from plait.envoy import names
 from plait.envoy.check import check
 from plait.envoy.render import Renderer
-from plait.model.catalog import Replica
+from plait.model.catalog import Protocol, Replica
 from plait.model.change import Stated
 from plait.model.mesh import ClusterKey
 from plait.model.reading import Fact
@@ -51,17 +51,20 @@ from tests.envoy.support import (
     ready,
     short_folder,
 )
+from tests.fields.calls import Call, Reply, call, server
 
 PORT = web.RequestKey("port", int)
 """At which port of the application a request has come."""
 FRONTEND = workload("frontend")
-PORTS = (listens(8080), listens(8081))
+PORTS = (listens(8080), listens(8081), listens(9090, Protocol.GRPC))
 VERSIONS = tuple(
     workload(f"reservations-{one}", *PORTS, app="reservations", version=one) for one in ("v1", "v2")
 )
+SERVICE_PORTS = (port(8080), port(8081), port(9090, Protocol.GRPC))
 SERVICES: tuple[Fact, ...] = (
     service("frontend"),
-    service("reservations", port(8080), port(8081)),
+    service("reservations", *SERVICE_PORTS),
+    *(service(one.name, *SERVICE_PORTS, selector=one.labels) for one in VERSIONS),
     destination("reservations", "v1", "v2"),
 )
 
@@ -97,6 +100,8 @@ class Mesh:
     replicas: Mapping[str, Replica]
     proxies: dict[str, Proxy] = field(default_factory=dict)
     seen: dict[str, list[web.Request]] = field(default_factory=dict)
+    called: list[Call] = field(default_factory=list)
+    """Every call of gRPC that they saw."""
     order: list[str] = field(default_factory=list)
     """Which application was asked, one after the other."""
     failing: dict[str, int] = field(default_factory=dict)
@@ -153,6 +158,13 @@ class Mesh:
         seen = self.seen[by][before[by]] if by else None
         return Answer(response.status, response.headers, content, by, seen)
 
+    async def call(
+        self, method: str, metadata: Mapping[str, str] | None = None, host: str = "reservations:9090"
+    ) -> Reply:
+        """Call a method of gRPC (/SERVICE/METHOD) through the frontend's proxy."""
+        at = self.proxies["frontend"].replica.sidecar
+        return await call(f"{at.address}:{at.outbound}", host, method, metadata or {})
+
     async def connections(self) -> int:
         """How many connections the frontend's proxy has opened to reservations so far."""
         cluster = names.cluster(ClusterKey(host("reservations"), 8080))
@@ -174,6 +186,14 @@ class Mesh:
             return holds((await self.ask()).by)
 
         await eventually(asked, seconds)
+
+    async def until_called(self, name: str) -> None:
+        """Wait until an application has seen a call of gRPC."""
+
+        async def seen() -> bool:
+            return any(one.by == name for one in self.called)
+
+        await eventually(seen, 0.5)
 
     async def tried(self, path: str, headers: Mapping[str, str]) -> list[str]:
         """Who was asked for one request, one after the other."""
@@ -228,9 +248,12 @@ async def running() -> AsyncIterator[Mesh]:
             mesh.proxies[name] = await stack.enter_async_context(envoy(one, authority, plane, folder / name))
             mesh.seen[name] = []
             for binding in one.bindings:
-                reply = partial(_reply, mesh, name, binding.number)
-                app = application(binding.app_address, binding.number, name, reply, mesh.seen[name])
-                await stack.enter_async_context(app)
+                at = (binding.app_address, binding.number, name)
+                if binding.protocol is Protocol.GRPC:
+                    await stack.enter_async_context(server(*at, mesh.called))
+                else:
+                    reply = partial(_reply, mesh, name, binding.number)
+                    await stack.enter_async_context(application(*at, reply, mesh.seen[name]))
         await ready(mesh.proxies.values())
         yield mesh
         for proxy in mesh.proxies.values():

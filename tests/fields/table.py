@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import tests.fields.destination_rule
+import tests.fields.grpc_route
+import tests.fields.http_route
 import tests.fields.rate_limit
+import tests.fields.reference_grant
 import tests.fields.sidecar
 import tests.fields.virtual_service  # noqa: F401  # they register their cases
 from plait.dialects import DIALECTS

@@ -129,26 +129,28 @@ def _owners(
     What is nearer to the clients comes first.  Of what is equally near an object that owns its host alone stands
     before what is attached, and otherwise the first by namespace and name.
     """
-    found: dict[str, dict[int, RouteTable]] = {}
+    found: dict[str, dict[int, tuple[RouteTable, ...]]] = {}
     findings = []
     for one, table in owned:
         rank = _rank(one.export, one.origin, namespace)
         if rank is None:
             continue
+        mine = (table,)
         for host in one.hosts:
-            first = found.setdefault(host, {}).setdefault(rank, table)
-            if first is not table:
-                findings.append(_taken(host, first, one.origin))
+            first = found.setdefault(host, {}).setdefault(rank, mine)
+            if first is not mine:
+                findings.append(_taken(host, first[0], one.origin))
     for joined in attached:
-        rank = _rank(joined.export, joined.table.origins[0], namespace)
+        rank = _rank(joined.export, joined.origin, namespace)
         if rank is None:
             continue
-        first = found.setdefault(joined.host, {}).setdefault(rank, joined.table)
-        if first is not joined.table:
-            findings += [_taken(joined.host, first, origin) for origin in joined.table.origins]
+        first = found.setdefault(joined.host, {}).setdefault(rank, joined.tables)
+        if first is not joined.tables:
+            origins = (origin for table in joined.tables for origin in table.origins)
+            findings += [_taken(joined.host, first[0], origin) for origin in origins]
     return {
-        host: tuple(_reached(tables[rank] for rank in sorted(tables)) if len(tables) > 1 else tables.values())
-        for host, tables in sorted(found.items())
+        host: tuple(_reached(table for rank in sorted(ranked) for table in ranked[rank]))
+        for host, ranked in sorted(found.items())
     }, tuple(findings)
 
 

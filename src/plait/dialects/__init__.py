@@ -8,7 +8,10 @@ nor any look at a second object: what objects mean together is the compiler's.
 from __future__ import annotations
 
 from plait.dialects import fields, strangers
-from plait.dialects.checks import labels
+from plait.dialects.checks import labels, moment
+from plait.dialects.gateway_api.grpc_route import GRPC_ROUTE
+from plait.dialects.gateway_api.http_route import HTTP_ROUTE
+from plait.dialects.gateway_api.reference_grant import REFERENCE_GRANT
 from plait.dialects.istio.authorization_policy import AUTHORIZATION_POLICY
 from plait.dialects.istio.destination_rule import DESTINATION_RULE
 from plait.dialects.istio.peer_authentication import PEER_AUTHENTICATION
@@ -36,6 +39,9 @@ _KINDS = (
     PEER_AUTHENTICATION,
     AUTHORIZATION_POLICY,
     RATE_LIMIT,
+    HTTP_ROUTE,
+    GRPC_ROUTE,
+    REFERENCE_GRANT,
 )
 DIALECTS = {(kind.group, kind.name): kind for kind in _KINDS}
 
@@ -43,7 +49,6 @@ MOST_FINDINGS = 100
 """Of one object: more than these are counted, not told."""
 
 _MACHINE_WRITTEN = (
-    "creationTimestamp",
     "deletionGracePeriodSeconds",
     "deletionTimestamp",
     "finalizers",
@@ -84,8 +89,12 @@ def _subject(root: Cursor, ref: ObjectRef) -> Subject:
         metadata.at("namespace").ignore()
     for field in _MACHINE_WRITTEN:
         metadata.at(field).ignore()
-    annotations = metadata.at("annotations").string_map()
-    return Subject(ref=ref, labels=labels(metadata.at("labels")), annotations=annotations)
+    return Subject(
+        ref=ref,
+        labels=labels(metadata.at("labels")),
+        annotations=metadata.at("annotations").string_map(),
+        created=moment(metadata.at("creationTimestamp")),
+    )
 
 
 def _bounded(findings: tuple[Finding, ...], ref: ObjectRef) -> tuple[Finding, ...]:

@@ -13,6 +13,8 @@ LONGEST = 365 * 24 * 3600.0
 
 _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~A-Za-z0-9]+\Z")
 _SHOWN = 80
 
 
@@ -60,3 +62,17 @@ def seconds(cursor: Cursor, default: float | None = None, *, least: float = 0.0)
         return value
     cursor.error("field.range", f"{cursor.text()[:_SHOWN]} is outside {least:g}s to a year")
     return default
+
+
+def moment(cursor: Cursor) -> str:
+    """A time as Kubernetes writes it, whose text sorts as the time does; "" when there is none, or an error."""
+    text = cursor.text()
+    if text and not _MOMENT.match(text):
+        cursor.error("field.type", f"{text[:_SHOWN]!r} is not a time such as 2026-01-31T12:00:00Z")
+        return ""
+    return text
+
+
+def is_token(text: str) -> bool:
+    """Whether this may be the name of a header or of a method (RFC 9110, section 5.6.2)."""
+    return _TOKEN.match(text) is not None

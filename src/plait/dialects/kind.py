@@ -18,6 +18,8 @@ class Subject:
     ref: ObjectRef
     labels: Labels = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
+    """When it was made (RFC 3339, UTC), if anybody knows."""
 
     @property
     def namespace(self) -> str:

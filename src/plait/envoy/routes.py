@@ -172,9 +172,16 @@ def _safe_routes(rule: RouteRule) -> Iterator[dict[str, Any]]:
                 *found.get("headers", ()),
                 build.header(":method", StringMatch(MatchKind.REGEX, _IDEMPOTENT)),
             ]
-        yield _route(rule, found, _retry_policy(_REPEATABLE, _DEFAULT_RETRIES, statuses=(503,)))
+        yield _route(rule, found, _safe_retries(rule, _REPEATABLE, statuses=(503,)))
     if not known or not idempotent:
-        yield _route(rule, _match(match), _retry_policy(_NEVER_SENT, _DEFAULT_RETRIES))
+        yield _route(rule, _match(match), _safe_retries(rule, _NEVER_SENT))
+
+
+def _safe_retries(rule: RouteRule, conditions: Iterable[str], statuses: Iterable[int] = ()) -> dict[str, Any]:
+    policy = _retry_policy(conditions, _DEFAULT_RETRIES, statuses)
+    if rule.try_timeout is not None:
+        policy["per_try_timeout"] = build.seconds(rule.try_timeout)
+    return policy
 
 
 def _route(rule: RouteRule, match: dict[str, Any], retry_policy: dict[str, Any] | None) -> dict[str, Any]:
@@ -188,10 +195,13 @@ def _route(rule: RouteRule, match: dict[str, Any], retry_policy: dict[str, Any] 
     if len(shares) == 1:
         action["cluster"] = _cluster(shares[0])
         authority = authority or shares[0].changes.authority
-        for name, more in _headers(shares[0].changes).items():
-            headers[name] = [*headers.get(name, ()), *more]
+        headers = _joined(headers, _headers(shares[0].changes))
+    elif any(_headers(one.changes) for one in shares):
+        # Envoy would change the headers of a cluster first, and those of the route would have the last word.
+        action["weighted_clusters"] = {"clusters": [_share(one, authority, headers) for one in shares]}
+        headers = {}
     else:
-        action["weighted_clusters"] = {"clusters": [_share(one, authority) for one in shares]}
+        action["weighted_clusters"] = {"clusters": [_share(one, authority, {}) for one in shares]}
     if authority:
         action["host_rewrite_literal"] = authority
     if rule.path is not None:
@@ -221,11 +231,21 @@ def _hash_policy(key: HashKey) -> dict[str, Any]:
             return {"cookie": cookie}
 
 
-def _share(backend: Backend, authority: str) -> dict[str, Any]:
-    share = {"name": _cluster(backend), "weight": {"value": backend.weight}, **_headers(backend.changes)}
+def _share(backend: Backend, authority: str, headers: dict[str, Any]) -> dict[str, Any]:
+    """One of several clusters; `headers` are changed before its own."""
+    share = {
+        "name": _cluster(backend),
+        "weight": {"value": backend.weight},
+        **_joined(headers, _headers(backend.changes)),
+    }
     if backend.changes.authority and not authority:
         share["host_rewrite_literal"] = backend.changes.authority
     return share
+
+
+def _joined(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """The changes of headers of two, one after the other."""
+    return {name: [*first.get(name, ()), *then.get(name, ())] for name in dict.fromkeys((*first, *then))}
 
 
 def _mirror(mirror: Mirror) -> dict[str, Any]:
@@ -270,8 +290,11 @@ def _redirect(answer: Redirect, match: RequestMatch | None, called: int) -> dict
     if answer.scheme:
         found["scheme_redirect"] = answer.scheme
     port = called if answer.port is RedirectPort.CALLED else answer.port
-    if not isinstance(port, RedirectPort) and port != _DEFAULT_PORTS[answer.scheme or "http"]:
-        found["port_redirect"] = port
+    if not isinstance(port, RedirectPort):
+        default = port == _DEFAULT_PORTS[answer.scheme or "http"]
+        # Without a word the host would keep the port that the client wrote, unless it is another host.
+        if not default or not (answer.host or called == _DEFAULT_PORTS["http"]):
+            found["port_redirect"] = port
     if answer.path is not None and answer.path.part is PathPart.PREFIX:
         found |= _new_prefix(answer.path.text, match)
     elif answer.path is not None:

@@ -224,6 +224,8 @@ class RouteRule:
     timeout: float | None = None
     retries: Retries | None = None
     """None: the safe default.  Attempts 0: the user wants none."""
+    try_timeout: float | None = None
+    """Seconds that each try of the safe default may take; retries that are asked for have their own."""
     nobody_status: int = 503
     """The answer when there is nobody to send to: 503 with Istio, 500 with the Gateway API."""
     delegate: ObjectRef | None = None
@@ -266,11 +268,21 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedRule:
+    """A rule, and how specific its match is, as its API counts that: what is greater comes first."""
+
+    rule: RouteRule
+    specificity: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttachedRoutes:
     """Rules that share their parents with those of other objects: the most specific match comes first."""
 
     parents: tuple[Parent, ...]
-    rules: tuple[RouteRule, ...]
+    rules: tuple[AttachedRule, ...]
+    grpc: bool = False
+    """Rules for gRPC, which are not mixed with those for HTTP: at a port that has both only these hold."""
     created: str = ""
     """When the object was made (RFC 3339), if anybody knows."""
     origin: Origin

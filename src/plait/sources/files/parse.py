@@ -41,7 +41,7 @@ CLUSTER_SCOPED = frozenset(
 )
 """Kinds without a namespace that folders of YAML commonly hold; whatever else there is has one."""
 
-_MACHINE_WRITTEN = frozenset({"resourceVersion", "managedFields", "generation", "uid", "creationTimestamp"})
+_MACHINE_WRITTEN = frozenset({"resourceVersion", "managedFields", "generation", "uid"})
 _SHOWN = 80
 
 

@@ -1,0 +1,1 @@
+"""The same intent in several APIs is the same mesh."""
