@@ -39,9 +39,14 @@ def policy(told: TrafficPolicy) -> dict[str, Any]:
         }
         known = {name: {"value": round(value)} for name, value in said.items() if value is not None}
         found["upstream_connection_options"] = {"tcp_keepalive": known}
+    common: dict[str, Any] = {}
     if told.outliers is not None:
         found["outlier_detection"] = _outliers(told.outliers)
-        found["common_lb_config"] = {"healthy_panic_threshold": {"value": told.outliers.least_healthy}}
+        common["healthy_panic_threshold"] = {"value": told.outliers.least_healthy}
+    if told.by_locality is not None and told.by_locality.distributions:
+        common["locality_weighted_lb_config"] = {}
+    if common:
+        found["common_lb_config"] = common
     return found
 
 
