@@ -217,6 +217,8 @@ def _hash_policy(key: HashKey) -> dict[str, Any]:
             cookie: dict[str, Any] = {"name": key.name, "path": key.path}
             if key.lifetime is not None:
                 cookie["ttl"] = build.seconds(key.lifetime)
+            if key.attributes:
+                cookie["attributes"] = [{"name": name, "value": value} for name, value in key.attributes]
             return {"cookie": cookie}
 
 
