@@ -54,11 +54,13 @@ from tests.envoy.support import (
 
 PORT = web.RequestKey("port", int)
 """At which port of the application a request has come."""
-FRONTEND = workload("frontend")
+FRONTEND = workload("frontend", locality="north.a")
 PORTS = (listens(8080), listens(8081))
 VERSIONS = tuple(
-    workload(f"reservations-{one}", *PORTS, app="reservations", version=one) for one in ("v1", "v2")
+    workload(f"reservations-{one}", *PORTS, app="reservations", version=one, locality=place)
+    for one, place in (("v1", "west.a"), ("v2", "east.b"))
 )
+"""Both in other regions than the frontend, so that neither is nearer, unless somebody says so."""
 SERVICES: tuple[Fact, ...] = (
     service("frontend"),
     service("reservations", port(8080), port(8081)),
