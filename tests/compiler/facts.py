@@ -25,7 +25,16 @@ from plait.model.policy import (
     PolicyRule,
     Source,
 )
-from plait.model.routing import Backend, HostRoutes, MatchKind, RequestMatch, Retries, RouteRule, StringMatch
+from plait.model.routing import (
+    Backend,
+    HostRoutes,
+    MatchKind,
+    RequestMatch,
+    Retries,
+    RouteRule,
+    Session,
+    StringMatch,
+)
 from plait.model.settings import MeshSettings
 from plait.model.traffic import NO_POLICY, DestinationSettings, PortPolicies, Subset, TrafficPolicy
 
@@ -175,9 +184,11 @@ def rule(
     timeout: float | None = None,
     retries: Retries | None = None,
     name: str = "",
+    session: Session | None = None,
 ) -> RouteRule:
     return RouteRule(
         name=name,
+        session=session,
         match=match,
         backends=backends,
         timeout=timeout,
@@ -209,11 +220,12 @@ def destination(  # noqa: PLR0913  # a part of a rule each
     labels: dict[str, str] | None = None,
     export: Export = None,
     policy: TrafficPolicy = NO_POLICY,
+    ports: dict[int, TrafficPolicy] | None = None,
 ) -> DestinationSettings:
     """Subsets named as the value of label `version` that they choose."""
     return DestinationSettings(
         export=export,
-        policies=PortPolicies(everywhere=policy),
+        policies=PortPolicies(everywhere=policy, ports=tuple((ports or {}).items())),
         host=host(of),
         subsets=tuple(
             Subset(

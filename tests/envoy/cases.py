@@ -15,7 +15,7 @@ from plait.model.mesh import View
 from plait.model.names import ReplicaKey, WorkloadKey
 from plait.model.policy import Action, MtlsMode, Operation, Source
 from plait.model.reading import Fact
-from plait.model.routing import Retries
+from plait.model.routing import Retries, Session, SessionKind
 from plait.model.settings import MeshSettings, OutboundTrafficPolicy
 from plait.model.traffic import LoadBalancing, OutlierDetection, TrafficPolicy
 from plait.resource import (
@@ -115,6 +115,26 @@ _ROUTING = routes(
             match=match(prefix("/asked")),
         ),
         rule(to("reservations"), retries=Retries(attempts=1), timeout=2.0),
+    ],
+)
+
+_COOKIE = Session(kind=SessionKind.COOKIE, name="stay", lifetime=600)
+_SESSIONS = routes(
+    "reservations",
+    rules=[
+        rule(to("reservations"), match=match(exact("/cookie")), session=_COOKIE),
+        rule(
+            to("reservations"),
+            match=match(regex("/h.*")),
+            session=Session(kind=SessionKind.HEADER, name="x-stay"),
+        ),
+        rule(
+            to("reservations", "v1", weight=9),
+            to("reservations", "v2"),
+            match=match(prefix("/split")),
+            session=Session(kind=SessionKind.COOKIE, name="stay"),
+        ),
+        rule(to("reservations", "v1"), to("reservations", "v2", weight=0), session=_COOKIE),
     ],
 )
 
@@ -229,6 +249,7 @@ CASES = {
         types=(LISTENER,),
     ),
     "routing": Case(facts=(*BISTRO, _ROUTING), types=(ROUTES,), names=("outbound|8080|reservations",)),
+    "sessions": Case(facts=(*BISTRO, _SESSIONS), types=(ROUTES,), names=("outbound|8080|reservations",)),
     "fields": Case(
         facts=_SHOP,
         replicas=(replica(_WEB, address="127.77.0.5", app_address="127.78.0.5"),),

@@ -106,15 +106,15 @@ class Mesh:
     _renderer: Renderer = field(default_factory=Renderer)
     _told: int = 0
 
-    async def say(self, text: str) -> None:
-        """Configure the mesh with some documents, and wait until every proxy has all of it."""
+    async def say(self, text: str, *more: Fact) -> None:
+        """Configure the mesh with some documents and facts, and wait until every proxy has all of it."""
         change = parse("in.yaml", text.encode())
         assert isinstance(change, Stated), change
         facts = [fact for one in change.documents for fact in dialects.read(one.document).facts]
         self._told += 1
         marker = f"told-{self._told}.example"
         told = routes(marker, rules=[rule(to("frontend"))], name="told")
-        mesh, _ = merge((FRONTEND, *VERSIONS, *SERVICES, *facts, told), SETTINGS)
+        mesh, _ = merge((FRONTEND, *VERSIONS, *SERVICES, *facts, *more, told), SETTINGS)
         found = endpoints(mesh, self.replicas.values())
         views = [view(mesh, one) for one in self.replicas.values()]
         snapshots = {str(one.node): self._renderer.render(one, found) for one in views}

@@ -8,7 +8,7 @@ from typing import Any
 
 from plait.envoy import api, build, labels, names
 from plait.envoy.clusters import metric_protocol
-from plait.envoy.filters import ORDER
+from plait.envoy.filters import ORDER, session
 from plait.model.mesh import ClusterKey, InboundPort, OutboundRoutes, ServiceName
 from plait.model.names import aliases
 from plait.model.routing import (
@@ -132,10 +132,11 @@ def _inbound_host(port: InboundPort, service: ServiceName | None, domains: list[
     return {"name": domains[0], "domains": domains, "routes": [route]}
 
 
-def _routes(rule: RouteRule, port: int) -> Iterator[dict[str, Any]]:
-    said = {one.name: api.pack(config) for one in ORDER if (config := one.on_rule(rule)) is not None}
-    for route in _actions(rule, port):
-        yield {**route, "typed_per_filter_config": said}
+def _routes(whole: RouteRule, port: int) -> Iterator[dict[str, Any]]:
+    for rule in session.apart(whole):
+        said = {one.name: api.pack(config) for one in ORDER if (config := one.on_rule(rule)) is not None}
+        for route in _actions(rule, port):
+            yield {**route, "typed_per_filter_config": said}
 
 
 def _actions(rule: RouteRule, port: int) -> Iterator[dict[str, Any]]:
@@ -190,7 +191,8 @@ def _route(rule: RouteRule, match: dict[str, Any], retry_policy: dict[str, Any] 
         for name, more in _headers(shares[0].changes).items():
             headers[name] = [*headers.get(name, ()), *more]
     else:
-        action["weighted_clusters"] = {"clusters": [_share(one, authority) for one in shares]}
+        clusters = [_share(one, authority) | session.of_share(rule, one) for one in shares]
+        action["weighted_clusters"] = {"clusters": clusters}
     if authority:
         action["host_rewrite_literal"] = authority
     if rule.path is not None:

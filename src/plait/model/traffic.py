@@ -97,6 +97,11 @@ class ConnectionPool:
     idle_timeout: float | None = None
     tcp_idle_timeout: float | None = None
 
+    @property
+    def is_of_http(self) -> bool:
+        """Whether something is said that only requests have."""
+        return self.max_concurrent_streams is not None or self.max_requests_per_connection is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutlierDetection:
@@ -175,6 +180,8 @@ class PortPolicies:
 _NOTHING = PortPolicies()
 LONGEST_IDLE = 300.0
 """Seconds that an idle connection between two sidecars is kept: the one that answers waits longer than who asks."""
+LONGEST_CONNECTION = 3000.0
+"""Seconds that one of HTTP/1 between two sidecars is used: it can't be told to end without losing what is asked then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

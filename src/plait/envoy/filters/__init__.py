@@ -5,10 +5,17 @@ to it?  Filters that only some routes want are installed disabled and enabled by
 that listeners never change.  `stats` is no filter but an access log; it makes the metrics.
 """
 
-from plait.envoy.filters import cors, fault, rbac, router
+from plait.envoy.filters import cors, fault, rbac, router, session
 from plait.envoy.filters.kind import HttpFilter
 
-ORDER: tuple[HttpFilter, ...] = (cors.CORS, fault.FAULT, rbac.DENY, rbac.ALLOW, router.ROUTER)
+ORDER: tuple[HttpFilter, ...] = (
+    cors.CORS,
+    fault.FAULT,
+    rbac.DENY,
+    rbac.ALLOW,
+    session.SESSION,
+    router.ROUTER,
+)
 """An answer that a fault gives can be read in a browser like any other."""
 
 __all__ = ["ORDER", "HttpFilter"]
