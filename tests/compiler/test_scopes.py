@@ -6,11 +6,13 @@ from plait.compiler.merge import merge
 from plait.compiler.scopes import scopes
 from plait.compiler.view import view
 from plait.model.catalog import Replica
+from plait.model.locality import Locality, LocalityBalancing, Place
 from plait.model.mesh import Mesh, Outbound
 from plait.model.reading import Fact
 from plait.model.routing import Clients, HostRoutes, RouteRule
 from plait.model.scope import EgressHosts, EgressScope
 from plait.model.settings import OutboundTrafficPolicy
+from plait.model.traffic import LoadBalancing, OutlierDetection, TrafficPolicy
 from tests.compiler.facts import (
     SETTINGS,
     destination,
@@ -137,6 +139,60 @@ def test_rules_for_some_clients_are_told_to_these_alone() -> None:
     assert answers(mesh, BISTRO) == ["frontends", "all"]
     assert answers(mesh, KITCHENS) == ["kitchens", "all"]
     assert answers(mesh, TABLES) == ["kitchens", "waiters", "all"]
+
+
+def test_rules_for_some_clients_are_told_to_nobody_else() -> None:
+    rules = [
+        rule(
+            to("reservations"), name="kitchens", match=replace(match(), clients=Clients(namespace="kitchens"))
+        ),
+        rule(to("reservations"), name="all"),
+    ]
+    mesh = mesh_of(*FACTS, routes("reservations", rules=rules))
+    assert answers(mesh, BISTRO) == ["all"]
+    assert answers(mesh, KITCHENS) == ["kitchens", "all"]
+
+
+NEAR = replica(workload("near", locality="r.z"))
+FAR = replica(workload("far", locality="q.z"))
+CAREFUL = TrafficPolicy(outliers=OutlierDetection())
+
+
+def test_where_a_client_is_matters_once_somebody_is_called_by_locality() -> None:
+    assert told(mesh_of(*FACTS), NEAR) is told(mesh_of(*FACTS), FAR)
+    mesh = mesh_of(*FACTS, destination("reservations", policy=CAREFUL))
+    near, far, elsewhere = (told(mesh, one) for one in (NEAR, FAR, BISTRO))
+    assert near.place == Place(locality=Locality("r", "z"))
+    assert far.place == Place(locality=Locality("q", "z"))
+    assert elsewhere.place == Place()
+    assert near.scope == far.scope == elsewhere.scope == ()
+    assert near.clusters is far.clusters is elsewhere.clusters
+    assert near.routes is far.routes is elsewhere.routes
+    assert near.authorities is far.authorities is elsewhere.authorities
+
+
+def test_only_those_labels_of_a_client_matter_that_are_asked_for() -> None:
+    balancing = LocalityBalancing(priority=(("version", None), ("app", "reservations")))
+    policy = replace(CAREFUL, load_balancing=LoadBalancing(locality=balancing))
+    mesh = mesh_of(*FACTS, destination("reservations", policy=policy))
+    first, other, second = (
+        told(mesh, replica(workload(name, version=version)))
+        for name, version in (("a", "v1"), ("b", "v1"), ("a", "v2"))
+    )
+    assert first is other
+    assert (first.place, second.place) == (
+        Place(labels=(("version", "v1"),)),
+        Place(labels=(("version", "v2"),)),
+    )
+
+
+def test_where_a_client_is_matters_only_to_those_who_see_whom_it_matters_for() -> None:
+    careful = destination("reservations", policy=CAREFUL)
+    mesh = mesh_of(*FACTS, careful, egress(("bistro", host("frontend"))))
+    cook = replica(workload("kitchen", namespace="kitchens", locality="r.z"))
+    assert told(mesh, cook).place is None
+    assert told(mesh, NEAR).place == Place(locality=Locality("r", "z"))
+    assert told(mesh, NEAR) is told(mesh, NEAR)
 
 
 def egress(

@@ -380,7 +380,7 @@ def test_a_destination_rule_has_a_host_and_subsets() -> None:
         ("[{labels: {v: '1'}}]", [], "field.required"),
         ("[{name: V1, labels: {v: '1'}}]", [], "name.invalid"),
         ("[{name: all}]", ["all"], "subset.no-labels"),
-        ("[{name: v1, labels: {v: '1'}, trafficPolicy: {tls: {}}}]", ["v1"], "field.unsupported"),
+        ("[{name: v1, labels: {v: '1'}, trafficPolicy: {tunnel: {}}}]", ["v1"], "field.unsupported"),
         (
             "[{name: v1, labels: {v: '1'}, trafficPolicy: {loadBalancer: {simple: a}}}]",
             ["v1"],

@@ -11,12 +11,14 @@ from plait.compiler.view import view
 from plait.envoy.render import Renderer
 from plait.model.catalog import Binding, Protocol, Replica, SidecarAddresses
 from plait.model.limits import LimitScope, LimitTarget, TargetKind
+from plait.model.locality import Distribution, Locality, LocalityBalancing
 from plait.model.mesh import View
 from plait.model.names import ReplicaKey, WorkloadKey
 from plait.model.policy import Action, MtlsMode, Operation, Source
 from plait.model.reading import Fact
-from plait.model.routing import Retries
+from plait.model.routing import Retries, Session, SessionKind
 from plait.model.settings import MeshSettings, OutboundTrafficPolicy
+from plait.model.traffic import LoadBalancing, OutlierDetection, TrafficPolicy
 from plait.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -119,6 +121,26 @@ _ROUTING = routes(
     ],
 )
 
+_COOKIE = Session(kind=SessionKind.COOKIE, name="stay", lifetime=600)
+_SESSIONS = routes(
+    "reservations",
+    rules=[
+        rule(to("reservations"), match=match(exact("/cookie")), session=_COOKIE),
+        rule(
+            to("reservations"),
+            match=match(regex("/h.*")),
+            session=Session(kind=SessionKind.HEADER, name="x-stay"),
+        ),
+        rule(
+            to("reservations", "v1", weight=9),
+            to("reservations", "v2"),
+            match=match(prefix("/split")),
+            session=Session(kind=SessionKind.COOKIE, name="stay"),
+        ),
+        rule(to("reservations", "v1"), to("reservations", "v2", weight=0), session=_COOKIE),
+    ],
+)
+
 _POLICIES = (
     policy(
         "deny",
@@ -198,6 +220,29 @@ _HIDDEN = (
 )
 _PLACES = (hidden(FRONTEND, "198.18.0.1"), hidden(_DATABASE, "198.18.0.2"))
 
+_WIDE = tuple(
+    workload(name, app="wide", account=name, locality=place)
+    for name, place in (("first", "west.a"), ("second", "west.b"), ("third", "east.a"), ("fourth", "north.a"))
+)
+_WIDE_PLACES = tuple(
+    replica(one, number, address=f"127.77.1.{index}{number}", app_address=f"127.78.1.{index}{number}")
+    for index, one in enumerate(_WIDE, 1)
+    for number in range(2 if one.name == "second" else 1)
+)
+
+
+def _wide(balancing: LocalityBalancing, outliers: OutlierDetection | None) -> Case:
+    """What the first of four is told of them, who stand at three places of which two are of one region."""
+    told = TrafficPolicy(load_balancing=LoadBalancing(locality=balancing), outliers=outliers)
+    return Case(
+        facts=(*_WIDE, service("wide"), destination("wide", policy=told)),
+        replicas=_WIDE_PLACES,
+        proxy=0,
+        types=(CLUSTER, ENDPOINTS),
+        names=("outbound",),
+    )
+
+
 _WEB = workload("web", listens(8080), version="v1", namespace="shop")
 _SHOP: tuple[Fact, ...] = (
     _WEB,
@@ -224,6 +269,7 @@ CASES = {
         types=(LISTENER,),
     ),
     "routing": Case(facts=(*BISTRO, _ROUTING), types=(ROUTES,), names=("outbound|8080|reservations",)),
+    "sessions": Case(facts=(*BISTRO, _SESSIONS), types=(ROUTES,), names=("outbound|8080|reservations",)),
     "fields": Case(
         facts=_SHOP,
         replicas=(replica(_WEB, address="127.77.0.5", app_address="127.78.0.5"),),
@@ -284,5 +330,22 @@ CASES = {
     ),
     "disabled": Case(
         facts=(*BISTRO, peers("off", MtlsMode.DISABLE)), types=(ENDPOINTS,), names=("outbound|8080||",)
+    ),
+    "nearest": _wide(LocalityBalancing(failover=(("west", "north"),)), OutlierDetection()),
+    "labelled": _wide(
+        LocalityBalancing(priority=(("topology.kubernetes.io/zone", None), ("istio-locality", "east.a"))),
+        OutlierDetection(),
+    ),
+    "shares": _wide(
+        LocalityBalancing(
+            distributions=(
+                Distribution(clients=Locality.parse("east"), shares=((Locality.parse("east"), 100),)),
+                Distribution(
+                    clients=Locality.parse("west/a"),
+                    shares=((Locality.parse("west"), 90), (Locality.parse("east"), 10)),
+                ),
+            )
+        ),
+        None,
     ),
 }  # fmt: skip

@@ -527,3 +527,47 @@ rules:
 async def what_a_filter_of_others_would_have_looked_at_is_answered_500(mesh: Mesh) -> None:
     assert (await mesh.ask("/shield")).status == NOBODY
     assert (await mesh.ask("/other")).status == 200
+
+
+@proves(
+    KIND,
+    PARENT
+    + """
+rules:
+- matches: [{path: {value: /cookie}}]
+  backendRefs: [{name: reservations, port: 8080}]
+  sessionPersistence:
+    sessionName: stay
+    absoluteTimeout: 1h
+    cookieConfig: {lifetimeType: Permanent}
+- matches: [{path: {value: /header}}]
+  backendRefs: [{name: reservations, port: 8080}]
+  sessionPersistence: {sessionName: X-Stay, type: Header}
+- matches: [{path: {value: /shares}}]
+  backendRefs: [{name: reservations-v1, port: 8080}, {name: reservations-v2, port: 8080}]
+  sessionPersistence: {}
+- backendRefs: [{name: reservations, port: 8080}]
+""",
+    "rules[0].sessionPersistence",
+    "rules[0].sessionPersistence.sessionName",
+    "rules[0].sessionPersistence.absoluteTimeout",
+    "rules[0].sessionPersistence.cookieConfig.lifetimeType",
+    "rules[1].sessionPersistence",
+    "rules[1].sessionPersistence.sessionName",
+    "rules[1].sessionPersistence.type",
+    "rules[2].sessionPersistence",
+)
+async def who_was_answered_once_is_led_back(mesh: Mesh) -> None:
+    given = (await mesh.ask("/cookie")).headers.get("set-cookie", "")
+    assert given.startswith("stay=")
+    assert "Max-Age=3600" in given
+    header = (await mesh.ask("/header")).headers.get("x-stay", "")
+    assert header
+    shared = (await mesh.ask("/shares")).headers.get("set-cookie", "")
+    for path, shown in (
+        ("/cookie", {"cookie": given.partition(";")[0]}),
+        ("/header", {"x-stay": header}),
+        ("/shares", {"cookie": shared.partition(";")[0]}),
+    ):
+        assert len({(await mesh.ask(path, headers=shown)).by for _ in range(20)}) == 1
+    assert len({(await mesh.ask("/cookie")).by for _ in range(20)}) == 2

@@ -55,11 +55,13 @@ from tests.fields.calls import Call, Reply, call, server
 
 PORT = web.RequestKey("port", int)
 """At which port of the application a request has come."""
-FRONTEND = workload("frontend")
+FRONTEND = workload("frontend", locality="north.a")
 PORTS = (listens(8080), listens(8081), listens(9090, Protocol.GRPC))
 VERSIONS = tuple(
-    workload(f"reservations-{one}", *PORTS, app="reservations", version=one) for one in ("v1", "v2")
+    workload(f"reservations-{one}", *PORTS, app="reservations", version=one, locality=place)
+    for one, place in (("v1", "west.a"), ("v2", "east.b"))
 )
+"""Both in other regions than the frontend, so that neither is nearer, unless somebody says so."""
 SERVICE_PORTS = (port(8080), port(8081), port(9090, Protocol.GRPC))
 SERVICES: tuple[Fact, ...] = (
     service("frontend"),
@@ -109,15 +111,15 @@ class Mesh:
     _renderer: Renderer = field(default_factory=Renderer)
     _told: int = 0
 
-    async def say(self, text: str) -> None:
-        """Configure the mesh with some documents, and wait until every proxy has all of it."""
+    async def say(self, text: str, *more: Fact) -> None:
+        """Configure the mesh with some documents and facts, and wait until every proxy has all of it."""
         change = parse("in.yaml", text.encode())
         assert isinstance(change, Stated), change
         facts = [fact for one in change.documents for fact in dialects.read(one.document).facts]
         self._told += 1
         marker = f"told-{self._told}.example"
         told = routes(marker, rules=[rule(to("frontend"))], name="told")
-        mesh, _ = merge((FRONTEND, *VERSIONS, *SERVICES, *facts, told), SETTINGS)
+        mesh, _ = merge((FRONTEND, *VERSIONS, *SERVICES, *facts, *more, told), SETTINGS)
         found = endpoints(mesh, self.replicas.values())
         views = [view(mesh, one) for one in self.replicas.values()]
         snapshots = {str(one.node): self._renderer.render(one, found) for one in views}

@@ -69,7 +69,7 @@ def _paths(value: Any, path: str) -> Iterator[str]:
 
 
 _OWN = re.compile(
-    r"(?:\.set|\.add|\.labels|\].headers|\.withoutHeaders|\.queryParams|\.hosts|\.remove|Methods|Headers)$"
+    r"(?:\.set|\.add|\.to|\.labels|\].headers|\.withoutHeaders|\.queryParams|\.hosts|\.remove|Methods|Headers)$"
 )
 
 

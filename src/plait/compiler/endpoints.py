@@ -112,4 +112,5 @@ def _endpoint(replica: Replica, binding: Binding, over: _Over, trust_domain: str
         version=labels.get("version", ""),
         identity=identity.uri,
         mtls=mtls_mode(over, binding.number) is not MtlsMode.DISABLE,
+        labels=replica.labels,
     )

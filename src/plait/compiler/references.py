@@ -18,7 +18,7 @@ from plait.model.policy import AuthorizationPolicy, PeerAuthentication, PolicyRu
 from plait.model.routing import Backend, HostRoutes, RouteTable
 from plait.model.scope import EgressHosts, EgressScope, Sight
 from plait.model.settings import OutboundTrafficPolicy
-from plait.model.traffic import DestinationSettings
+from plait.model.traffic import DestinationSettings, Subset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +243,7 @@ def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings)
             if service.port(number) is None:
                 message = f"a policy for port {number}, and {settings.host} has {ports}"
                 yield _warning("destination.unknown-port", message, origin)
+    yield from _without_effect(selected, service, settings)
     if not selected.behind(service):
         return
     for subset in settings.subsets:
@@ -298,6 +299,28 @@ def _way_out(mesh: Mesh, one: EgressScope) -> Iterator[Finding]:
             "what is sent over UDP still gets out: only a mesh that is started with REGISTRY_ONLY shuts it in"
         )
     yield _warning("sidecar.outbound-policy", message, one.origin)
+
+
+def _without_effect(
+    selected: Selection, service: Service, settings: DestinationSettings
+) -> Iterator[Finding]:
+    """What the policies of a destination ask for, and what can't be for those whom they reach."""
+    parts: tuple[DestinationSettings | Subset, ...] = (settings, *settings.subsets)
+    for part in parts:
+        name, labels = (part.name, part.labels) if isinstance(part, Subset) else ("", ())
+        reached = [(port, settings.policy(name, port.number)) for port in service.ports]
+        streams = [port for port, policy in reached if policy.connections and policy.connections.is_of_http]
+        if streams and not any(port.protocol.may_be_http for port in streams):
+            message = "no port that it reaches is HTTP: maxConcurrentStreams and maxRequestsPerConnection have no effect"
+            yield _warning("destination.not-http", message, part.origin)
+        replicas = sum(one.replicas for one in selected.workloads_behind(service, labels))
+        for most in {policy.outliers.most_ejected for _, policy in reached if policy.outliers is not None}:
+            if replicas > 1 and replicas * most < 100:
+                message = (
+                    f"of {replicas} replicas nobody is left alone, for at most {most} % of them may be: "
+                    "set maxEjectionPercent"
+                )
+                yield _warning("destination.too-few-to-eject", message, part.origin)
 
 
 def _policy(mesh: Mesh, selected: Selection, known: Known, policy: AuthorizationPolicy) -> Iterator[Finding]:

@@ -57,16 +57,18 @@ def manager(stat_prefix: str, *, filters: Iterable[HttpFilter], **fields: Any) -
 def tcp_proxy(
     stat_prefix: str, cluster: str, access_log: list[dict[str, Any]], **fields: Any
 ) -> dict[str, Any]:
-    """Passes bytes on as they are, the end of either direction by itself, for as long as the two ends like."""
+    """Passes bytes on as they are, the end of either direction by itself.
+
+    For as long as the two ends like, unless the fields say otherwise.
+    """
     return build.extension(
         "envoy.filters.network.tcp_proxy",
         _TCP_PROXY,
         stat_prefix=stat_prefix,
         cluster=cluster,
-        idle_timeout=build.seconds(0),
         access_log=access_log,
         access_log_options={"flush_access_log_on_connected": True},
-        **fields,
+        **{"idle_timeout": build.seconds(0), **fields},
     )
 
 
