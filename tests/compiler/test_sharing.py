@@ -20,6 +20,7 @@ from plait.model.limits import LimitTarget, TargetKind
 from plait.model.mesh import Behind, Mesh
 from plait.model.policy import Action, MtlsMode
 from plait.model.reading import Fact, Namespace, ServiceAccount
+from plait.model.routing import AttachedRoutes, AttachedRule, Backend, Grant, Parent
 from tests.compiler.facts import (
     NS,
     SETTINGS,
@@ -29,6 +30,7 @@ from tests.compiler.facts import (
     limit,
     limited,
     listens,
+    origin,
     peers,
     policy,
     port,
@@ -86,6 +88,17 @@ def test_a_whole_is_made_anew_when_an_input_is_another_and_finds_its_parts_howev
     assert len(asked) == 2
 
 
+def attached(name: str, backend: Backend, *, namespace: str = NS, grpc: bool = False) -> AttachedRoutes:
+    """Routes for the calls to wired."""
+    parent = Parent(host=host("wired"), origin=origin("Routes", name, "parent", namespace))
+    return AttachedRoutes(
+        parents=(parent,),
+        rules=(AttachedRule(rule=rule(backend), specificity=(0,)),),
+        grpc=grpc,
+        origin=origin("Routes", name, "", namespace),
+    )
+
+
 POOL: tuple[Fact, ...] = (
     FRONTEND,
     KITCHEN,
@@ -111,6 +124,15 @@ POOL: tuple[Fact, ...] = (
     limited("workload", limit(9), target=LimitTarget(TargetKind.WORKLOAD, "kitchen-v2")),
     Namespace("other"),
     ServiceAccount(NS, "nobody"),
+    attached("pages", to("kitchen-v2")),
+    attached("calls", to("kitchen", "v2"), grpc=True),
+    attached("abroad", to("kitchen", port=8080), namespace="other"),
+    Grant(
+        namespace=NS,
+        sources=(("networking.istio.io", "Routes", "other"),),
+        names=("kitchen",),
+        origin=origin("Grant", "grant"),
+    ),
 )
 """Right and wrong facts, many of which change what others mean."""
 RUNNING = tuple(

@@ -525,6 +525,13 @@ def test_a_redirect_that_cannot_be_read_answers_500(text: str, code: str) -> Non
     assert {code, "filter.left-out"} <= {one for _, one in codes(read)}
 
 
+def test_a_redirect_to_where_the_request_was_is_told() -> None:
+    for text in ("{}", "{statusCode: 301}"):
+        read = with_rule(f"{{filters: [{{type: RequestRedirect, requestRedirect: {text}}}]}}")
+        assert codes(read) == [("spec.rules[0].filters[0].requestRedirect", "redirect.empty")]
+        assert attached(read)[0].rule.answer is not None
+
+
 def test_what_a_redirect_leaves_without_effect_is_told() -> None:
     read = with_rule("""{timeouts: {request: 1s}, retry: {attempts: 1}, filters: [
         {type: RequestRedirect, requestRedirect: {hostname: b.example}},

@@ -53,7 +53,7 @@ from tests.compiler.facts import (
     to,
     workload,
 )
-from tests.dialects.reading import reading
+from tests.dialects.reading import document, reading
 from tests.dialects.whole import WHOLE
 
 FRONTEND = workload("frontend")
@@ -255,6 +255,34 @@ _SHOP: tuple[Fact, ...] = (
 )
 """With every field that these kinds have."""
 
+_ATTACHED = reading(
+    document(
+        "gateway.networking.k8s.io/v1",
+        "HTTPRoute",
+        """
+parentRefs: [{group: "", kind: Service, name: reservations}]
+rules:
+- matches: [{path: {value: /strip}}]
+  filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+  backendRefs: [{name: reservations, port: 8080}]
+  timeouts: {backendRequest: 500ms}
+- matches: [{path: {value: /shared}, method: POST}]
+  filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: x-a, value: rule}]}}]
+  backendRefs:
+  - {kind: Bucket, name: reservations}
+  - name: reservations
+    port: 8080
+    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: x-a, value: backend}]}}]
+- matches: [{path: {value: /secret}}]
+  filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]
+- matches: [{path: {value: /shield}}]
+  filters: [{type: ExtensionRef}]
+""",
+        namespace="bistro",
+    )
+).facts
+"""What is for nobody, and what only the Gateway API says so."""
+
 CASES = {
     "plain": Case(facts=BISTRO),
     "client-without-ports": Case(
@@ -270,6 +298,7 @@ CASES = {
     ),
     "routing": Case(facts=(*BISTRO, _ROUTING), types=(ROUTES,), names=("outbound|8080|reservations",)),
     "sessions": Case(facts=(*BISTRO, _SESSIONS), types=(ROUTES,), names=("outbound|8080|reservations",)),
+    "attached": Case(facts=(*BISTRO, *_ATTACHED), types=(ROUTES,), names=("outbound|8080|reservations",)),
     "fields": Case(
         facts=_SHOP,
         replicas=(replica(_WEB, address="127.77.0.5", app_address="127.78.0.5"),),

@@ -179,3 +179,5 @@ async def headers_are_changed_on_both_ways_and_calls_are_copied(mesh: Mesh) -> N
     assert seen.metadata["x-mine"] == "backend"
     assert "x-gone" not in seen.metadata
     await mesh.until_called(V1)
+    (copy,) = (one for one in mesh.called if one.by == V1)
+    assert (copy.method, copy.metadata["x-set"]) == ("/A/B", "100 %")

@@ -261,7 +261,7 @@ rules:
 - matches: [{path: {value: /moved}}]
   filters:
   - type: RequestRedirect
-    requestRedirect: {hostname: other.example, path: {type: ReplaceFullPath, replaceFullPath: /here}, statusCode: 308}
+    requestRedirect: {hostname: other.example, path: {type: ReplaceFullPath, replaceFullPath: /here%20now}, statusCode: 308}
 - matches: [{path: {value: /secret}}]
   filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]
 - matches: [{path: {value: /secret/port}}]
@@ -290,7 +290,7 @@ rules:
 )
 async def a_redirect_says_where_else(mesh: Mesh) -> None:
     wanted = {
-        "/moved?a=b": (308, "http://other.example:8080/here?a=b"),
+        "/moved?a=b": (308, "http://other.example:8080/here%20now?a=b"),
         "/secret": (302, "https://reservations:443/secret"),
         "/secret/port": (302, "https://other.example:8443/secret/port"),
         "/secret/host": (302, "https://other.example/secret/host"),
