@@ -14,7 +14,7 @@ from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.names import Identity, Origin
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication, PolicyRule
-from plait.model.routing import Backend, HostRoutes, RouteRule, RouteTable, SessionKind
+from plait.model.routing import Backend, HostRoutes, RouteRule, RouteTable, Session, SessionKind
 from plait.model.scope import Sight
 from plait.model.traffic import DestinationSettings, Subset
 
@@ -79,7 +79,8 @@ def _all_routes(mesh: Mesh) -> Iterator[Finding]:
                     for backend in backends:
                         yield from _backend(mesh, sight, backend, called)
                     for rule in table.rules:
-                        yield from _session(rule)
+                        if rule.session is not None:
+                            yield from _session(rule, rule.session)
 
 
 def _destinations(
@@ -212,9 +213,8 @@ def _backend(mesh: Mesh, sight: Sight, backend: Backend, called: Iterable[int]) 
             yield _error("route.port-not-http", message, backend.origin)
 
 
-def _session(rule: RouteRule) -> Iterator[Finding]:
-    session = rule.session
-    if session is not None and session.kind is SessionKind.HEADER and len(rule.backends) > 1:
+def _session(rule: RouteRule, session: Session) -> Iterator[Finding]:
+    if session.kind is SessionKind.HEADER and len(rule.backends) > 1:
         message = (
             f"weights come first, and header {session.name} leads back only within the backend that they choose: "
             "keep the session by a cookie, or send to one backend"
