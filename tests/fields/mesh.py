@@ -197,6 +197,21 @@ class Mesh:
 
         await eventually(seen, 0.5)
 
+    async def failures(self, status: int) -> int:
+        """Ask until a request does not fail with a status, and how many do before.
+
+        Envoy takes up to a second to heed whom it leaves alone, where something else has just changed.
+        """
+        asked = 0
+
+        async def other() -> bool:
+            nonlocal asked
+            asked += 1
+            return (await self.ask(method="POST")).status != status
+
+        await eventually(other, 8)
+        return asked - 1
+
     async def tried(self, path: str, headers: Mapping[str, str]) -> list[str]:
         """Who was asked for one request, one after the other."""
         self.order.clear()

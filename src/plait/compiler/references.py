@@ -15,7 +15,7 @@ from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.names import Identity, Origin
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication, PolicyRule
-from plait.model.routing import Backend, HostRoutes, RouteTable
+from plait.model.routing import Backend, HostRoutes, RouteRule, RouteTable, Session, SessionKind
 from plait.model.scope import EgressHosts, EgressScope, Sight
 from plait.model.settings import OutboundTrafficPolicy
 from plait.model.traffic import DestinationSettings, Subset
@@ -86,6 +86,9 @@ def _all_routes(mesh: Mesh) -> Iterator[Finding]:
                     called = called_ports(sight, host, table)
                     for backend in backends:
                         yield from _backend(mesh, sight, backend, called)
+                    for rule in table.rules:
+                        if rule.session is not None:
+                            yield from _session(rule, rule.session)
 
 
 def _destinations(
@@ -218,6 +221,15 @@ def _backend(mesh: Mesh, sight: Sight, backend: Backend, called: Iterable[int]) 
             yield _error("route.port-not-http", message, backend.origin)
 
 
+def _session(rule: RouteRule, session: Session) -> Iterator[Finding]:
+    if session.kind is SessionKind.HEADER and len(rule.backends) > 1:
+        message = (
+            f"weights come first, and header {session.name} leads back only within the backend that they choose: "
+            "keep the session by a cookie, or send to one backend"
+        )
+        yield _warning("session.split", message, rule.origin)
+
+
 def _subset_names(settings: DestinationSettings | None) -> frozenset[str]:
     return frozenset(subset.name for subset in settings.subsets) if settings else frozenset()
 
@@ -314,11 +326,11 @@ def _without_effect(
             message = "no port that it reaches is HTTP: maxConcurrentStreams and maxRequestsPerConnection have no effect"
             yield _warning("destination.not-http", message, part.origin)
         replicas = sum(one.replicas for one in selected.workloads_behind(service, labels))
-        for most in {policy.outliers.most_ejected for _, policy in reached if policy.outliers is not None}:
+        for most in sorted({policy.outliers.most_ejected for _, policy in reached if policy.outliers}):
             if replicas > 1 and replicas * most < 100:
                 message = (
-                    f"of {replicas} replicas nobody is left alone, for at most {most} % of them may be: "
-                    "set maxEjectionPercent"
+                    f"nobody is left alone, for one of {replicas} replicas is more than {most} %: "
+                    f"set maxEjectionPercent to {-(-100 // replicas)} at least"
                 )
                 yield _warning("destination.too-few-to-eject", message, part.origin)
 

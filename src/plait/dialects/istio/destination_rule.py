@@ -43,6 +43,9 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
 
 def _warn_about_failover(spec: Cursor, settings: DestinationSettings) -> None:
     """Tell of each place where a failover is asked for that can't happen, since nobody looks who is healthy."""
+    parts = (settings.policies, *(one.policies for one in settings.subsets))
+    if not any(one.ports or one.everywhere.load_balancing for one in parts):
+        return
     effective = [one.load_balancing for one in settings.every_policy if one.outliers is not None]
     for cursor, policies_here in _traffic_policies(spec, settings):
         for item, told in _load_balancing(cursor, policies_here):

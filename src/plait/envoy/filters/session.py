@@ -1,7 +1,8 @@
 """Sessions: who was answered once is led back to the same replica, by a cookie or a header that names it.
 
 Envoy looks for the replica in the one cluster that a route has chosen, by weight where there are several.  So each
-of several backends has a cookie of its own, and requests that carry one go to its backend, whatever it weighs.
+of several backends has a cookie of its own, and requests that carry one go to its backend, whatever it weighs.  A
+header is known to clients by its name, which can't be another one.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ _PATHS = (MatchKind.EXACT, MatchKind.SEGMENTS, MatchKind.PREFIX)
 def apart(rule: RouteRule) -> Iterator[RouteRule]:
     """A rule for the sessions of each of its backends, and itself for whoever has none yet."""
     session = rule.session
-    if session is None or len(rule.backends) == 1:
+    if not _is_cut_up(rule) or session is None:
         yield rule
         return
     for backend in rule.backends:
         if backend.host:
             own = _own(session, backend)
             match = rule.match or RequestMatch(origin=rule.origin)
-            carried = replace(match, headers=(*match.headers, _carried(own)))
+            carried = replace(match, headers=(*match.headers, ("cookie", _carried(own))))
             yield replace(rule, match=carried, backends=(replace(backend, weight=1),), session=own)
     shares = [backend for backend in rule.backends if backend.weight]
     yield replace(rule, session=_own(session, shares[0])) if len(shares) == 1 else rule
@@ -47,10 +48,15 @@ def apart(rule: RouteRule) -> Iterator[RouteRule]:
 
 def of_share(rule: RouteRule, backend: Backend) -> dict[str, Any]:
     """The configuration of filters for one of several backends of a rule."""
-    if rule.session is None:
+    if not _is_cut_up(rule) or rule.session is None:
         return {}
     said = _on_rule(replace(rule, session=_own(rule.session, backend)))
     return {"typed_per_filter_config": {SESSION.name: api.pack(said)}}
+
+
+def _is_cut_up(rule: RouteRule) -> bool:
+    """Whether each backend of a rule has a session of its own."""
+    return rule.session is not None and rule.session.kind is SessionKind.COOKIE and len(rule.backends) > 1
 
 
 def _own(session: Session, backend: Backend) -> Session:
@@ -59,10 +65,9 @@ def _own(session: Session, backend: Backend) -> Session:
     return replace(session, name=f"{session.name}-{blake2b(place.encode(), digest_size=4).hexdigest()}")
 
 
-def _carried(session: Session) -> tuple[str, StringMatch]:
-    if session.kind is SessionKind.HEADER:
-        return session.name, StringMatch(MatchKind.PRESENT)
-    return "cookie", StringMatch(MatchKind.REGEX, rf"(?:.*;\s*)?{re.escape(session.name)}=.*")
+def _carried(cookie: Session) -> StringMatch:
+    """A test of whether there is such a cookie among others."""
+    return StringMatch(MatchKind.REGEX, rf"(?:.*;\s*)?{re.escape(cookie.name)}=.*")
 
 
 def _nobody() -> Any:
