@@ -261,3 +261,22 @@ def test_what_an_egress_scope_names_or_selects_in_vain_is_told() -> None:
         for given in OutboundTrafficPolicy:
             told = codes(egress(outbound_traffic_policy=wanted), policy=given)
             assert told == ([] if wanted is given else ["sidecar.outbound-policy"])
+
+
+def test_settings_for_some_clients_are_heeded_in_their_own_namespace_alone() -> None:
+    chosen = replace(destination("reservations", "v9", name="chosen"), clients=(("app", "frontend"),))
+    mesh = mesh_of(*FACTS, destination("reservations", "v1"), chosen)
+
+    def subsets(of: Replica) -> set[str]:
+        return {one.key.subset for one in told(mesh, of).clusters if one.key.host == HOST}
+
+    other = workload("other", app="frontend", namespace="kitchens")
+    assert (subsets(BISTRO), subsets(replica(other)), subsets(replica(RESERVATIONS))) == (
+        {"", "v9"},
+        {"", "v1"},
+        {"", "v1"},
+    )
+    assert codes(replace(chosen, clients=(("app", "nobody"),))) == [
+        "destination.no-clients",
+        "destination.empty-subset",
+    ]

@@ -158,6 +158,7 @@ metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
 spec:
   host: web
   exportTo: ["*"]
+  workloadSelector: {matchLabels: {app: web}}
   trafficPolicy: &policy
     loadBalancer: &balancer
       consistentHash:

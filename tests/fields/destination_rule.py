@@ -484,3 +484,57 @@ spec:
 )
 async def settings_are_for_those_whom_they_are_exported_to(mesh: Mesh) -> None:
     assert (await mesh.ask()).status == 503
+
+
+_SUBSETS = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: subsets, namespace: bistro}
+spec:
+  hosts: [reservations]
+  http:
+  - match: [{uri: {prefix: /early}}]
+    route: [{destination: {host: reservations, subset: early}}]
+  - route: [{destination: {host: reservations, subset: late}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: early, namespace: bistro}
+spec:
+  host: reservations
+  subsets:
+  - {name: early, labels: {version: v2}}
+"""
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+workloadSelector: {matchLabels: {app: kitchen}}
+subsets:
+- {name: late, labels: {version: v1}}
+""",
+    "workloadSelector",
+    "workloadSelector.matchLabels",
+    beside=_SUBSETS,
+)
+async def settings_are_not_for_clients_that_they_do_not_select(mesh: Mesh) -> None:
+    assert (await mesh.ask()).status == 503
+    assert (await mesh.ask("/early")).by == "reservations-v2"
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+workloadSelector: {matchLabels: {app: frontend}}
+subsets:
+- {name: late, labels: {version: v1}}
+""",
+    "workloadSelector",
+    beside=_SUBSETS,
+)
+async def settings_for_some_clients_are_in_place_of_those_for_all(mesh: Mesh) -> None:
+    assert (await mesh.ask()).by == "reservations-v1"
+    assert (await mesh.ask("/early")).status == 503

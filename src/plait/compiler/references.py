@@ -45,8 +45,8 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
     yield from part("routes", seen, _all_routes(mesh))
     yield from part(
         "destinations",
-        (stated.destinations, services, settings, *running),
-        _destinations(mesh, selected, stated.destinations),
+        (stated.destinations, mesh.for_clients, services, settings, *running),
+        _destinations(mesh, selected, (*stated.destinations, *mesh.for_clients)),
     )
     yield from part(
         "egress",
@@ -234,13 +234,21 @@ def _subset_names(settings: DestinationSettings | None) -> frozenset[str]:
     return frozenset(subset.name for subset in settings.subsets) if settings else frozenset()
 
 
-def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings) -> Iterator[Finding]:
+def _heeded(mesh: Mesh, selected: Selection, settings: DestinationSettings) -> Iterator[Finding]:
+    """Whether only some clients heed settings, or none."""
     namespace = settings.origin.ref.namespace
-    if namespace != mesh.settings.root_namespace and speaks_for_clients(settings):
+    if settings.clients and not selected.members.selected(namespace, settings.clients):
+        message = "no workload of its namespace has the labels that workloadSelector names: nobody heeds it"
+        yield _warning("destination.no-clients", message, settings.origin)
+    elif not settings.clients and namespace != mesh.settings.root_namespace and speaks_for_clients(settings):
         message = f"said outside the namespace of the service: it holds for clients in {namespace} alone"
         yield Finding(
             Severity.INFO, "destination.clients", message, settings.origin.ref, settings.origin.field
         )
+
+
+def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings) -> Iterator[Finding]:
+    yield from _heeded(mesh, selected, settings)
     service = mesh.services.get(settings.host)
     if service is None:
         known = is_wildcard(settings.host) and any(covers(settings.host, host) for host in mesh.services)

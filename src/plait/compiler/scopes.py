@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from plait.compiler.hosts import covers_egress
+from plait.compiler.hosts import ByHost, covers_egress
 from plait.compiler.sharing import Made, PerMesh
 from plait.model.catalog import Labels, Service, selects
 from plait.model.locality import Place
@@ -53,7 +53,9 @@ class _Scopes:
             settings=mesh.settings,
             place=self._place(("",), mesh.common, ()),
         )
-        self._alike = not (mesh.sights or mesh.egress or self._asked[""] or self._common.place)
+        self._alike = not (
+            mesh.sights or mesh.egress or mesh.for_clients or self._asked[""] or self._common.place
+        )
 
     def of(self, namespace: str, labels: Labels) -> Scope:
         if self._alike:
@@ -72,6 +74,14 @@ class _Scopes:
             met = frozenset(one for one in asked if _is(one, namespace, labels))
             label += sorted(f"{one.namespace} {one.labels}" for one in met)
             sight = self._made.of(("met", *label), (sight, met), _met)
+        said = tuple(
+            one
+            for one in mesh.for_clients
+            if one.origin.ref.namespace == namespace and selects(one.clients, labels)
+        )
+        if said:
+            label += ["clients", namespace, *(one.origin.ref.name for one in said)]
+            sight = self._made.of(tuple(label), (sight, said), _heeding)
         egress = self._egress(namespace, labels)
         settings = mesh.settings
         if egress is not None:
@@ -131,6 +141,13 @@ def _asked_of_places(destinations: Mapping[str, DestinationSettings]) -> frozens
 
 def _is(clients: Clients, namespace: str, labels: Labels) -> bool:
     return clients.namespace in ("", namespace) and (not clients.labels or selects(clients.labels, labels))
+
+
+def _heeding(sight: Sight, said: tuple[DestinationSettings, ...]) -> Sight:
+    """A sight with settings for these clients alone in place of others; of several for a host the first holds."""
+    nearest = ByHost.of({one.host: one for one in reversed(said)})
+    own = {host: found for host in sight.services if (found := nearest.get(host)) is not None}
+    return replace(sight, destinations={**sight.destinations, **own})
 
 
 def _met(sight: Sight, met: frozenset[Clients]) -> Sight:

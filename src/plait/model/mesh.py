@@ -13,7 +13,7 @@ from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 from plait.model.routing import RouteRule
 from plait.model.scope import EgressScope, Sight
 from plait.model.settings import MeshSettings
-from plait.model.traffic import NO_POLICY, TrafficPolicy
+from plait.model.traffic import NO_POLICY, DestinationSettings, TrafficPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,8 @@ class Mesh:
     """What clients of a namespace see otherwise, by that."""
     egress: tuple[EgressScope, ...]
     """Who needs less than they see."""
+    for_clients: tuple[DestinationSettings, ...]
+    """What some clients of a namespace heed in place of what they see; by namespace and name."""
     policies: tuple[AuthorizationPolicy, ...]
     peer_authentications: tuple[PeerAuthentication, ...]
     rate_limits: tuple[RateLimit, ...]

@@ -202,6 +202,8 @@ class DestinationSettings:
     subsets: tuple[Subset, ...] = ()
     policies: PortPolicies = PortPolicies()
     export: Export = None
+    clients: Labels = ()
+    """Whose calls it is about: workloads of its own namespace that have all of these; (): all who see it."""
     origin: Origin
 
     @property

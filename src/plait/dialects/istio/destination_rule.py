@@ -32,10 +32,20 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     subsets = tuple(_subsets(spec.at("subsets"), subject))
     found = policies(spec.at("trafficPolicy"))
     exported = export(spec.at("exportTo"), subject.namespace)
+    chosen = spec.at("workloadSelector")
+    clients = labels(chosen.at("matchLabels"))
+    if chosen.error_count() or chosen.unread():
+        chosen.error("destination.left-out", "left out: whose calls it is about can't be read")
+        return ()
     if not name:
         return ()
     settings = DestinationSettings(
-        host=name, subsets=subsets, policies=found, export=exported, origin=subject.origin(root)
+        host=name,
+        subsets=subsets,
+        policies=found,
+        export=exported,
+        clients=clients,
+        origin=subject.origin(root),
     )
     _warn_about_failover(spec, settings)
     return (settings,)
@@ -99,7 +109,6 @@ DESTINATION_RULE = Kind(
     versions=VERSIONS,
     read=read,
     unsupported=(
-        "spec.workloadSelector",
         *(
             f"{where}.{field}"
             for where in ("spec.trafficPolicy", "spec.subsets[].trafficPolicy")
