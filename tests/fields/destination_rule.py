@@ -280,7 +280,7 @@ trafficPolicy:
     consecutive5xxErrors: 0
     consecutiveGatewayErrors: 3
     interval: 100ms
-    baseEjectionTime: 300ms
+    baseEjectionTime: 1s
     maxEjectionPercent: 50
 """,
     "trafficPolicy.outlierDetection.consecutive5xxErrors",
