@@ -21,6 +21,7 @@ from plait.model.mesh import Behind, Mesh
 from plait.model.policy import Action, MtlsMode
 from plait.model.reading import Fact, Namespace, ServiceAccount
 from plait.model.routing import AttachedRoutes, AttachedRule, Backend, Grant, Parent
+from plait.model.traffic import ConnectionPool, OutlierDetection, TrafficPolicy
 from tests.compiler.facts import (
     NS,
     SETTINGS,
@@ -114,6 +115,8 @@ POOL: tuple[Fact, ...] = (
     routes("nobody", rules=[rule(to("frontend"))], name="third"),
     destination("kitchen", "v1", "v2"),
     destination("nobody", "v1"),
+    destination("kitchen", name="careful", policy=TrafficPolicy(outliers=OutlierDetection())),
+    destination("wired", ports={9000: TrafficPolicy(connections=ConnectionPool(tcp_idle_timeout=9))}),
     policy("everywhere"),
     policy("own", Action.ALLOW, allows(principal("frontend"), principal("nobody")), app="kitchen"),
     peers("kitchen", MtlsMode.DISABLE, app="kitchen"),
@@ -137,7 +140,11 @@ POOL: tuple[Fact, ...] = (
 """Right and wrong facts, many of which change what others mean."""
 RUNNING = tuple(
     replica(of, number, address=f"127.77.0.{number + 1}", transparent=number % 2 == 1)
-    for of in (FRONTEND, KITCHEN, workload("kitchen-v2", app="kitchen", version="v2", account="other"))
+    for of in (
+        FRONTEND,
+        KITCHEN,
+        workload("kitchen-v2", app="kitchen", version="v2", account="other", locality="r.z"),
+    )
     for number in range(2)
 )
 
@@ -182,6 +189,15 @@ def test_a_rebuild_shares_what_did_not_change() -> None:
     same = [one is other for one, other in zip(before.outbound.routes, after.outbound.routes, strict=True)]
     assert [one.host for one in after.outbound.routes] == [host("frontend"), host("kitchen")]
     assert same == [True, False]
+
+
+def test_what_clients_of_a_place_are_told_is_shared_with_all_others_and_between_builds() -> None:
+    careful = destination("kitchen", policy=TrafficPolicy(outliers=OutlierDetection()))
+    near, elsewhere = replica(workload("frontend", locality="r.z")), REPLICAS[0]
+    first, second = (mesh_of(*FACTS, careful, *more) for more in ((), (policy("own"),)))
+    assert view(first, near).outbound is view(second, near).outbound
+    assert view(first, near).outbound.routes is view(first, elsewhere).outbound.routes
+    assert view(first, near).outbound.place != view(first, elsewhere).outbound.place
 
 
 def test_a_policy_changes_the_ports_of_those_it_is_over() -> None:

@@ -18,7 +18,7 @@ from plait.model.policy import Action, MtlsMode, Operation, Source
 from plait.model.reading import Fact
 from plait.model.routing import Retries, Session, SessionKind
 from plait.model.settings import MeshSettings, OutboundTrafficPolicy
-from plait.model.traffic import LoadBalancing, OutlierDetection, TrafficPolicy
+from plait.model.traffic import ConnectionPool, LoadBalancing, OutlierDetection, TrafficPolicy
 from plait.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -218,6 +218,9 @@ _HIDDEN = (
     _DATABASE,
     service("database", port(5432, Protocol.TCP), port(9001, Protocol.UNDECLARED, "odd")),
 )
+_LIMITS = TrafficPolicy(
+    connections=ConnectionPool(idle_timeout=60, tcp_idle_timeout=900, max_connection_duration=7200)
+)
 _PLACES = (hidden(FRONTEND, "198.18.0.1"), hidden(_DATABASE, "198.18.0.2"))
 
 _WIDE = tuple(
@@ -337,6 +340,13 @@ CASES = {
     ),
     "transparent-client": Case(
         facts=_HIDDEN, replicas=_PLACES, proxy=0, types=(CLUSTER, ENDPOINTS, LISTENER, SCOPED_ROUTES)
+    ),
+    "transparent-limits": Case(
+        facts=(*_HIDDEN, destination("database", policy=_LIMITS)),
+        replicas=_PLACES,
+        proxy=0,
+        types=(CLUSTER, LISTENER),
+        names=("outbound|",),
     ),
     "transparent-server": Case(
         facts=(

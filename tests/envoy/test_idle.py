@@ -105,7 +105,8 @@ class _Connection(asyncio.Protocol):
         self._timer = loop.call_later(self._application.patience, self._close)
 
     def _close(self) -> None:
-        self._application.closed += 1
+        if not self._transport.is_closing():
+            self._application.closed += 1
         self._transport.close()
 
 

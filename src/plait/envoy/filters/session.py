@@ -93,9 +93,10 @@ def _state(kept_by: str, message: str, **fields: Any) -> dict[str, Any]:
 def _cookie(session: Session, match: RequestMatch | None) -> dict[str, Any]:
     """A cookie for the paths that are matched; it is not marked as Secure, for applications call by http."""
     path = match.path if match is not None else None
+    said = path is not None and path.kind in _PATHS and ";" not in path.value
     found: dict[str, Any] = {
         "name": session.name,
-        "path": path.value if path is not None and path.kind in _PATHS else "/",
+        "path": path.value if path is not None and said else "/",
         "attributes": [{"name": "SameSite", "value": "Strict"}],
     }
     if session.lifetime is not None:
