@@ -218,7 +218,7 @@ _HIDDEN = (
     _DATABASE,
     service("database", port(5432, Protocol.TCP), port(9001, Protocol.UNDECLARED, "odd")),
 )
-_LIMITS = TrafficPolicy(
+_POOL = TrafficPolicy(
     connections=ConnectionPool(idle_timeout=60, tcp_idle_timeout=900, max_connection_duration=7200)
 )
 _PLACES = (hidden(FRONTEND, "198.18.0.1"), hidden(_DATABASE, "198.18.0.2"))
@@ -342,7 +342,7 @@ CASES = {
         facts=_HIDDEN, replicas=_PLACES, proxy=0, types=(CLUSTER, ENDPOINTS, LISTENER, SCOPED_ROUTES)
     ),
     "transparent-limits": Case(
-        facts=(*_HIDDEN, destination("database", policy=_LIMITS)),
+        facts=(*_HIDDEN, destination("database", policy=_POOL)),
         replicas=_PLACES,
         proxy=0,
         types=(CLUSTER, LISTENER),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -69,28 +70,28 @@ _Session = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None
 @asynccontextmanager
 async def failing(mesh: Mesh, how: Failure, ledger: Ledger, folder: Path) -> AsyncIterator[None]:
     """The kitchen that is well, and one that fails."""
-    session: _Session | None = {
-        Failure.DEAF_SIDECAR: partial(_deaf, ledger),
-        Failure.DEAF_APPLICATION: partial(_deaf, ledger),
-        Failure.DYING_APPLICATION: partial(_application, ledger, ledger.ill, b""),
-        Failure.BUSY_APPLICATION: partial(_application, ledger, ledger.ill, b"503 Busy"),
-        Failure.FULL_SIDECAR: partial(_sidecar, ledger, how),
-        Failure.LEAVING_SIDECAR: partial(_sidecar, ledger, how),
-        Failure.DYING_SIDECAR: partial(_sidecar, ledger, how),
-    }.get(how)
     well = partial(_application, Ledger(), ledger.well, b"200 OK")
-    async with AsyncExitStack() as stack:
-        binding = mesh.replicas[WELL].bindings[0]
-        await stack.enter_async_context(_listening(well, binding.app_address))
-        if session is not None:
-            binding = mesh.replicas[how.who].bindings[0]
-            address = binding.address if how.who == BARE else binding.app_address
-            tls = None if how in {Failure.DEAF_SIDECAR, *_APPLICATIONS} else _tls(mesh, folder)
-            await stack.enter_async_context(_listening(session, address, tls))
+    async with _listening(well, mesh.replicas[WELL].bindings[0].app_address), _ill(mesh, how, ledger, folder):
         yield
 
 
-_APPLICATIONS = frozenset(one for one in Failure if one.who == ILL)
+def _ill(
+    mesh: Mesh, how: Failure, ledger: Ledger, folder: Path
+) -> contextlib.AbstractAsyncContextManager[None]:
+    binding = mesh.replicas[how.who].bindings[0]
+    match how:
+        case Failure.NO_SIDECAR | Failure.NO_APPLICATION:
+            return contextlib.nullcontext()
+        case Failure.DEAF_SIDECAR:
+            return _listening(partial(_deaf, ledger), binding.address)
+        case Failure.DEAF_APPLICATION:
+            return _listening(partial(_deaf, ledger), binding.app_address)
+        case Failure.DYING_APPLICATION:
+            return _listening(partial(_application, ledger, ledger.ill, b""), binding.app_address)
+        case Failure.BUSY_APPLICATION:
+            return _listening(partial(_application, ledger, ledger.ill, b"503 Busy"), binding.app_address)
+        case Failure.FULL_SIDECAR | Failure.LEAVING_SIDECAR | Failure.DYING_SIDECAR:
+            return _listening(partial(_sidecar, ledger, how), binding.address, _tls(mesh, folder))
 
 
 @asynccontextmanager

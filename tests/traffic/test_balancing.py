@@ -22,7 +22,7 @@ REQUESTS = 20_000
 WEIGHTS = [(99, 1), (50, 50), (33, 33, 34)]
 RISK = 1e-6 / sum(map(len, WEIGHTS))
 """Of each share, so that all of them hold in all but one of a million runs."""
-KEYS = 2000
+KEYS = 1000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

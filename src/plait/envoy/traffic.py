@@ -19,6 +19,10 @@ from plait.model.traffic import (
 )
 
 _NO_LIMIT = 2**32 - 1
+_OWN_BUDGET = RetryBudget(least=10)
+"""Where a user says nothing.  All that wait for a connection to a replica that dies fail at the same moment; with the
+3 of a user's budget without a number, some of them would fail for good at a hundred requests a second.
+"""
 CONNECT_SECONDS = 5.0
 """Covers the TLS handshake too, on a machine that may be busy."""
 
@@ -64,7 +68,7 @@ def thresholds(pool: ConnectionPool | None = None, budget: RetryBudget | None = 
     if limits.max_retries is not None and budget is None:
         found["max_retries"] = {"value": limits.max_retries}
     else:
-        told = budget or RetryBudget()
+        told = budget or _OWN_BUDGET
         found["retry_budget"] = {
             "budget_percent": {"value": told.percent},
             "min_retry_concurrency": {"value": told.least},
