@@ -67,7 +67,8 @@ class Reader:
                 await until(partial(self._shows, script, shown), f"{script}to show\n{shown}", 10)
             case Type(script=script, shown=shown):
                 assert await self.findings() == ()
-                seen = await self._type(script)
+                seen, code = await self._type(script)
+                assert code == 0, f"{script}ends with {code}:\n{seen}"
                 assert shown is None or agrees(shown, seen), f"{script}shows\n{seen}and should show\n{shown}"
         if self.client and self.files() != before:
             await self.settled(generation)
@@ -102,10 +103,11 @@ class Reader:
         return status.mesh.generation if whole else 0
 
     async def _shows(self, script: str, shown: str) -> bool:
-        return agrees(shown, await self._type(script))
+        seen, code = await self._type(script)
+        return code == 0 and agrees(shown, seen)
 
-    async def _type(self, script: str) -> str:
-        """What a script shows, which has to end well."""
+    async def _type(self, script: str) -> tuple[str, int | None]:
+        """What a script shows, and its exit code."""
         process = await asyncio.create_subprocess_exec(
             "/bin/sh",
             "-ec",
@@ -117,8 +119,7 @@ class Reader:
             stderr=asyncio.subprocess.STDOUT,
         )
         shown, _ = await process.communicate()
-        assert process.returncode == 0, f"{script} ends with {process.returncode}:\n{shown.decode()}"
-        return shown.decode()
+        return shown.decode(), process.returncode
 
 
 @asynccontextmanager
