@@ -27,9 +27,18 @@ from plait.model.policy import (
     PolicyRule,
     Source,
 )
-from plait.model.routing import Backend, HostRoutes, MatchKind, RequestMatch, Retries, RouteRule, StringMatch
+from plait.model.routing import (
+    Backend,
+    HostRoutes,
+    MatchKind,
+    RequestMatch,
+    Retries,
+    RouteRule,
+    Session,
+    StringMatch,
+)
 from plait.model.settings import MeshSettings
-from plait.model.traffic import DestinationSettings, Subset
+from plait.model.traffic import NO_POLICY, DestinationSettings, PortPolicies, Subset, TrafficPolicy
 
 NS = "bistro"
 SETTINGS = MeshSettings()
@@ -64,15 +73,17 @@ def port(number: int, protocol: Protocol = Protocol.HTTP, target: int | str | No
     return ServicePort(name=f"{protocol}-{number}", number=number, protocol=protocol, target=target or number)
 
 
-def workload(
+def workload(  # noqa: PLR0913  # what is said of one
     name: str,
     *ports: WorkloadPort,
     app: str | None = None,
     version: str = "",
     account: str | None = None,
     namespace: str = NS,
+    locality: str = "",
 ) -> Workload:
     labels = {"app": app or name} | ({"version": version} if version else {})
+    labels |= {"istio-locality": locality} if locality else {}
     return Workload(
         namespace=namespace,
         name=name,
@@ -175,9 +186,11 @@ def rule(
     timeout: float | None = None,
     retries: Retries | None = None,
     name: str = "",
+    session: Session | None = None,
 ) -> RouteRule:
     return RouteRule(
         name=name,
+        session=session,
         match=match,
         backends=backends,
         timeout=timeout,
@@ -201,17 +214,20 @@ def routes(
     )
 
 
-def destination(
+def destination(  # noqa: PLR0913  # a part of a rule each
     of: str,
     *subsets: str,
     name: str = "destination",
     namespace: str = NS,
     labels: dict[str, str] | None = None,
     export: Export = None,
+    policy: TrafficPolicy = NO_POLICY,
+    ports: dict[int, TrafficPolicy] | None = None,
 ) -> DestinationSettings:
     """Subsets named as the value of label `version` that they choose."""
     return DestinationSettings(
         export=export,
+        policies=PortPolicies(everywhere=policy, ports=tuple((ports or {}).items())),
         host=host(of),
         subsets=tuple(
             Subset(

@@ -1,5 +1,7 @@
 """Whatever is named and does not exist is a Finding on the very field; nothing is reported twice or wrongly."""
 
+from dataclasses import replace
+
 import pytest
 
 from plait.compiler.merge import merge
@@ -7,7 +9,8 @@ from plait.model.catalog import Protocol
 from plait.model.finding import Severity
 from plait.model.policy import Action, MtlsMode, Operation, Source
 from plait.model.reading import Fact, Namespace, ServiceAccount
-from plait.model.routing import Backend
+from plait.model.routing import Backend, Session, SessionKind
+from plait.model.traffic import ConnectionPool, OutlierDetection, TrafficPolicy
 from tests.compiler.facts import (
     SETTINGS,
     allows,
@@ -114,6 +117,51 @@ def test_a_service_and_its_workload_that_disagree_on_a_protocol_are_told() -> No
     assert ("warning", "service.protocol-conflict", "") in findings(
         workload("one", listens(8080, Protocol.TCP)), service("one")
     )
+
+
+def test_what_only_requests_have_is_told_where_there_are_none() -> None:
+    database = (workload("one", listens(9000, Protocol.TCP)), service("one", port(9000, Protocol.TCP)))
+    streams = TrafficPolicy(connections=ConnectionPool(max_concurrent_streams=1))
+    limits = TrafficPolicy(connections=ConnectionPool(max_connections=1, max_connection_duration=1.0))
+    told = ("warning", "destination.not-http", "spec")
+    assert told in findings(*database, destination("one", policy=streams))
+    assert told not in findings(*database, destination("one", policy=limits))
+    assert told not in findings(*ONE, destination("one", policy=streams))
+    http = (listens(8080), listens(9000, Protocol.TCP)), (port(8080), port(9000, Protocol.TCP))
+    both = (workload("one", *http[0]), service("one", *http[1]))
+    assert told not in findings(*both, destination("one", policy=streams))
+    assert told in findings(*both, destination("one", ports={9000: streams}))
+
+
+def test_weights_that_come_before_a_session_are_told() -> None:
+    def told(kind: SessionKind, *backends: Backend) -> bool:
+        session = Session(kind=kind, name="stay")
+        found = findings(*ONE, *TWO_PORTS, routes("one", rules=[rule(*backends, session=session)]))
+        return ("warning", "session.split", "spec.http[0]") in found
+
+    both = (to("one"), to("two", port=8080))
+    assert told(SessionKind.HEADER, *both)
+    assert not told(SessionKind.HEADER, to("one"))
+    assert not told(SessionKind.COOKIE, *both)
+
+
+def test_of_few_replicas_it_is_told_that_nobody_is_left_alone() -> None:
+    def told(replicas: int, most: int) -> bool:
+        policy = TrafficPolicy(outliers=OutlierDetection(most_ejected=most))
+        several = replace(workload("one"), replicas=replicas)
+        found = findings(several, service("one"), destination("one", policy=policy))
+        return ("warning", "destination.too-few-to-eject", "spec") in found
+
+    assert [told(*one) for one in ((1, 10), (2, 49), (2, 50), (9, 10), (10, 10))] == [
+        False, True, False, True, False,
+    ]  # fmt: skip
+    subset = destination("one", "v1", policy=TrafficPolicy(outliers=OutlierDetection(most_ejected=40)))
+    two = tuple(
+        replace(workload(f"one-{name}", app="one", version=name), replicas=2) for name in ("v1", "v2")
+    )
+    assert findings(*two, service("one"), subset) == [
+        ("warning", "destination.too-few-to-eject", "spec.subsets[0]")
+    ]
 
 
 def test_destinations_name_services_and_their_subsets_have_workloads() -> None:

@@ -6,11 +6,13 @@ from plait.compiler.merge import merge
 from plait.compiler.scopes import scopes
 from plait.compiler.view import view
 from plait.model.catalog import Replica
+from plait.model.locality import Locality, LocalityBalancing, Place
 from plait.model.mesh import Mesh, Outbound
 from plait.model.reading import Fact
 from plait.model.routing import Clients, HostRoutes, RouteRule
 from plait.model.scope import EgressHosts, EgressScope
 from plait.model.settings import OutboundTrafficPolicy
+from plait.model.traffic import LoadBalancing, OutlierDetection, TrafficPolicy
 from tests.compiler.facts import (
     SETTINGS,
     destination,
@@ -123,11 +125,10 @@ def test_clients_outside_its_namespace_have_subsets_of_their_own() -> None:
     assert (subsets(BISTRO), subsets(KITCHENS)) == ({"", "v1"}, {"", "v2"})
 
 
-def asking(name: str, clients: Clients | None) -> RouteRule:
-    return rule(to("reservations"), name=name, match=replace(match(prefix("/")), clients=clients))
-
-
 def test_rules_for_some_clients_are_told_to_these_alone() -> None:
+    def asking(name: str, clients: Clients | None) -> RouteRule:
+        return rule(to("reservations"), name=name, match=replace(match(prefix("/")), clients=clients))
+
     rules = [
         asking("kitchens", Clients(namespace="kitchens")),
         asking("frontends", Clients(labels=(("app", "frontend"),))),
@@ -140,12 +141,58 @@ def test_rules_for_some_clients_are_told_to_these_alone() -> None:
     assert answers(mesh, TABLES) == ["kitchens", "waiters", "all"]
 
 
-def test_a_client_that_no_rule_asks_for_is_told_none_of_those_for_some() -> None:
-    rules = [asking("kitchens", Clients(namespace="kitchens")), asking("all", None)]
+def test_rules_for_some_clients_are_told_to_nobody_else() -> None:
+    rules = [
+        rule(
+            to("reservations"), name="kitchens", match=replace(match(), clients=Clients(namespace="kitchens"))
+        ),
+        rule(to("reservations"), name="all"),
+    ]
     mesh = mesh_of(*FACTS, routes("reservations", rules=rules))
     assert answers(mesh, BISTRO) == ["all"]
-    assert told(mesh, BISTRO).scope == ()
     assert answers(mesh, KITCHENS) == ["kitchens", "all"]
+
+
+NEAR = replica(workload("near", locality="r.z"))
+FAR = replica(workload("far", locality="q.z"))
+CAREFUL = TrafficPolicy(outliers=OutlierDetection())
+
+
+def test_where_a_client_is_matters_once_somebody_is_called_by_locality() -> None:
+    assert told(mesh_of(*FACTS), NEAR) is told(mesh_of(*FACTS), FAR)
+    mesh = mesh_of(*FACTS, destination("reservations", policy=CAREFUL))
+    near, far, elsewhere = (told(mesh, one) for one in (NEAR, FAR, BISTRO))
+    assert near.place == Place(locality=Locality("r", "z"))
+    assert far.place == Place(locality=Locality("q", "z"))
+    assert elsewhere.place == Place()
+    assert near.scope == far.scope == elsewhere.scope == ()
+    assert near.clusters is far.clusters is elsewhere.clusters
+    assert near.routes is far.routes is elsewhere.routes
+    assert near.authorities is far.authorities is elsewhere.authorities
+
+
+def test_only_those_labels_of_a_client_matter_that_are_asked_for() -> None:
+    balancing = LocalityBalancing(priority=(("version", None), ("app", "reservations")))
+    policy = replace(CAREFUL, load_balancing=LoadBalancing(locality=balancing))
+    mesh = mesh_of(*FACTS, destination("reservations", policy=policy))
+    first, other, second = (
+        told(mesh, replica(workload(name, version=version)))
+        for name, version in (("a", "v1"), ("b", "v1"), ("a", "v2"))
+    )
+    assert first is other
+    assert (first.place, second.place) == (
+        Place(labels=(("version", "v1"),)),
+        Place(labels=(("version", "v2"),)),
+    )
+
+
+def test_where_a_client_is_matters_only_to_those_who_see_whom_it_matters_for() -> None:
+    careful = destination("reservations", policy=CAREFUL)
+    mesh = mesh_of(*FACTS, careful, egress(("bistro", host("frontend"))))
+    cook = replica(workload("kitchen", namespace="kitchens", locality="r.z"))
+    assert told(mesh, cook).place is None
+    assert told(mesh, NEAR).place == Place(locality=Locality("r", "z"))
+    assert told(mesh, NEAR) is told(mesh, NEAR)
 
 
 def egress(
@@ -214,3 +261,22 @@ def test_what_an_egress_scope_names_or_selects_in_vain_is_told() -> None:
         for given in OutboundTrafficPolicy:
             told = codes(egress(outbound_traffic_policy=wanted), policy=given)
             assert told == ([] if wanted is given else ["sidecar.outbound-policy"])
+
+
+def test_settings_for_some_clients_are_heeded_in_their_own_namespace_alone() -> None:
+    chosen = replace(destination("reservations", "v9", name="chosen"), clients=(("app", "frontend"),))
+    mesh = mesh_of(*FACTS, destination("reservations", "v1"), chosen)
+
+    def subsets(of: Replica) -> set[str]:
+        return {one.key.subset for one in told(mesh, of).clusters if one.key.host == HOST}
+
+    other = workload("other", app="frontend", namespace="kitchens")
+    assert (subsets(BISTRO), subsets(replica(other)), subsets(replica(RESERVATIONS))) == (
+        {"", "v9"},
+        {"", "v1"},
+        {"", "v1"},
+    )
+    assert codes(replace(chosen, clients=(("app", "nobody"),))) == [
+        "destination.no-clients",
+        "destination.empty-subset",
+    ]

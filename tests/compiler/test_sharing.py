@@ -20,6 +20,8 @@ from plait.model.limits import LimitTarget, TargetKind
 from plait.model.mesh import Behind, Mesh
 from plait.model.policy import Action, MtlsMode
 from plait.model.reading import Fact, Namespace, ServiceAccount
+from plait.model.routing import AttachedRoutes, AttachedRule, Backend, Grant, Parent
+from plait.model.traffic import ConnectionPool, OutlierDetection, TrafficPolicy
 from tests.compiler.facts import (
     NS,
     SETTINGS,
@@ -29,6 +31,7 @@ from tests.compiler.facts import (
     limit,
     limited,
     listens,
+    origin,
     peers,
     policy,
     port,
@@ -86,6 +89,17 @@ def test_a_whole_is_made_anew_when_an_input_is_another_and_finds_its_parts_howev
     assert len(asked) == 2
 
 
+def attached(name: str, backend: Backend, *, namespace: str = NS, grpc: bool = False) -> AttachedRoutes:
+    """Routes for the calls to wired."""
+    parent = Parent(host=host("wired"), origin=origin("Routes", name, "parent", namespace))
+    return AttachedRoutes(
+        parents=(parent,),
+        rules=(AttachedRule(rule=rule(backend), specificity=(0,)),),
+        grpc=grpc,
+        origin=origin("Routes", name, "", namespace),
+    )
+
+
 POOL: tuple[Fact, ...] = (
     FRONTEND,
     KITCHEN,
@@ -101,6 +115,8 @@ POOL: tuple[Fact, ...] = (
     routes("nobody", rules=[rule(to("frontend"))], name="third"),
     destination("kitchen", "v1", "v2"),
     destination("nobody", "v1"),
+    destination("kitchen", name="careful", policy=TrafficPolicy(outliers=OutlierDetection())),
+    destination("wired", ports={9000: TrafficPolicy(connections=ConnectionPool(tcp_idle_timeout=9))}),
     policy("everywhere"),
     policy("own", Action.ALLOW, allows(principal("frontend"), principal("nobody")), app="kitchen"),
     peers("kitchen", MtlsMode.DISABLE, app="kitchen"),
@@ -111,11 +127,24 @@ POOL: tuple[Fact, ...] = (
     limited("workload", limit(9), target=LimitTarget(TargetKind.WORKLOAD, "kitchen-v2")),
     Namespace("other"),
     ServiceAccount(NS, "nobody"),
+    attached("pages", to("kitchen-v2")),
+    attached("calls", to("kitchen", "v2"), grpc=True),
+    attached("abroad", to("kitchen", port=8080), namespace="other"),
+    Grant(
+        namespace=NS,
+        sources=(("networking.istio.io", "Routes", "other"),),
+        names=("kitchen",),
+        origin=origin("Grant", "grant"),
+    ),
 )
 """Right and wrong facts, many of which change what others mean."""
 RUNNING = tuple(
     replica(of, number, address=f"127.77.0.{number + 1}", transparent=number % 2 == 1)
-    for of in (FRONTEND, KITCHEN, workload("kitchen-v2", app="kitchen", version="v2", account="other"))
+    for of in (
+        FRONTEND,
+        KITCHEN,
+        workload("kitchen-v2", app="kitchen", version="v2", account="other", locality="r.z"),
+    )
     for number in range(2)
 )
 
@@ -160,6 +189,15 @@ def test_a_rebuild_shares_what_did_not_change() -> None:
     same = [one is other for one, other in zip(before.outbound.routes, after.outbound.routes, strict=True)]
     assert [one.host for one in after.outbound.routes] == [host("frontend"), host("kitchen")]
     assert same == [True, False]
+
+
+def test_what_clients_of_a_place_are_told_is_shared_with_all_others_and_between_builds() -> None:
+    careful = destination("kitchen", policy=TrafficPolicy(outliers=OutlierDetection()))
+    near, elsewhere = replica(workload("frontend", locality="r.z")), REPLICAS[0]
+    first, second = (mesh_of(*FACTS, careful, *more) for more in ((), (policy("own"),)))
+    assert view(first, near).outbound is view(second, near).outbound
+    assert view(first, near).outbound.routes is view(first, elsewhere).outbound.routes
+    assert view(first, near).outbound.place != view(first, elsewhere).outbound.place
 
 
 def test_a_policy_changes_the_ports_of_those_it_is_over() -> None:

@@ -425,10 +425,18 @@ def test_a_rule_with_a_field_that_nobody_knows_is_left_out(field: str) -> None:
     assert ("spec.rules[0]", "route.left-out") in codes(read)
 
 
-def test_session_persistence_is_not_honoured_and_keeps_no_rule_from_holding() -> None:
-    read = with_rule(f"{{{TO_A}, sessionPersistence: {{sessionName: a}}}}")
-    assert codes(read) == [("spec.rules[0].sessionPersistence", "field.unsupported")]
-    assert len(attached(read)[0].rule.backends) == 1
+def test_a_session_that_can_not_be_read_keeps_no_rule_from_holding() -> None:
+    read = with_rule(f"{{{TO_A}, sessionPersistence: {{type: Hat}}}}")
+    assert codes(read) == [("spec.rules[0].sessionPersistence.type", "field.choice")]
+    (found,) = attached(read)
+    assert (len(found.rule.backends), found.rule.session) == (1, None)
+
+
+def test_every_rule_has_a_session_of_its_own_name() -> None:
+    one = f"{{{TO_A}, sessionPersistence: {{}}}}"
+    read = http_route(f"{{{PARENT}, rules: [{one}, {one}]}}")
+    names = {one.rule.session.name for one in attached(read) if one.rule.session is not None}
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize(
@@ -515,6 +523,13 @@ def test_a_redirect_that_cannot_be_read_answers_500(text: str, code: str) -> Non
     read = with_rule(f"{{filters: [{{type: RequestRedirect, requestRedirect: {text}}}]}}")
     assert attached(read)[0].rule.answer is None
     assert {code, "filter.left-out"} <= {one for _, one in codes(read)}
+
+
+def test_a_redirect_to_where_the_request_was_is_told() -> None:
+    for text in ("{}", "{statusCode: 301}"):
+        read = with_rule(f"{{filters: [{{type: RequestRedirect, requestRedirect: {text}}}]}}")
+        assert codes(read) == [("spec.rules[0].filters[0].requestRedirect", "redirect.empty")]
+        assert attached(read)[0].rule.answer is not None
 
 
 def test_what_a_redirect_leaves_without_effect_is_told() -> None:

@@ -14,7 +14,7 @@ from plait.model.routing import (
     RouteRule,
     StringMatch,
 )
-from plait.model.traffic import DestinationSettings, Subset
+from plait.model.traffic import Balance, DestinationSettings, Subset
 from tests.dialects.reading import codes, document, fact, reading
 
 HOST = "a.shop.svc.cluster.local"
@@ -282,6 +282,23 @@ def test_a_value_of_a_header_is_no_longer_than_envoy_takes() -> None:
     assert codes(read("é" * 8192 + "a")) == [("spec.http[0].headers.request.set.x", "header.value")]
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "balance"),
+    [
+        ("", Balance.MAGLEV),
+        (", maglev: {}", Balance.MAGLEV),
+        (", ringHash: {}", Balance.RING_HASH),
+        (", minimumRingSize: 64", Balance.RING_HASH),
+    ],
+)
+def test_keys_are_spread_by_maglev_unless_a_ring_is_asked_for(algorithm: str, balance: Balance) -> None:
+    policy = f"{{loadBalancer: {{consistentHash: {{useSourceIp: true{algorithm}}}}}}}"
+    found = fact(destination_rule(f"{{host: a, trafficPolicy: {policy}}}"), DestinationSettings)
+    balancing = found.policies.everywhere.load_balancing
+    assert balancing is not None
+    assert balancing.balance is balance
+
+
 def test_of_several_destinations_those_that_can_be_read_are_kept() -> None:
     found = rule("{route: [{destination: {host: a}, weight: 1}, {destination: {host: ''}, weight: 9}]}")
     assert [(backend.host, backend.weight) for backend in found.backends] == [(HOST, 1)]
@@ -372,7 +389,7 @@ def test_a_destination_rule_has_a_host_and_subsets() -> None:
         ("[{labels: {v: '1'}}]", [], "field.required"),
         ("[{name: V1, labels: {v: '1'}}]", [], "name.invalid"),
         ("[{name: all}]", ["all"], "subset.no-labels"),
-        ("[{name: v1, labels: {v: '1'}, trafficPolicy: {tls: {}}}]", ["v1"], "field.unsupported"),
+        ("[{name: v1, labels: {v: '1'}, trafficPolicy: {tunnel: {}}}]", ["v1"], "field.unsupported"),
         (
             "[{name: v1, labels: {v: '1'}, trafficPolicy: {loadBalancer: {simple: a}}}]",
             ["v1"],

@@ -158,15 +158,27 @@ metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
 spec:
   host: web
   exportTo: ["*"]
+  workloadSelector: {matchLabels: {app: web}}
   trafficPolicy: &policy
-    loadBalancer:
+    loadBalancer: &balancer
       consistentHash:
-        httpCookie: {name: stay, path: /, ttl: 60s}
+        httpCookie:
+          name: stay
+          path: /
+          ttl: 60s
+          attributes: [{name: SameSite, value: Strict}, {name: Secure}]
         ringHash: {minimumRingSize: 1024}
+      localityLbSetting:
+        enabled: true
+        distribute:
+        - from: us-west/zone1/*
+          to: {"us-west/zone1/*": 80, "us-west/zone2/*": 20}
+    tls: &tls {mode: ISTIO_MUTUAL}
     connectionPool: &pool
       tcp:
         maxConnections: 100
         connectTimeout: 1s
+        idleTimeout: 1800s
         maxConnectionDuration: 3600s
         tcpKeepalive: {probes: 3, time: 60s, interval: 10s}
       http:
@@ -176,6 +188,8 @@ spec:
         maxRetries: 3
         maxConcurrentStreams: 100
         idleTimeout: 60s
+        h2UpgradePolicy: UPGRADE
+        useClientProtocol: false
     outlierDetection: &outliers
       splitExternalLocalOriginErrors: true
       consecutiveLocalOriginFailures: 5
@@ -188,10 +202,8 @@ spec:
     retryBudget: {percent: 20, minRetryConcurrency: 3}
     portLevelSettings:
     - port: {number: 80}
-      loadBalancer:
-        consistentHash:
-          httpCookie: {name: stay, path: /, ttl: 60s}
-          ringHash: {minimumRingSize: 1024}
+      loadBalancer: *balancer
+      tls: *tls
       connectionPool: *pool
       outlierDetection: *outliers
     - port: {number: 81}
@@ -204,6 +216,12 @@ spec:
       loadBalancer: {simple: LEAST_REQUEST, warmup: {duration: 60s, minimumPercent: 5, aggression: 1.5}}
     - port: {number: 84}
       loadBalancer: {simple: ROUND_ROBIN, warmupDurationSecs: 60s}
+    - port: {number: 86}
+      loadBalancer:
+        localityLbSetting:
+          failover: [{from: us-east, to: eu-west}]
+          failoverPriority: [version, "app=web"]
+      outlierDetection: *outliers
   subsets:
   - name: v1
     labels: {version: v1}
@@ -294,6 +312,11 @@ spec:
     - {name: other, port: 80, weight: 10}
     timeouts: {request: 2s, backendRequest: 1s}
     retry: {codes: [500, 503], attempts: 3, backoff: 10ms}
+    sessionPersistence:
+      sessionName: stay
+      type: Cookie
+      absoluteTimeout: 1h
+      cookieConfig: {lifetimeType: Permanent}
   - matches:
     - path: {type: Exact, value: /old}
     filters:
@@ -339,6 +362,7 @@ spec:
       - {type: RequestHeaderModifier, requestHeaderModifier: *headers}
       - {type: ResponseHeaderModifier, responseHeaderModifier: *headers}
     - {name: other, port: 80, weight: 10}
+    sessionPersistence: {sessionName: stay, type: Header}
 ---
 apiVersion: gateway.networking.k8s.io/v1beta1
 kind: ReferenceGrant

@@ -11,12 +11,14 @@ from plait.compiler.view import view
 from plait.envoy.render import Renderer
 from plait.model.catalog import Binding, Protocol, Replica, SidecarAddresses
 from plait.model.limits import LimitScope, LimitTarget, TargetKind
+from plait.model.locality import Distribution, Locality, LocalityBalancing
 from plait.model.mesh import View
 from plait.model.names import ReplicaKey, WorkloadKey
 from plait.model.policy import Action, MtlsMode, Operation, Source
 from plait.model.reading import Fact
-from plait.model.routing import Retries
+from plait.model.routing import Retries, Session, SessionKind
 from plait.model.settings import MeshSettings, OutboundTrafficPolicy
+from plait.model.traffic import ConnectionPool, LoadBalancing, OutlierDetection, TrafficPolicy
 from plait.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -51,7 +53,7 @@ from tests.compiler.facts import (
     to,
     workload,
 )
-from tests.dialects.reading import reading
+from tests.dialects.reading import document, reading
 from tests.dialects.whole import WHOLE
 
 FRONTEND = workload("frontend")
@@ -116,6 +118,26 @@ _ROUTING = routes(
             match=match(prefix("/asked")),
         ),
         rule(to("reservations"), retries=Retries(attempts=1), timeout=2.0),
+    ],
+)
+
+_COOKIE = Session(kind=SessionKind.COOKIE, name="stay", lifetime=600)
+_SESSIONS = routes(
+    "reservations",
+    rules=[
+        rule(to("reservations"), match=match(exact("/cookie")), session=_COOKIE),
+        rule(
+            to("reservations"),
+            match=match(regex("/h.*")),
+            session=Session(kind=SessionKind.HEADER, name="x-stay"),
+        ),
+        rule(
+            to("reservations", "v1", weight=9),
+            to("reservations", "v2"),
+            match=match(prefix("/split")),
+            session=Session(kind=SessionKind.COOKIE, name="stay"),
+        ),
+        rule(to("reservations", "v1"), to("reservations", "v2", weight=0), session=_COOKIE),
     ],
 )
 
@@ -196,7 +218,33 @@ _HIDDEN = (
     _DATABASE,
     service("database", port(5432, Protocol.TCP), port(9001, Protocol.UNDECLARED, "odd")),
 )
+_POOL = TrafficPolicy(
+    connections=ConnectionPool(idle_timeout=60, tcp_idle_timeout=900, max_connection_duration=7200)
+)
 _PLACES = (hidden(FRONTEND, "198.18.0.1"), hidden(_DATABASE, "198.18.0.2"))
+
+_WIDE = tuple(
+    workload(name, app="wide", account=name, locality=place)
+    for name, place in (("first", "west.a"), ("second", "west.b"), ("third", "east.a"), ("fourth", "north.a"))
+)
+_WIDE_PLACES = tuple(
+    replica(one, number, address=f"127.77.1.{index}{number}", app_address=f"127.78.1.{index}{number}")
+    for index, one in enumerate(_WIDE, 1)
+    for number in range(2 if one.name == "second" else 1)
+)
+
+
+def _wide(balancing: LocalityBalancing, outliers: OutlierDetection | None) -> Case:
+    """What the first of four is told of them, who stand at three places of which two are of one region."""
+    told = TrafficPolicy(load_balancing=LoadBalancing(locality=balancing), outliers=outliers)
+    return Case(
+        facts=(*_WIDE, service("wide"), destination("wide", policy=told)),
+        replicas=_WIDE_PLACES,
+        proxy=0,
+        types=(CLUSTER, ENDPOINTS),
+        names=("outbound",),
+    )
+
 
 _WEB = workload("web", listens(8080), version="v1", namespace="shop")
 _SHOP: tuple[Fact, ...] = (
@@ -209,6 +257,34 @@ _SHOP: tuple[Fact, ...] = (
     ),
 )
 """With every field that these kinds have."""
+
+_ATTACHED = reading(
+    document(
+        "gateway.networking.k8s.io/v1",
+        "HTTPRoute",
+        """
+parentRefs: [{group: "", kind: Service, name: reservations}]
+rules:
+- matches: [{path: {value: /strip}}]
+  filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+  backendRefs: [{name: reservations, port: 8080}]
+  timeouts: {backendRequest: 500ms}
+- matches: [{path: {value: /shared}, method: POST}]
+  filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: x-a, value: rule}]}}]
+  backendRefs:
+  - {kind: Bucket, name: reservations}
+  - name: reservations
+    port: 8080
+    filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: x-a, value: backend}]}}]
+- matches: [{path: {value: /secret}}]
+  filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]
+- matches: [{path: {value: /shield}}]
+  filters: [{type: ExtensionRef}]
+""",
+        namespace="bistro",
+    )
+).facts
+"""What is for nobody, and what only the Gateway API says so."""
 
 CASES = {
     "plain": Case(facts=BISTRO),
@@ -224,6 +300,8 @@ CASES = {
         types=(LISTENER,),
     ),
     "routing": Case(facts=(*BISTRO, _ROUTING), types=(ROUTES,), names=("outbound|8080|reservations",)),
+    "sessions": Case(facts=(*BISTRO, _SESSIONS), types=(ROUTES,), names=("outbound|8080|reservations",)),
+    "attached": Case(facts=(*BISTRO, *_ATTACHED), types=(ROUTES,), names=("outbound|8080|reservations",)),
     "fields": Case(
         facts=_SHOP,
         replicas=(replica(_WEB, address="127.77.0.5", app_address="127.78.0.5"),),
@@ -263,6 +341,13 @@ CASES = {
     "transparent-client": Case(
         facts=_HIDDEN, replicas=_PLACES, proxy=0, types=(CLUSTER, ENDPOINTS, LISTENER, SCOPED_ROUTES)
     ),
+    "transparent-limits": Case(
+        facts=(*_HIDDEN, destination("database", policy=_POOL)),
+        replicas=_PLACES,
+        proxy=0,
+        types=(CLUSTER, LISTENER),
+        names=("outbound|",),
+    ),
     "transparent-server": Case(
         facts=(
             *_HIDDEN,
@@ -284,5 +369,22 @@ CASES = {
     ),
     "disabled": Case(
         facts=(*BISTRO, peers("off", MtlsMode.DISABLE)), types=(ENDPOINTS,), names=("outbound|8080||",)
+    ),
+    "nearest": _wide(LocalityBalancing(failover=(("west", "north"),)), OutlierDetection()),
+    "labelled": _wide(
+        LocalityBalancing(priority=(("topology.kubernetes.io/zone", None), ("istio-locality", "east.a"))),
+        OutlierDetection(),
+    ),
+    "shares": _wide(
+        LocalityBalancing(
+            distributions=(
+                Distribution(clients=Locality.parse("east"), shares=((Locality.parse("east"), 100),)),
+                Distribution(
+                    clients=Locality.parse("west/a"),
+                    shares=((Locality.parse("west"), 90), (Locality.parse("east"), 10)),
+                ),
+            )
+        ),
+        None,
     ),
 }  # fmt: skip

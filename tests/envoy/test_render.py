@@ -21,6 +21,7 @@ from plait.model.catalog import Protocol
 from plait.model.names import ObjectRef, Origin, ReplicaKey
 from plait.model.policy import Action, MtlsMode
 from plait.model.reading import Fact
+from plait.model.traffic import OutlierDetection, TrafficPolicy
 from plait.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -35,6 +36,7 @@ from plait.resource import (
 from tests.compiler.facts import (
     SETTINGS,
     allows,
+    destination,
     hidden,
     limit,
     limited,
@@ -43,6 +45,7 @@ from tests.compiler.facts import (
     policy,
     port,
     principal,
+    replica,
     routes,
     rule,
     service,
@@ -135,6 +138,29 @@ def test_a_changed_policy_is_one_resource_of_the_workloads_under_it_and_never_a_
     frontend, v1, v2 = (one.key for one in REPLICAS)
     assert changed(before[frontend], after[frontend]) == set()
     assert changed(before[v1], after[v1]) == changed(before[v2], after[v2]) == {(ROUTES, "inbound|8080||")}
+
+
+NEAR, FAR = (
+    workload(name, app="both", account=name, locality=place)
+    for name, place in (("near", "r.z"), ("far", "q.z"))
+)
+PLACES = (replica(NEAR), replica(FAR), replica(NEAR, 1))
+
+
+def test_of_clients_in_several_places_only_endpoints_differ_where_somebody_asks() -> None:
+    renderer = Renderer()
+    careful = destination("both", policy=TrafficPolicy(outliers=OutlierDetection()))
+    mesh, _ = merge((NEAR, FAR, service("both"), service("other", app="both"), careful), SETTINGS)
+    before, after = endpoints(mesh, PLACES[:2]), endpoints(mesh, PLACES)
+    told = [renderer.render(view(mesh, one), before) for one in PLACES]
+    both, other = (
+        (ENDPOINTS, f"outbound|8080||{name}.bistro.svc.cluster.local") for name in ("both", "other")
+    )
+    assert changed(told[0], told[1]) == {both}
+    assert told[0].shared is told[2].shared
+    assert all(told[0][kind].table is told[1][kind].table for kind in (CLUSTER, ROUTES, SCOPED_ROUTES))
+    for one, said in zip(PLACES, told, strict=True):
+        assert changed(said, renderer.render(view(mesh, one), after)) == {both, other}
 
 
 DATABASE = workload("database", listens(5432, Protocol.TCP), listens(9000, Protocol.UNDECLARED))

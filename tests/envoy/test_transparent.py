@@ -6,7 +6,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ from plait.model.policy import Action, MtlsMode, Operation, Source
 from plait.model.reading import Fact
 from plait.model.routing import Changes, HeaderChanges
 from plait.model.settings import OutboundTrafficPolicy
+from plait.model.traffic import ConnectionPool, TrafficPolicy
 from tests.compiler.facts import (
     SETTINGS,
     allows,
+    destination,
     hidden,
     host,
     listens,
@@ -608,6 +610,27 @@ async def test_a_new_service_changes_no_listener_and_cuts_no_stream(mesh: Mesh) 
         assert (after[0], after[1]) == (before[0], before[1] + 2)
         await mesh.say()
         assert await mesh.hears("frontend", TCP) == b"hello"
+
+
+async def test_a_connection_ends_when_a_rule_says_that_it_was_idle_or_open_for_too_long(mesh: Mesh) -> None:
+    async def words(limits: ConnectionPool) -> int:
+        """How many of four words are answered, of which the last one comes late."""
+        await mesh.say(destination("database", policy=TrafficPolicy(connections=limits)))
+        reader, writer = await mesh.connect("frontend", "database", TCP)
+        assert await reader.readexactly(5) == b"hello"
+        answered = 0
+        for pause in (0.1, 0.1, 0.1, 1.0):
+            await asyncio.sleep(pause)
+            with suppress(ConnectionError):
+                writer.write(b"a")
+                answered += await reader.read(1) == b"A"
+        writer.close()
+        return answered
+
+    async with server(mesh.places["database"], TCP, greet):
+        assert await words(ConnectionPool()) == 4
+        assert await words(ConnectionPool(tcp_idle_timeout=0.6)) == 3
+        assert await words(ConnectionPool(max_connection_duration=0.2)) < 3
 
 
 async def test_nobody_tunnels_through_a_port_of_http(mesh: Mesh, tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ API_VERSIONS = {
     "DestinationRule": "networking.istio.io/v1",
     "Sidecar": "networking.istio.io/v1",
     "RateLimit": "plait.dev/v1alpha1",
+    "HTTPRoute": "gateway.networking.k8s.io/v1",
+    "GRPCRoute": "gateway.networking.k8s.io/v1",
+    "ReferenceGrant": "gateway.networking.k8s.io/v1",
 }
 
 

@@ -56,12 +56,19 @@ host: reservations
 trafficPolicy:
   loadBalancer:
     consistentHash:
-      httpCookie: {name: stay, path: /, ttl: 60s}
+      httpCookie:
+        name: stay
+        path: /
+        ttl: 60s
+        attributes: [{name: SameSite, value: Strict}, {name: Secure}]
 """,
     "trafficPolicy.loadBalancer.consistentHash.httpCookie",
     "trafficPolicy.loadBalancer.consistentHash.httpCookie.name",
     "trafficPolicy.loadBalancer.consistentHash.httpCookie.path",
     "trafficPolicy.loadBalancer.consistentHash.httpCookie.ttl",
+    "trafficPolicy.loadBalancer.consistentHash.httpCookie.attributes",
+    "trafficPolicy.loadBalancer.consistentHash.httpCookie.attributes[0].name",
+    "trafficPolicy.loadBalancer.consistentHash.httpCookie.attributes[0].value",
 )
 async def a_cookie_that_is_made_leads_back(mesh: Mesh) -> None:
     first = [await mesh.ask() for _ in range(20)]
@@ -71,6 +78,7 @@ async def a_cookie_that_is_made_leads_back(mesh: Mesh) -> None:
         assert cookie.startswith('stay="')
         assert "Max-Age=60" in cookie
         assert "Path=/" in cookie
+        assert {"SameSite=Strict", "Secure"} <= set(cookie.split("; "))
         again = {"cookie": cookie.split(";")[0]}
         assert {(await mesh.ask(headers=again)).by for _ in range(3)} == {one.by}
 
@@ -86,6 +94,115 @@ trafficPolicy:
 )
 async def a_client_stays_with_one_replica(mesh: Mesh) -> None:
     assert len({(await mesh.ask()).by for _ in range(20)}) == 1
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  loadBalancer:
+    localityLbSetting:
+      distribute:
+      - from: north/*
+        to: {west: 80, east/b: 20}
+""",
+    "trafficPolicy.loadBalancer.localityLbSetting",
+    "trafficPolicy.loadBalancer.localityLbSetting.distribute",
+    "trafficPolicy.loadBalancer.localityLbSetting.distribute[0].from",
+    "trafficPolicy.loadBalancer.localityLbSetting.distribute[0].to",
+)
+async def localities_get_their_shares(mesh: Mesh) -> None:
+    called = Counter([(await mesh.ask()).by for _ in range(200)])
+    assert 15 <= called["reservations-v2"] <= 65
+    assert called.total() == 200
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  loadBalancer:
+    localityLbSetting:
+      distribute:
+      - from: "*"
+        to: {east: 100}
+""",
+    "trafficPolicy.loadBalancer.localityLbSetting.distribute",
+)
+async def a_locality_without_a_share_gets_nothing(mesh: Mesh) -> None:
+    assert {(await mesh.ask()).by for _ in range(20)} == {"reservations-v2"}
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  loadBalancer:
+    localityLbSetting:
+      failover: [{from: north, to: east}]
+  outlierDetection:
+    consecutive5xxErrors: 3
+    interval: 100ms
+    baseEjectionTime: 2s
+    maxEjectionPercent: 50
+""",
+    "trafficPolicy.loadBalancer.localityLbSetting.failover",
+    "trafficPolicy.loadBalancer.localityLbSetting.failover[0].from",
+    "trafficPolicy.loadBalancer.localityLbSetting.failover[0].to",
+    "trafficPolicy.outlierDetection",
+)
+async def the_region_that_is_named_is_asked_as_long_as_it_is_healthy(mesh: Mesh) -> None:
+    assert {(await mesh.ask()).by for _ in range(20)} == {"reservations-v2"}
+    async with mesh.fails("reservations-v2", 500):
+        assert await mesh.failures(500) >= 3
+        assert {(await mesh.ask(method="POST")).by for _ in range(5)} == {"reservations-v1"}
+    await mesh.until(lambda by: by == "reservations-v2", 8)
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  loadBalancer:
+    localityLbSetting:
+      failoverPriority: [topology.kubernetes.io/zone, version=v1]
+  outlierDetection: {}
+  portLevelSettings:
+  - port: {number: 8081}
+    loadBalancer:
+      localityLbSetting:
+        failoverPriority: [version=v2]
+    outlierDetection: {}
+""",
+    "trafficPolicy.loadBalancer.localityLbSetting.failoverPriority",
+    "trafficPolicy.outlierDetection",
+    "trafficPolicy.portLevelSettings[0].loadBalancer.localityLbSetting.failoverPriority",
+    "trafficPolicy.portLevelSettings[0].outlierDetection",
+)
+async def who_has_the_labels_is_asked_before_others(mesh: Mesh) -> None:
+    assert {(await mesh.ask()).by for _ in range(20)} == {"reservations-v1"}
+    assert {(await mesh.ask(host="reservations:8081")).by for _ in range(20)} == {"reservations-v2"}
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  loadBalancer:
+    localityLbSetting:
+      enabled: false
+      failoverPriority: [version=v1]
+  outlierDetection: {}
+""",
+    "trafficPolicy.loadBalancer.localityLbSetting.enabled",
+)
+async def nobody_is_nearer_where_localities_are_not_looked_at(mesh: Mesh) -> None:
+    assert len({(await mesh.ask()).by for _ in range(30)}) == 2
 
 
 @proves(
@@ -163,7 +280,7 @@ trafficPolicy:
     consecutive5xxErrors: 0
     consecutiveGatewayErrors: 3
     interval: 100ms
-    baseEjectionTime: 300ms
+    baseEjectionTime: 1s
     maxEjectionPercent: 50
 """,
     "trafficPolicy.outlierDetection.consecutive5xxErrors",
@@ -271,6 +388,37 @@ trafficPolicy:
     "trafficPolicy.connectionPool.http.idleTimeout",
 )
 async def an_idle_connection_is_closed(mesh: Mesh) -> None:
+    await _is_closed(mesh)
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  connectionPool: {tcp: {idleTimeout: 200ms}}
+""",
+    "trafficPolicy.connectionPool.tcp.idleTimeout",
+)
+async def what_is_said_of_idle_connections_of_tcp_holds_for_http_too(mesh: Mesh) -> None:
+    await _is_closed(mesh)
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  connectionPool: {tcp: {maxConnectionDuration: 200ms}}
+""",
+    "trafficPolicy.connectionPool.tcp.maxConnectionDuration",
+)
+async def a_connection_is_used_for_so_long(mesh: Mesh) -> None:
+    await _is_closed(mesh)
+
+
+async def _is_closed(mesh: Mesh) -> None:
+    """Whether a new connection is opened after a while."""
     for _ in range(8):
         await mesh.ask()
     before = await mesh.connections()
@@ -336,3 +484,57 @@ spec:
 )
 async def settings_are_for_those_whom_they_are_exported_to(mesh: Mesh) -> None:
     assert (await mesh.ask()).status == 503
+
+
+_SUBSETS = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: subsets, namespace: bistro}
+spec:
+  hosts: [reservations]
+  http:
+  - match: [{uri: {prefix: /early}}]
+    route: [{destination: {host: reservations, subset: early}}]
+  - route: [{destination: {host: reservations, subset: late}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: early, namespace: bistro}
+spec:
+  host: reservations
+  subsets:
+  - {name: early, labels: {version: v2}}
+"""
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+workloadSelector: {matchLabels: {app: kitchen}}
+subsets:
+- {name: late, labels: {version: v1}}
+""",
+    "workloadSelector",
+    "workloadSelector.matchLabels",
+    beside=_SUBSETS,
+)
+async def settings_are_not_for_clients_that_they_do_not_select(mesh: Mesh) -> None:
+    assert (await mesh.ask()).status == 503
+    assert (await mesh.ask("/early")).by == "reservations-v2"
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+workloadSelector: {matchLabels: {app: frontend}}
+subsets:
+- {name: late, labels: {version: v1}}
+""",
+    "workloadSelector",
+    beside=_SUBSETS,
+)
+async def settings_for_some_clients_are_in_place_of_those_for_all(mesh: Mesh) -> None:
+    assert (await mesh.ask()).by == "reservations-v1"
+    assert (await mesh.ask("/early")).status == 503

@@ -21,7 +21,7 @@ from plait.compiler.view import view
 from plait.envoy import names
 from plait.envoy.check import check
 from plait.envoy.render import Renderer
-from plait.model.catalog import Replica
+from plait.model.catalog import Protocol, Replica
 from plait.model.change import Stated
 from plait.model.mesh import ClusterKey
 from plait.model.reading import Fact
@@ -51,17 +51,22 @@ from tests.envoy.support import (
     ready,
     short_folder,
 )
+from tests.fields.calls import Call, Reply, call, server
 
 PORT = web.RequestKey("port", int)
 """At which port of the application a request has come."""
-FRONTEND = workload("frontend")
-PORTS = (listens(8080), listens(8081))
+FRONTEND = workload("frontend", locality="north.a")
+PORTS = (listens(8080), listens(8081), listens(9090, Protocol.GRPC))
 VERSIONS = tuple(
-    workload(f"reservations-{one}", *PORTS, app="reservations", version=one) for one in ("v1", "v2")
+    workload(f"reservations-{one}", *PORTS, app="reservations", version=one, locality=place)
+    for one, place in (("v1", "west.a"), ("v2", "east.b"))
 )
+"""Both in other regions than the frontend, so that neither is nearer, unless somebody says so."""
+SERVICE_PORTS = (port(8080), port(8081), port(9090, Protocol.GRPC))
 SERVICES: tuple[Fact, ...] = (
     service("frontend"),
-    service("reservations", port(8080), port(8081)),
+    service("reservations", *SERVICE_PORTS),
+    *(service(one.name, *SERVICE_PORTS, selector=one.labels) for one in VERSIONS),
     destination("reservations", "v1", "v2"),
 )
 
@@ -97,6 +102,8 @@ class Mesh:
     replicas: Mapping[str, Replica]
     proxies: dict[str, Proxy] = field(default_factory=dict)
     seen: dict[str, list[web.Request]] = field(default_factory=dict)
+    called: list[Call] = field(default_factory=list)
+    """Every call of gRPC that they saw."""
     order: list[str] = field(default_factory=list)
     """Which application was asked, one after the other."""
     failing: dict[str, int] = field(default_factory=dict)
@@ -104,15 +111,15 @@ class Mesh:
     _renderer: Renderer = field(default_factory=Renderer)
     _told: int = 0
 
-    async def say(self, text: str) -> None:
-        """Configure the mesh with some documents, and wait until every proxy has all of it."""
+    async def say(self, text: str, *more: Fact) -> None:
+        """Configure the mesh with some documents and facts, and wait until every proxy has all of it."""
         change = parse("in.yaml", text.encode())
         assert isinstance(change, Stated), change
         facts = [fact for one in change.documents for fact in dialects.read(one.document).facts]
         self._told += 1
         marker = f"told-{self._told}.example"
         told = routes(marker, rules=[rule(to("frontend"))], name="told")
-        mesh, _ = merge((FRONTEND, *VERSIONS, *SERVICES, *facts, told), SETTINGS)
+        mesh, _ = merge((FRONTEND, *VERSIONS, *SERVICES, *facts, *more, told), SETTINGS)
         found = endpoints(mesh, self.replicas.values())
         views = [view(mesh, one) for one in self.replicas.values()]
         snapshots = {str(one.node): self._renderer.render(one, found) for one in views}
@@ -153,6 +160,13 @@ class Mesh:
         seen = self.seen[by][before[by]] if by else None
         return Answer(response.status, response.headers, content, by, seen)
 
+    async def call(
+        self, method: str, metadata: Mapping[str, str] | None = None, host: str = "reservations:9090"
+    ) -> Reply:
+        """Call a method of gRPC (/SERVICE/METHOD) through the frontend's proxy."""
+        at = self.proxies["frontend"].replica.sidecar
+        return await call(f"{at.address}:{at.outbound}", host, method, metadata or {})
+
     async def connections(self) -> int:
         """How many connections the frontend's proxy has opened to reservations so far."""
         cluster = names.cluster(ClusterKey(host("reservations"), 8080))
@@ -174,6 +188,29 @@ class Mesh:
             return holds((await self.ask()).by)
 
         await eventually(asked, seconds)
+
+    async def until_called(self, name: str) -> None:
+        """Wait until an application has seen a call of gRPC."""
+
+        async def seen() -> bool:
+            return any(one.by == name for one in self.called)
+
+        await eventually(seen, 0.5)
+
+    async def failures(self, status: int) -> int:
+        """Ask until a request does not fail with a status, and how many do before.
+
+        Envoy takes up to a second to heed whom it leaves alone, where something else has just changed.
+        """
+        asked = 0
+
+        async def other() -> bool:
+            nonlocal asked
+            asked += 1
+            return (await self.ask(method="POST")).status != status
+
+        await eventually(other, 8)
+        return asked - 1
 
     async def tried(self, path: str, headers: Mapping[str, str]) -> list[str]:
         """Who was asked for one request, one after the other."""
@@ -228,9 +265,12 @@ async def running() -> AsyncIterator[Mesh]:
             mesh.proxies[name] = await stack.enter_async_context(envoy(one, authority, plane, folder / name))
             mesh.seen[name] = []
             for binding in one.bindings:
-                reply = partial(_reply, mesh, name, binding.number)
-                app = application(binding.app_address, binding.number, name, reply, mesh.seen[name])
-                await stack.enter_async_context(app)
+                at = (binding.app_address, binding.number, name)
+                if binding.protocol is Protocol.GRPC:
+                    await stack.enter_async_context(server(*at, mesh.called))
+                else:
+                    reply = partial(_reply, mesh, name, binding.number)
+                    await stack.enter_async_context(application(*at, reply, mesh.seen[name]))
         await ready(mesh.proxies.values())
         yield mesh
         for proxy in mesh.proxies.values():

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import tests.fields.destination_rule
+import tests.fields.grpc_route
+import tests.fields.http_route
 import tests.fields.rate_limit
+import tests.fields.reference_grant
 import tests.fields.sidecar
 import tests.fields.virtual_service  # noqa: F401  # they register their cases
 from plait.dialects import DIALECTS
@@ -66,7 +69,7 @@ def _paths(value: Any, path: str) -> Iterator[str]:
 
 
 _OWN = re.compile(
-    r"(?:\.set|\.add|\.labels|\].headers|\.withoutHeaders|\.queryParams|\.hosts|\.remove|Methods|Headers)$"
+    r"(?:\.set|\.add|\.to|\.labels|\].headers|\.withoutHeaders|\.queryParams|\.hosts|\.remove|Methods|Headers)$"
 )
 
 

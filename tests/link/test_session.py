@@ -54,6 +54,23 @@ async def test_what_is_typed_comes_back_with_both_streams_and_the_exit_code() ->
         assert mesh.link._sessions == {}
 
 
+async def test_a_command_may_write_both_its_streams_at_the_same_time() -> None:
+    async def both(_request: ExecRequest | LogsRequest, _stdin: AsyncIterator[bytes], write: Write) -> Exited:
+        async def fill(stream: int) -> None:
+            for number in range(200):
+                await write(stream, b"%d %d\n" % (stream, number))
+
+        await asyncio.gather(fill(1), fill(2))
+        return Exited(code=0)
+
+    async with attached(both) as (mesh, _):
+        session = mesh.link.open_session("local", REQUEST)
+        assert await everything(session) == {
+            stream: b"".join(b"%d %d\n" % (stream, number) for number in range(200)) for stream in (1, 2)
+        }
+        assert (session.code, session.error) == (0, "")
+
+
 async def test_many_sessions_run_side_by_side_and_none_holds_up_another() -> None:
     release = asyncio.Event()
 

@@ -226,7 +226,7 @@ def mesh(text: str) -> Mesh:
     return merge((*SERVICES, *facts), SETTINGS)[0]
 
 
-def alike(of: Mesh) -> Any:
+def alike(of: Any) -> Any:
     return with_one_nobody(without_origins(of))
 
 

@@ -51,6 +51,7 @@ _REFERENCE_REASONS = {
     "route.ambiguous-port": "BackendNotFound",
     "route.hidden-host": "BackendNotFound",
     "route.not-granted": "RefNotPermitted",
+    "backend.kind": "InvalidKind",
     "route.port-not-http": "UnsupportedProtocol",
 }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 
+from plait.compiler.hosts import ByHost
 from plait.compiler.outbound import called, subsets
 from plait.compiler.selection import Population, mtls_mode, selection
 from plait.compiler.sharing import Made
@@ -34,10 +36,19 @@ class _Serving:
 def endpoints(mesh: Mesh, replicas: Iterable[Replica]) -> Endpoints:
     """The endpoints of every cluster that any proxy may know, none for one that nobody serves; sorted."""
     replicas = tuple(replicas)
-    said = tuple(sight.destinations for sight in mesh.every_sight)
+    said = (
+        *(sight.destinations for sight in mesh.every_sight),
+        *map(_resolved, mesh.for_clients, repeat(mesh)),
+    )
     inputs = (mesh.services, said, mesh.peer_authentications, mesh.settings, replicas)
     _MADE.begin()
     return _MADE.whole("endpoints", inputs, partial(_all, mesh, said, replicas))
+
+
+def _resolved(settings: DestinationSettings, mesh: Mesh) -> Mapping[str, DestinationSettings]:
+    """Settings by the services that they are about."""
+    by_host = ByHost.of({settings.host: settings})
+    return {host: settings for host in mesh.services if by_host.get(host) is not None}
 
 
 def _all(
@@ -112,4 +123,5 @@ def _endpoint(replica: Replica, binding: Binding, over: _Over, trust_domain: str
         version=labels.get("version", ""),
         identity=identity.uri,
         mtls=mtls_mode(over, binding.number) is not MtlsMode.DISABLE,
+        labels=replica.labels,
     )

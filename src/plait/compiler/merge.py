@@ -88,7 +88,7 @@ def merge(
             (attaching, joint, grants),
             lambda *_: attached(attaching.values(), joint, grants.values()),
         ),
-        destinations=tuple(destinations.values()),
+        destinations=shared.same("for all", tuple(one for one in destinations.values() if not one.clients)),
         root_namespace=settings.root_namespace,
     )
     common, others, lost = sights(said, shared)
@@ -100,6 +100,7 @@ def merge(
         common=common,
         sights=others,
         egress=tuple(egress.values()),
+        for_clients=tuple(one for one in destinations.values() if one.clients),
         policies=tuple(policies.values()),
         peer_authentications=tuple(peer_authentications.values()),
         rate_limits=tuple(rate_limits.values()),

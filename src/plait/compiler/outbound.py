@@ -17,11 +17,12 @@ from plait.compiler.selection import selection
 from plait.compiler.sharing import Made, PerMesh
 from plait.compiler.virtual_addresses import virtual_addresses
 from plait.model.catalog import Labels, Service, ServicePort
+from plait.model.locality import Place
 from plait.model.mesh import Cluster, ClusterKey, Mesh, Outbound, OutboundRoutes, TcpPort
 from plait.model.names import Identity, Origin, aliases
 from plait.model.routing import Backend, RouteRule, RouteTable
 from plait.model.scope import Sight
-from plait.model.traffic import NO_POLICY, DestinationSettings
+from plait.model.traffic import NO_POLICY, ConnectionPool, DestinationSettings, TrafficPolicy
 
 _Target = tuple[Service | None, DestinationSettings | None]
 """What a backend names, and how that is called."""
@@ -39,8 +40,7 @@ class _Told:
 
 def outbound(mesh: Mesh, scope: Scope, *, transparent: bool, namespace: str) -> Outbound:
     """What clients of a scope and namespace are told; the very same object for every call with the very same Mesh."""
-    told = (_transparent if transparent else _explicit)(mesh).of(scope)
-    return told.of_namespace.get(namespace, told.elsewhere)
+    return (_transparent if transparent else _explicit)(mesh).of(scope, namespace)
 
 
 class _Mode:
@@ -53,7 +53,15 @@ class _Mode:
         self._told: dict[tuple[str, ...], _Told] = {}
         self._addresses = virtual_addresses(mesh) if transparent else {}
 
-    def of(self, scope: Scope) -> _Told:
+    def of(self, scope: Scope, namespace: str) -> Outbound:
+        told = self._scope(scope)
+        found = told.of_namespace.get(namespace, told.elsewhere)
+        if scope.place is None:
+            return found
+        key = ("placed", scope.label, scope.place, namespace)
+        return self._made.of(key, (found, scope.place), _standing)
+
+    def _scope(self, scope: Scope) -> _Told:
         told = self._told.get(scope.label)
         if told is None:
             mesh = self._mesh
@@ -80,7 +88,9 @@ class _Mode:
             clusters=clusters,
             routes=made.same("routes", routes),
             missing=made.same("missing", tuple(ClusterKey(*key) for key in sorted(named - keys))),
-            tcp=made.whole("tcp", (sight.services, addresses), partial(_tcp, sight, addresses))
+            tcp=made.whole(
+                "tcp", (sight.services, sight.destinations, addresses), partial(_tcp, sight, addresses)
+            )
             if transparent
             else (),
         )
@@ -103,6 +113,10 @@ class _Mode:
 
 def _calling(told: Outbound, authorities: tuple[Authority, ...]) -> Outbound:
     return replace(told, authorities=authorities)
+
+
+def _standing(told: Outbound, place: Place) -> Outbound:
+    return replace(told, place=place)
 
 
 _explicit = PerMesh(partial(_Mode, False))
@@ -263,21 +277,29 @@ def _resolved(target: _Target, backend: Backend, caller: int) -> Backend:
 def _tcp(sight: Sight, addresses: Mapping[str, str], made: Made) -> tuple[TcpPort, ...]:
     found: list[TcpPort] = []
     for host, service in sight.services.items():
-        found += made.of(host, (service, addresses[host]), _tcp_of)
+        inputs = (service, addresses[host], sight.destinations.get(host))
+        found += made.of(host, inputs, _tcp_of)
     return made.same("", tuple(found))
 
 
-def _tcp_of(service: Service, address: str) -> tuple[TcpPort, ...]:
+def _tcp_of(service: Service, address: str, settings: DestinationSettings | None) -> tuple[TcpPort, ...]:
     return tuple(
-        TcpPort(
-            host=service.host,
-            port=port.number,
-            protocol=port.protocol,
-            address=address,
-            origins=(service.origin,),
-        )
+        _tcp_port(service, port, address, settings.policy("", port.number) if settings else NO_POLICY)
         for port in service.ports
         if port.protocol.may_be_tcp
+    )
+
+
+def _tcp_port(service: Service, port: ServicePort, address: str, policy: TrafficPolicy) -> TcpPort:
+    pool = policy.connections or ConnectionPool()
+    return TcpPort(
+        host=service.host,
+        port=port.number,
+        protocol=port.protocol,
+        address=address,
+        idle_timeout=pool.tcp_idle_timeout,
+        longest=pool.max_connection_duration,
+        origins=(service.origin,),
     )
 
 

@@ -15,10 +15,10 @@ from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.names import Identity, Origin
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication, PolicyRule
-from plait.model.routing import Backend, HostRoutes, RouteTable
+from plait.model.routing import Backend, HostRoutes, RouteRule, RouteTable, Session, SessionKind
 from plait.model.scope import EgressHosts, EgressScope, Sight
 from plait.model.settings import OutboundTrafficPolicy
-from plait.model.traffic import DestinationSettings
+from plait.model.traffic import DestinationSettings, Subset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +45,8 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
     yield from part("routes", seen, _all_routes(mesh))
     yield from part(
         "destinations",
-        (stated.destinations, services, settings, *running),
-        _destinations(mesh, selected, stated.destinations),
+        (stated.destinations, mesh.for_clients, services, settings, *running),
+        _destinations(mesh, selected, (*stated.destinations, *mesh.for_clients)),
     )
     yield from part(
         "egress",
@@ -86,6 +86,9 @@ def _all_routes(mesh: Mesh) -> Iterator[Finding]:
                     called = called_ports(sight, host, table)
                     for backend in backends:
                         yield from _backend(mesh, sight, backend, called)
+                    for rule in table.rules:
+                        if rule.session is not None:
+                            yield from _session(rule, rule.session)
 
 
 def _destinations(
@@ -218,17 +221,34 @@ def _backend(mesh: Mesh, sight: Sight, backend: Backend, called: Iterable[int]) 
             yield _error("route.port-not-http", message, backend.origin)
 
 
+def _session(rule: RouteRule, session: Session) -> Iterator[Finding]:
+    if session.kind is SessionKind.HEADER and len(rule.backends) > 1:
+        message = (
+            f"weights come first, and header {session.name} leads back only within the backend that they choose: "
+            "keep the session by a cookie, or send to one backend"
+        )
+        yield _warning("session.split", message, rule.origin)
+
+
 def _subset_names(settings: DestinationSettings | None) -> frozenset[str]:
     return frozenset(subset.name for subset in settings.subsets) if settings else frozenset()
 
 
-def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings) -> Iterator[Finding]:
+def _heeded(mesh: Mesh, selected: Selection, settings: DestinationSettings) -> Iterator[Finding]:
+    """Whether only some clients heed settings, or none."""
     namespace = settings.origin.ref.namespace
-    if namespace != mesh.settings.root_namespace and speaks_for_clients(settings):
+    if settings.clients and not selected.members.selected(namespace, settings.clients):
+        message = "no workload of its namespace has the labels that workloadSelector names: nobody heeds it"
+        yield _warning("destination.no-clients", message, settings.origin)
+    elif not settings.clients and namespace != mesh.settings.root_namespace and speaks_for_clients(settings):
         message = f"said outside the namespace of the service: it holds for clients in {namespace} alone"
         yield Finding(
             Severity.INFO, "destination.clients", message, settings.origin.ref, settings.origin.field
         )
+
+
+def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings) -> Iterator[Finding]:
+    yield from _heeded(mesh, selected, settings)
     service = mesh.services.get(settings.host)
     if service is None:
         known = is_wildcard(settings.host) and any(covers(settings.host, host) for host in mesh.services)
@@ -243,6 +263,7 @@ def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings)
             if service.port(number) is None:
                 message = f"a policy for port {number}, and {settings.host} has {ports}"
                 yield _warning("destination.unknown-port", message, origin)
+    yield from _without_effect(selected, service, settings)
     if not selected.behind(service):
         return
     for subset in settings.subsets:
@@ -298,6 +319,28 @@ def _way_out(mesh: Mesh, one: EgressScope) -> Iterator[Finding]:
             "what is sent over UDP still gets out: only a mesh that is started with REGISTRY_ONLY shuts it in"
         )
     yield _warning("sidecar.outbound-policy", message, one.origin)
+
+
+def _without_effect(
+    selected: Selection, service: Service, settings: DestinationSettings
+) -> Iterator[Finding]:
+    """What the policies of a destination ask for, and what can't be for those whom they reach."""
+    parts: tuple[DestinationSettings | Subset, ...] = (settings, *settings.subsets)
+    for part in parts:
+        name, labels = (part.name, part.labels) if isinstance(part, Subset) else ("", ())
+        reached = [(port, settings.policy(name, port.number)) for port in service.ports]
+        streams = [port for port, policy in reached if policy.connections and policy.connections.is_of_http]
+        if streams and not any(port.protocol.may_be_http for port in streams):
+            message = "no port that it reaches is HTTP: maxConcurrentStreams and maxRequestsPerConnection have no effect"
+            yield _warning("destination.not-http", message, part.origin)
+        replicas = sum(one.replicas for one in selected.workloads_behind(service, labels))
+        for most in sorted({policy.outliers.most_ejected for _, policy in reached if policy.outliers}):
+            if replicas > 1 and replicas * most < 100:
+                message = (
+                    f"nobody is left alone, for one of {replicas} replicas is more than {most} %: "
+                    f"set maxEjectionPercent to {-(-100 // replicas)} at least"
+                )
+                yield _warning("destination.too-few-to-eject", message, part.origin)
 
 
 def _policy(mesh: Mesh, selected: Selection, known: Known, policy: AuthorizationPolicy) -> Iterator[Finding]:

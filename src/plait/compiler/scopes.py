@@ -1,8 +1,8 @@
 """Scopes: which clients see the same.
 
 What a client sees hangs on its namespace, on an egress scope that selects it, and on the rules that are for some
-clients alone.  All who agree in these are one scope, and most often everybody is of the same one, which is told
-once for all.
+clients alone; whom of a service it calls may hang on where it is.  All who agree in these are one scope, and most
+often everybody is of the same one, which is told once for all.
 """
 
 from __future__ import annotations
@@ -10,24 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from plait.compiler.hosts import covers_egress
+from plait.compiler.hosts import ByHost, covers_egress
 from plait.compiler.sharing import Made, PerMesh
 from plait.model.catalog import Labels, Service, selects
+from plait.model.locality import Place
 from plait.model.mesh import Mesh
 from plait.model.routing import Clients, RouteRule, RouteTable
 from plait.model.scope import EgressHosts, EgressScope, Sight
 from plait.model.settings import MeshSettings
+from plait.model.traffic import DestinationSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What some clients see; `label` is equal for equal scopes, and () for that of everybody of whom nothing is said."""
+    """What some clients see; `label` is equal where that is, and () for everybody of whom nothing is said."""
 
     label: tuple[str, ...]
     namespace: str
     """The one that all of its clients are of; "": they may be of several."""
     sight: Sight
     settings: MeshSettings
+    place: Place | None
+    """Where all of these clients stand, by which they may call others of the same; None: nobody asks."""
 
 
 class _Scopes:
@@ -36,14 +40,22 @@ class _Scopes:
     def __init__(self, mesh: Mesh, made: Made) -> None:
         self._mesh = mesh
         self._made = made
-        self._common = Scope(label=(), namespace="", sight=mesh.common, settings=mesh.settings)
         self._known: dict[tuple[str, Labels], Scope] = {}
         self._asked = {
             namespace: made.of(("asked", namespace), (sight.routes,), _asked)
             for namespace, sight in (("", mesh.common), *mesh.sights.items())
         }
         """Of whom rules ask, by the namespace of a sight."""
-        self._alike = not (mesh.sights or mesh.egress or self._asked[""])
+        self._common = Scope(
+            label=(),
+            namespace="",
+            sight=mesh.common,
+            settings=mesh.settings,
+            place=self._place(("",), mesh.common, ()),
+        )
+        self._alike = not (
+            mesh.sights or mesh.egress or mesh.for_clients or self._asked[""] or self._common.place
+        )
 
     def of(self, namespace: str, labels: Labels) -> Scope:
         if self._alike:
@@ -62,6 +74,14 @@ class _Scopes:
             met = frozenset(one for one in asked if _is(one, namespace, labels))
             label += sorted(f"{one.namespace} {one.labels}" for one in met)
             sight = self._made.of(("met", *label), (sight, met), _met)
+        said = tuple(
+            one
+            for one in mesh.for_clients
+            if one.origin.ref.namespace == namespace and selects(one.clients, labels)
+        )
+        if said:
+            label += ["clients", namespace, *(one.origin.ref.name for one in said)]
+            sight = self._made.of(tuple(label), (sight, said), _heeding)
         egress = self._egress(namespace, labels)
         settings = mesh.settings
         if egress is not None:
@@ -72,8 +92,17 @@ class _Scopes:
                 sight = self._made.of(tuple(label), (sight, egress.hosts, namespace), _narrowed)
             if egress.outbound_traffic_policy is not None:
                 settings = replace(settings, outbound_traffic_policy=egress.outbound_traffic_policy)
-        told = () if label == [""] else tuple(label)
-        return Scope(label=told, namespace=apart, sight=sight, settings=settings)
+        return Scope(
+            label=() if label == [""] else tuple(label),
+            namespace=apart,
+            sight=sight,
+            settings=settings,
+            place=self._place(tuple(label), sight, labels),
+        )
+
+    def _place(self, label: tuple[str, ...], sight: Sight, labels: Labels) -> Place | None:
+        asked = self._made.of(("places", *label), (sight.destinations,), _asked_of_places)
+        return None if asked is None else Place.of(labels, asked)
 
     def _egress(self, namespace: str, labels: Labels) -> EgressScope | None:
         """The one that selects a client, or that of its namespace, or that of the root namespace (Istio's order)."""
@@ -99,8 +128,26 @@ def _asked(routes: Mapping[str, tuple[RouteTable, ...]]) -> frozenset[Clients]:
     )
 
 
+def _asked_of_places(destinations: Mapping[str, DestinationSettings]) -> frozenset[str] | None:
+    """The labels of clients that matter, beside their locality, to whom they call; None: nothing of a client does."""
+    found = [
+        balancing
+        for settings in destinations.values()
+        for policy in settings.every_policy
+        if (balancing := policy.by_locality) is not None
+    ]
+    return frozenset(name for one in found for name in one.asked) if found else None
+
+
 def _is(clients: Clients, namespace: str, labels: Labels) -> bool:
     return clients.namespace in ("", namespace) and (not clients.labels or selects(clients.labels, labels))
+
+
+def _heeding(sight: Sight, said: tuple[DestinationSettings, ...]) -> Sight:
+    """A sight with settings for these clients alone in place of others; of several for a host the first holds."""
+    nearest = ByHost.of({one.host: one for one in reversed(said)})
+    own = {host: found for host in sight.services if (found := nearest.get(host)) is not None}
+    return replace(sight, destinations={**sight.destinations, **own})
 
 
 def _met(sight: Sight, met: frozenset[Clients]) -> Sight:

@@ -148,6 +148,11 @@ class Selection:
         found = self.members.selected(service.namespace, service.selector)
         return [member for member in found if selects(subset, member.labels)] if subset else found
 
+    def workloads_behind(self, service: Service, subset: Labels = ()) -> Sequence[Workload]:
+        """The workloads, as they are documented, that a service (and a subset of it) selects."""
+        found = self.workloads.selected(service.namespace, service.selector)
+        return [workload for workload in found if selects(subset, workload.labels)] if subset else found
+
     def under(self, policy: Policy) -> Sequence[Member]:
         """The members that a policy is over."""
         return self.members.under(policy, self.root_namespace)

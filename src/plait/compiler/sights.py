@@ -149,14 +149,14 @@ def _owners(
             origins = (origin for table in joined.tables for origin in table.origins)
             findings += [_taken(joined.host, first[0], origin) for origin in origins]
     return {
-        host: tuple(_reached(table for rank in sorted(ranked) for table in ranked[rank]))
+        host: next(iter(ranked.values())) if len(ranked) == 1 else tuple(_reached(ranked))
         for host, ranked in sorted(found.items())
     }, tuple(findings)
 
 
-def _reached(tables: Iterable[RouteTable]) -> Iterator[RouteTable]:
-    """Those tables that are the first at any port."""
-    for table in tables:
+def _reached(ranked: Mapping[int, tuple[RouteTable, ...]]) -> Iterator[RouteTable]:
+    """Those tables that are the first at any port, the nearest to the clients first."""
+    for table in (table for rank in sorted(ranked) for table in ranked[rank]):
         yield table
         if not table.ports:
             return

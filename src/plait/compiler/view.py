@@ -12,6 +12,7 @@ from plait.compiler.selection import mtls_mode, selection
 from plait.compiler.sharing import Made, PerMesh
 from plait.model.catalog import Binding, Protocol, Replica, Service
 from plait.model.limits import RateLimit, TargetKind
+from plait.model.locality import Place
 from plait.model.mesh import InboundPort, Mesh, Outbound, ServiceName, View
 from plait.model.names import Origin
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
@@ -37,8 +38,8 @@ class _Views:
         self._selection = selection(mesh)
         self._alike: dict[object, _Over] = {}
         self._scopes = scopes(mesh)
-        self._told: dict[tuple[bool, str, tuple[str, ...]], Outbound] = {}
-        """By mode, namespace and scope."""
+        self._told: dict[tuple[bool, str, tuple[str, ...], Place | None], Outbound] = {}
+        """By mode, namespace, scope and place."""
 
     def of(self, replica: Replica) -> View:
         workload, sidecar = replica.key.workload, replica.sidecar
@@ -47,10 +48,10 @@ class _Views:
         if over is None:
             over = self._alike[alike] = self._made.same(alike, self._over(replica))
         scope = self._scopes.of(workload.namespace, replica.labels)
-        place = (sidecar.transparent, workload.namespace, scope.label)
-        told = self._told.get(place)
+        alike_told = (sidecar.transparent, workload.namespace, scope.label, scope.place)
+        told = self._told.get(alike_told)
         if told is None:
-            told = self._told[place] = outbound(
+            told = self._told[alike_told] = outbound(
                 self._mesh, scope, transparent=sidecar.transparent, namespace=workload.namespace
             )
         return View(

@@ -22,8 +22,7 @@ def labels(cursor: Cursor) -> Labels:
     """Labels as Kubernetes allows them; what is no label is an error and left out."""
     found = []
     for key, item in cursor.entries():
-        prefix, slash, name = key.rpartition("/")
-        if not _LABEL_NAME.match(name) or (slash and not is_dns_subdomain(prefix)):
+        if not is_label_key(key):
             item.error("label.invalid", f"{key[:_SHOWN]!r} is no key of a label")
         elif item.is_text() and not _LABEL_VALUE.match(item.value):
             message = (
@@ -33,6 +32,12 @@ def labels(cursor: Cursor) -> Labels:
         elif isinstance(item.value, str):
             found.append((key, item.value))
     return tuple(sorted(found))
+
+
+def is_label_key(text: str) -> bool:
+    """Whether a label may have this key: a name, perhaps with a domain before a slash."""
+    prefix, slash, name = text.rpartition("/")
+    return bool(_LABEL_NAME.match(name)) and (not slash or is_dns_subdomain(prefix))
 
 
 def port_number(cursor: Cursor) -> int:

@@ -25,6 +25,9 @@ _RUNTIME = {
     "envoy.reloadable_features.tcp_proxy_delay_route_selection": True,
     # How large the program of a regular expression may be: as with Istio.  By itself Envoy takes 100 instructions.
     "re2.max_program_size.error_level": 32768,
+    # Of so many requests on a connection half may be given up before they are answered, or else it is closed: with
+    # all requests that go on beside them.  Between sidecars that is many callers' connection, and they are known.
+    "overload.premature_reset_total_stream_count": 2**32 - 1,
 }
 
 _KEPT_PREFIXES = (

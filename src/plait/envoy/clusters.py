@@ -12,8 +12,8 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
 
 # An idle connection is closed by the side that opened it, before the other side would: the sidecar behind an
-# outbound cluster waits twice as long (see listeners), applications are hardly trusted to wait at all.
-_TO_APPLICATION = {"idle_timeout": build.seconds(1.0)}
+# outbound cluster waits twice as long (see listeners), applications are trusted to wait a second and no more.
+_TO_APPLICATION = {"idle_timeout": build.seconds(0.5)}
 
 _HTTP1: dict[str, Any] = {"http_protocol_options": {}}
 
@@ -28,7 +28,8 @@ def outbound(cluster: Cluster, trust_domain: str) -> Any:
     uris = [identity.uri for identity in cluster.identities] or [names.nobody_uri(trust_domain)]
     context = tls.client(uris, names.cluster_sni(cluster.key), ("h2",) if cluster.protocol.is_http else ())
     options = {}
-    common, http2 = traffic.http_options(cluster.policy), traffic.streams(cluster.policy, cluster.protocol)
+    common = traffic.http_options(cluster.policy, cluster.protocol)
+    http2 = traffic.streams(cluster.policy, cluster.protocol)
     if cluster.protocol.is_http:
         options = _options(common, explicit_http_config=_http2(http2))
     elif cluster.protocol.may_be_http:

@@ -16,6 +16,7 @@ from plait.envoy import build, clusters, endpoints, names, routes
 from plait.envoy.filters import admission
 from plait.envoy.listeners import inbound, outbound
 from plait.model.catalog import Protocol
+from plait.model.locality import Place
 from plait.model.mesh import Cluster, Endpoints, InboundPort, OutboundRoutes, View
 from plait.model.names import Origin, ReplicaKey
 from plait.model.policy import MtlsMode
@@ -128,7 +129,7 @@ class Renderer:
     def _of_all_alike(self, view: View, found: Endpoints) -> Tables:
         sidecar = view.sidecar
         place = (sidecar.outbound, sidecar.ipv6) if sidecar.transparent else None
-        key = (view.node.workload.namespace, place, view.outbound.scope)
+        key = (view.node.workload.namespace, place, view.outbound.scope, view.outbound.place)
         inputs = (view.outbound, view.settings, found)
         kept = self._alike.get(key)
         if kept is None or kept.inputs != inputs:
@@ -149,7 +150,11 @@ class Renderer:
         )
         yield (
             ENDPOINTS,
-            self._part((ENDPOINTS, mode), (told.clusters, found), lambda: _endpoints(told.clusters, found)),
+            self._part(
+                (ENDPOINTS, mode, told.place),
+                (told.clusters, found),
+                lambda: _endpoints(told.clusters, told.place, found),
+            ),
         )
         yield (
             SCOPED_ROUTES,
@@ -222,16 +227,17 @@ def _clusters(called: Iterable[Cluster], trust_domain: str) -> Iterator[_Piece]:
         )
 
 
-def _endpoints(called: Iterable[Cluster], found: Endpoints) -> Iterator[_Piece]:
+def _endpoints(called: Iterable[Cluster], place: Place | None, found: Endpoints) -> Iterator[_Piece]:
     for one in called:
         behind = found.get(one.behind, ())
-        yield _Piece(
-            ENDPOINTS,
-            names.cluster(one.key),
-            behind,
-            partial(endpoints.assignment, one.key, behind),
-            one.origins,
-        )
+        balancing = one.policy.by_locality if place is not None else None
+        if place is None or balancing is None:
+            content: Hashable = behind
+            make = partial(endpoints.assignment, one.key, behind)
+        else:
+            content = (behind, balancing, place)
+            make = partial(endpoints.by_locality, one.key, behind, balancing, place)
+        yield _Piece(ENDPOINTS, names.cluster(one.key), content, make, one.origins)
 
 
 def _scopes(authorities: Iterable[tuple[str, str, int]]) -> Iterator[_Piece]:

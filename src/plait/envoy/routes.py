@@ -8,7 +8,7 @@ from typing import Any
 
 from plait.envoy import api, build, labels, names
 from plait.envoy.clusters import metric_protocol
-from plait.envoy.filters import ORDER
+from plait.envoy.filters import ORDER, session
 from plait.model.mesh import ClusterKey, InboundPort, OutboundRoutes, ServiceName
 from plait.model.names import aliases
 from plait.model.routing import (
@@ -133,10 +133,11 @@ def _inbound_host(port: InboundPort, service: ServiceName | None, domains: list[
     return {"name": domains[0], "domains": domains, "routes": [route]}
 
 
-def _routes(rule: RouteRule, port: int) -> Iterator[dict[str, Any]]:
-    said = {one.name: api.pack(config) for one in ORDER if (config := one.on_rule(rule)) is not None}
-    for route in _actions(rule, port):
-        yield {**route, "typed_per_filter_config": said}
+def _routes(whole: RouteRule, port: int) -> Iterator[dict[str, Any]]:
+    for rule in session.apart(whole):
+        said = {one.name: api.pack(config) for one in ORDER if (config := one.on_rule(rule)) is not None}
+        for route in _actions(rule, port):
+            yield {**route, "typed_per_filter_config": said}
 
 
 def _actions(rule: RouteRule, port: int) -> Iterator[dict[str, Any]]:
@@ -195,10 +196,13 @@ def _route(rule: RouteRule, match: dict[str, Any], retry_policy: dict[str, Any] 
     if len(shares) == 1:
         action["cluster"] = _cluster(shares[0])
         authority = authority or shares[0].changes.authority
-        for name, more in _headers(shares[0].changes).items():
-            headers[name] = [*headers.get(name, ()), *more]
+        headers = _joined(headers, _headers(shares[0].changes))
     else:
-        action["weighted_clusters"] = {"clusters": [_share(one, authority) for one in shares]}
+        # Envoy would change the headers of a cluster first, and those of the route would have the last word.
+        first = headers if any(_headers(one.changes) for one in shares) else {}
+        clusters = [_share(one, authority, first) | session.of_share(rule, one) for one in shares]
+        action["weighted_clusters"] = {"clusters": clusters}
+        headers = {} if first else headers
     if authority:
         action["host_rewrite_literal"] = authority
     if rule.path is not None:
@@ -225,14 +229,26 @@ def _hash_policy(key: HashKey) -> dict[str, Any]:
             cookie: dict[str, Any] = {"name": key.name, "path": key.path}
             if key.lifetime is not None:
                 cookie["ttl"] = build.seconds(key.lifetime)
+            if key.attributes:
+                cookie["attributes"] = [{"name": name, "value": value} for name, value in key.attributes]
             return {"cookie": cookie}
 
 
-def _share(backend: Backend, authority: str) -> dict[str, Any]:
-    share = {"name": _cluster(backend), "weight": {"value": backend.weight}, **_headers(backend.changes)}
+def _share(backend: Backend, authority: str, headers: dict[str, Any]) -> dict[str, Any]:
+    """One of several clusters; `headers` are changed before its own."""
+    share = {
+        "name": _cluster(backend),
+        "weight": {"value": backend.weight},
+        **_joined(headers, _headers(backend.changes)),
+    }
     if backend.changes.authority and not authority:
         share["host_rewrite_literal"] = backend.changes.authority
     return share
+
+
+def _joined(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """The changes of headers of two, one after the other."""
+    return {name: [*first.get(name, ()), *then.get(name, ())] for name in dict.fromkeys((*first, *then))}
 
 
 def _mirror(mirror: Mirror) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from plait.envoy import build
 from plait.model.catalog import Protocol
 from plait.model.traffic import (
+    LONGEST_CONNECTION,
     LONGEST_IDLE,
     Balance,
     ConnectionPool,
@@ -18,6 +19,10 @@ from plait.model.traffic import (
 )
 
 _NO_LIMIT = 2**32 - 1
+_OWN_BUDGET = RetryBudget(least=10)
+"""Where a user says nothing.  All that wait for a connection to a replica that dies fail at the same moment; with the
+3 of a user's budget without a number, some of them would fail for good at a hundred requests a second.
+"""
 CONNECT_SECONDS = 5.0
 """Covers the TLS handshake too, on a machine that may be busy."""
 
@@ -39,9 +44,14 @@ def policy(told: TrafficPolicy) -> dict[str, Any]:
         }
         known = {name: {"value": round(value)} for name, value in said.items() if value is not None}
         found["upstream_connection_options"] = {"tcp_keepalive": known}
+    common: dict[str, Any] = {}
     if told.outliers is not None:
         found["outlier_detection"] = _outliers(told.outliers)
-        found["common_lb_config"] = {"healthy_panic_threshold": {"value": told.outliers.least_healthy}}
+        common["healthy_panic_threshold"] = {"value": told.outliers.least_healthy}
+    if told.by_locality is not None and told.by_locality.distributions:
+        common["locality_weighted_lb_config"] = {}
+    if common:
+        found["common_lb_config"] = common
     return found
 
 
@@ -58,7 +68,7 @@ def thresholds(pool: ConnectionPool | None = None, budget: RetryBudget | None = 
     if limits.max_retries is not None and budget is None:
         found["max_retries"] = {"value": limits.max_retries}
     else:
-        told = budget or RetryBudget()
+        told = budget or _OWN_BUDGET
         found["retry_budget"] = {
             "budget_percent": {"value": told.percent},
             "min_retry_concurrency": {"value": told.least},
@@ -66,16 +76,22 @@ def thresholds(pool: ConnectionPool | None = None, budget: RetryBudget | None = 
     return found
 
 
-def http_options(told: TrafficPolicy) -> dict[str, Any]:
-    """The common options of HTTP.  Whoever asks closes an idle connection before whoever answers would."""
+def http_options(told: TrafficPolicy, protocol: Protocol) -> dict[str, Any]:
+    """The common options of HTTP.  Whoever asks closes a connection before whoever answers would.
+
+    HTTP/2 has a farewell by which the one who answers can end it as well.
+    """
     pool = told.connections or ConnectionPool()
     found: dict[str, Any] = {
         "idle_timeout": build.seconds(min(pool.idle_timeout or LONGEST_IDLE, LONGEST_IDLE))
     }
     if pool.max_requests_per_connection is not None:
         found["max_requests_per_connection"] = {"value": pool.max_requests_per_connection}
-    if pool.max_connection_duration is not None:
-        found["max_connection_duration"] = build.seconds(pool.max_connection_duration)
+    longest = pool.max_connection_duration
+    if not protocol.is_http:
+        longest = min(longest or LONGEST_CONNECTION, LONGEST_CONNECTION)
+    if longest is not None:
+        found["max_connection_duration"] = build.seconds(longest)
     return found
 
 

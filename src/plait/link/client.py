@@ -43,7 +43,10 @@ Deliver = Callable[[Assignments | Withdrawn], Awaitable[None]]
 """Takes what the control plane says, in order.  The next message waits for it, so it should return soon."""
 
 Write = Callable[[int, bytes], Awaitable[None]]
-"""Sends what a command wrote: 1 is stdout, 2 stderr.  Waits while the reader at the other end is slow."""
+"""Sends what a command wrote: 1 is stdout, 2 stderr.  Waits while the reader at the other end is slow.
+
+May be called for both at the same time.
+"""
 
 Serve = Callable[[ExecRequest | LogsRequest, AsyncIterator[bytes], Write], Awaitable[Exited]]
 """Serves a session: the request, what is typed (until its end), where output goes; answers how it ended.
@@ -217,8 +220,13 @@ class Client:
             call.cancel()
 
     async def _answer(self, opened: OpenSession, call: Any, typed: Pipe[bytes]) -> None:
+        writing = (
+            asyncio.Lock()
+        )  # a call takes one message at a time, and a second one is never heard of again
+
         async def write(stream: int, data: bytes) -> None:
-            await call.write(IN_SESSION.encode(Output(stream=stream, data=data)))
+            async with writing:
+                await call.write(IN_SESSION.encode(Output(stream=stream, data=data)))
 
         try:
             exited = await self._serve(opened.request, _items(typed), write)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from plait.model.catalog import Labels, Member, Protocol, Service, SidecarAddresses, Workload
 from plait.model.limits import Limit, RateLimit
+from plait.model.locality import Place
 from plait.model.names import Identity, Origin, ReplicaKey, WorkloadKey
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 from plait.model.routing import RouteRule
 from plait.model.scope import EgressScope, Sight
 from plait.model.settings import MeshSettings
-from plait.model.traffic import NO_POLICY, TrafficPolicy
+from plait.model.traffic import NO_POLICY, DestinationSettings, TrafficPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class Mesh:
     """What clients of a namespace see otherwise, by that."""
     egress: tuple[EgressScope, ...]
     """Who needs less than they see."""
+    for_clients: tuple[DestinationSettings, ...]
+    """What some clients of a namespace heed in place of what they see; by namespace and name."""
     policies: tuple[AuthorizationPolicy, ...]
     peer_authentications: tuple[PeerAuthentication, ...]
     rate_limits: tuple[RateLimit, ...]
@@ -104,6 +107,9 @@ class TcpPort:
     """TCP, or undeclared: then HTTP is told from the rest."""
     address: str
     """The virtual address of the host."""
+    idle_timeout: float | None = None
+    longest: float | None = None
+    """Seconds after which a connection is closed, without a byte in either direction, and in any case; None: never."""
     origins: tuple[Origin, ...]
 
     @property
@@ -149,6 +155,8 @@ class Outbound:
     """(text, host, port): which routes lead on from an authority or, in transparent mode, an address and port."""
     routes: tuple[OutboundRoutes, ...]
     clusters: tuple[Cluster, ...]
+    place: Place | None = None
+    """Where these clients stand; None: it makes no difference to them."""
     missing: tuple[ClusterKey, ...] = ()
     """What routes name and nothing defines: meant to be answered 503."""
     tcp: tuple[TcpPort, ...] = ()
@@ -179,6 +187,7 @@ class Endpoint:
     version: str
     identity: str
     mtls: bool
+    labels: Labels = ()
 
 
 Endpoints = Mapping[Behind, tuple[Endpoint, ...]]

@@ -207,6 +207,27 @@ class Cors:
     forward_unmatched: bool = True
 
 
+class SessionKind(StrEnum):
+    """What a client shows who it was that answered it."""
+
+    COOKIE = "cookie"
+    HEADER = "header"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Who was answered once by a replica is led back to it, as long as it is there.
+
+    The answer gives the client a cookie (for the paths that are matched, and for so many seconds; None: until the
+    browser is closed) or a header, and the client shows it with what it asks next.
+    """
+
+    kind: SessionKind
+    name: str
+    """Of the cookie or header; that of a header is lower case."""
+    lifetime: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteRule:
     """One rule: what matches (None: every request) is answered at once, or sent to the backends by weight."""
@@ -221,6 +242,7 @@ class RouteRule:
     changes: Changes = NO_CHANGES
     fault: Fault | None = None
     cors: Cors | None = None
+    session: Session | None = None
     timeout: float | None = None
     retries: Retries | None = None
     """None: the safe default.  Attempts 0: the user wants none."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from plait.model.catalog import Labels
+from plait.model.locality import LocalityBalancing
 from plait.model.names import Export, Origin
 
 
@@ -19,7 +21,7 @@ class Balance(StrEnum):
     RING_HASH = "ring hash"
     """The same one for the same key, as far as that is still there."""
     MAGLEV = "maglev"
-    """As RING_HASH: evener and faster, but more keys move when one is gone."""
+    """As RING_HASH, but evener, and hardly more keys move than have to when one is gone: there up to twice as many."""
 
 
 class HashKind(StrEnum):
@@ -42,6 +44,8 @@ class HashKey:
     name: str = ""
     path: str = ""
     lifetime: float | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
+    """What else a cookie says that is made, such as SameSite; a value "" is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class LoadBalancing:
     hash_key: HashKey | None = None
     table_size: int = 0
     warm_up: WarmUp | None = None
+    locality: LocalityBalancing | None = None
+    """None: the nearest that are healthy, as far as anybody looks who is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,7 @@ class Keepalive:
 class ConnectionPool:
     """The most that one client keeps open to a destination, and for how long; None: no limit, or Plait's own.
 
-    What would be more is answered 503 at once.
+    What would be more is answered 503 at once.  `idle_timeout` is of HTTP, `tcp_idle_timeout` of all else.
     """
 
     max_connections: int | None = None
@@ -89,6 +95,12 @@ class ConnectionPool:
     max_retries: int | None = None
     max_concurrent_streams: int | None = None
     idle_timeout: float | None = None
+    tcp_idle_timeout: float | None = None
+
+    @property
+    def is_of_http(self) -> bool:
+        """Whether something is said that only requests have."""
+        return self.max_concurrent_streams is not None or self.max_requests_per_connection is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +139,17 @@ class TrafficPolicy:
     outliers: OutlierDetection | None = None
     retry_budget: RetryBudget | None = None
 
+    @property
+    def by_locality(self) -> LocalityBalancing | None:
+        """Whom clients prefer for where they are; None: nobody.
+
+        Nobody is left for another one who is farther away before anybody looks who is healthy.
+        """
+        told = self.load_balancing.locality if self.load_balancing is not None else None
+        found = told or _NEAREST
+        effective = bool(found.distributions) or self.outliers is not None
+        return found if found.enabled and effective else None
+
     def under(self, wider: TrafficPolicy) -> TrafficPolicy:
         """This policy, and what it does not speak of as a wider one has it."""
         return TrafficPolicy(
@@ -138,6 +161,7 @@ class TrafficPolicy:
 
 
 NO_POLICY = TrafficPolicy()
+_NEAREST = LocalityBalancing()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +177,11 @@ class PortPolicies:
         return next((policy.under(budget) for number, policy in self.ports if number == port), None)
 
 
+_NOTHING = PortPolicies()
 LONGEST_IDLE = 300.0
 """Seconds that an idle connection between two sidecars is kept: the one that answers waits longer than who asks."""
+LONGEST_CONNECTION = 3000.0
+"""Seconds that one of HTTP/1 between two sidecars is used: it can't be told to end without losing what is asked then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +202,19 @@ class DestinationSettings:
     subsets: tuple[Subset, ...] = ()
     policies: PortPolicies = PortPolicies()
     export: Export = None
+    clients: Labels = ()
+    """Whose calls it is about: workloads of its own namespace that have all of these; (): all who see it."""
     origin: Origin
+
+    @property
+    def every_policy(self) -> Iterator[TrafficPolicy]:
+        """What holds somewhere: for the whole and for each subset, at the ports of which something is said and at others."""
+        parts = (self.policies, *(one.policies for one in self.subsets))
+        ports = {0}.union(number for one in parts for number, _ in one.ports)
+        if any(one != _NOTHING for one in parts):
+            for subset in ("", *(one.name for one in self.subsets)):
+                for port in ports:
+                    yield self.policy(subset, port)
 
     def policy(self, subset: str, port: int) -> TrafficPolicy:
         """What holds at a port of a subset, or of the whole ("").

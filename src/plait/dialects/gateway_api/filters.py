@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,6 +31,7 @@ _MOST_FILTERS = 16
 _LONGEST_HOST = 253
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DEFAULT_STATUS = 302
+_DEFAULT_PORTS: Mapping[str, int | RedirectPort] = {"http": 80, "https": 443}
 _MILLION = 1_000_000
 _SHOWN = 80
 
@@ -95,10 +96,7 @@ def filters(
                 no_effect(beside)
     answer = _redirect(redirects[0], prefix) if redirects else None
     path, authority = _rewrite(rewrites[0], prefix) if rewrites else (None, "")
-    request, response = (
-        header_changes(found[kind][0]) if kind in found else HeaderChanges()
-        for kind in (FilterKind.REQUEST_HEADERS, FilterKind.RESPONSE_HEADERS)
-    )
+    request, response = _header_changes(found)
     mirrors = tuple(
         mirror for one in found.get(FilterKind.MIRROR, ()) if (mirror := _mirror(one, subject)) is not None
     )
@@ -118,12 +116,18 @@ def backend_changes(cursor: Cursor, kinds: Collection[FilterKind]) -> Changes:
     """What the filters of one backend do; errors at the cursor when not all of them can be read or honoured there."""
     found = _by_kind(cursor, kinds)
     rewrite = found.get(FilterKind.REWRITE, ())
+    request, response = _header_changes(found)
+    authority = _hostname(rewrite[0].at("hostname")) if rewrite else ""
+    return Changes(authority=authority, request=request, response=response)
+
+
+def _header_changes(found: Mapping[FilterKind, Sequence[Cursor]]) -> tuple[HeaderChanges, HeaderChanges]:
+    """Those of the request, and those of the response."""
     request, response = (
         header_changes(found[kind][0]) if kind in found else HeaderChanges()
         for kind in (FilterKind.REQUEST_HEADERS, FilterKind.RESPONSE_HEADERS)
     )
-    authority = _hostname(rewrite[0].at("hostname")) if rewrite else ""
-    return Changes(authority=authority, request=request, response=response)
+    return request, response
 
 
 def no_effect(cursor: Cursor) -> None:
@@ -180,12 +184,16 @@ def _redirect(cursor: Cursor, prefix: str | None) -> Redirect:
     if status not in _REDIRECTS:
         told_ones = ", ".join(map(str, _REDIRECTS))
         cursor.at("statusCode").error("redirect.status", f"{status} is none of {told_ones}")
-    number: int | RedirectPort = {"http": 80, "https": 443}.get(scheme.text(), RedirectPort.CALLED)
+    number: int | RedirectPort = _DEFAULT_PORTS.get(scheme.text(), RedirectPort.CALLED)
+    host, path = _hostname(cursor.at("hostname")), path_change(cursor.at("path"), prefix)
+    if not (scheme.present or host or port.present or path or cursor.error_count()):
+        message = "it leads to where the request was: name a scheme, a hostname, a port or a path"
+        cursor.warn("redirect.empty", message)
     return Redirect(
         scheme=scheme.text(),
-        host=_hostname(cursor.at("hostname")),
+        host=host,
         port=port_number(port) if port.present else number,
-        path=path_change(cursor.at("path"), prefix),
+        path=path,
         status=status,
     )
 

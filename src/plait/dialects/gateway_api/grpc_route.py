@@ -106,7 +106,6 @@ GRPC_ROUTE = Kind(
     read=read,
     unsupported=(
         "spec.rules[].backendRefs[].filters[].requestMirror",
-        "spec.rules[].sessionPersistence",
         "spec.useDefaultGateways",
     ),
 )

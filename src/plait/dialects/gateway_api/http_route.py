@@ -163,7 +163,6 @@ HTTP_ROUTE = Kind(
         "spec.rules[].backendRefs[].filters[].requestRedirect",
         "spec.rules[].backendRefs[].filters[].urlRewrite.path",
         "spec.rules[].filters[].externalAuth",
-        "spec.rules[].sessionPersistence",
         "spec.useDefaultGateways",
     ),
 )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from plait.dialects.gateway_api.backends import backends
 from plait.dialects.gateway_api.bounds import bounded
 from plait.dialects.gateway_api.filters import FilterKind, filters
+from plait.dialects.gateway_api.session_persistence import session
 from plait.dialects.kind import Subject
 from plait.model.document import Cursor
+from plait.model.names import Origin
 from plait.model.routing import RouteRule
 
 _LONGEST_NAME = 253
-NOT_HONOURED = ("sessionPersistence",)
-"""Fields of a rule that are known, and without effect on which requests it is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ def rule_of(item: Cursor, subject: Subject, kind: RuleKind, prefix: str | None) 
     sent = tuple(backends(item.at("backendRefs"), subject, kind.backend_filters, status))
     name = bounded(item.at("name"), _LONGEST_NAME)
     origin = subject.origin(item)
+    kept = session(item.at("sessionPersistence"), _session_name(origin))
     if said is not None and said.answer is not None and sent:
         message = "a rule that redirects sends to nobody: take the backendRefs or the RequestRedirect away"
         item.at("filters").error("route.answers", message)
@@ -56,9 +58,16 @@ def rule_of(item: Cursor, subject: Subject, kind: RuleKind, prefix: str | None) 
         path=said.path,
         changes=said.changes,
         cors=said.cors,
+        session=kept if said.answer is None else None,
         nobody_status=status,
         origin=origin,
     )
+
+
+def _session_name(rule: Origin) -> str:
+    """The name of a cookie or header that no other rule has."""
+    place = f"{rule.ref.kind} {rule.ref.namespace}/{rule.ref.name} {rule.field}"
+    return f"plait-session-{blake2b(place.encode(), digest_size=4).hexdigest()}"
 
 
 def is_whole(item: Cursor) -> bool:
@@ -66,7 +75,7 @@ def is_whole(item: Cursor) -> bool:
     if not isinstance(item.value, Mapping):
         item.error("field.type", "expected an object: a rule")
         return False
-    strangers = set(item.value) - set(item.asked(item.path)) - set(NOT_HONOURED)
+    strangers = set(item.value) - set(item.asked(item.path))
     if strangers:
         message = f"this rule is left out: nobody knows what {', '.join(sorted(strangers))[:80]} means"
         item.error("route.left-out", message)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from enum import StrEnum
 
 from plait.dialects.checks import port_number, seconds
 from plait.dialects.istio.answers import percent_of
 from plait.dialects.istio.headers import is_header_name
+from plait.dialects.istio.localities import locality_balancing
 from plait.model.document import Cursor
 from plait.model.traffic import (
+    LONGEST_IDLE,
     Balance,
     ConnectionPool,
     HashKey,
@@ -35,7 +39,14 @@ _SIMPLE: Mapping[str, Balance] = {
 }
 _LARGEST_RING = 8 * 1024 * 1024
 _LARGEST_MAGLEV = 5_000_011
+_ATTRIBUTE_VALUE = re.compile(r"[^;\x00-\x20\x7f]*\Z")
 _HASH_KEYS = ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
+
+
+class _Upgrade(StrEnum):
+    DEFAULT = "DEFAULT"
+    DO_NOT_UPGRADE = "DO_NOT_UPGRADE"
+    UPGRADE = "UPGRADE"
 
 
 def policies(cursor: Cursor) -> PortPolicies:
@@ -53,6 +64,7 @@ def policies(cursor: Cursor) -> PortPolicies:
 
 
 def _policy(cursor: Cursor) -> TrafficPolicy:
+    _tls(cursor.at("tls"))
     return TrafficPolicy(
         load_balancing=_load_balancing(cursor.at("loadBalancer")),
         connections=_connections(cursor.at("connectionPool")),
@@ -60,9 +72,30 @@ def _policy(cursor: Cursor) -> TrafficPolicy:
     )
 
 
+def _tls(cursor: Cursor) -> None:
+    """Nothing follows from it: sidecars call each other by mutual TLS of the mesh, whatever is said here."""
+    mode = cursor.at("mode")
+    text = mode.text("DISABLE")
+    if not cursor.present or text == "ISTIO_MUTUAL" or mode.error_count():
+        return
+    if text == "DISABLE":
+        mode.warn(
+            "traffic.tls",
+            "has no effect: a workload is called in the clear where its PeerAuthentication says DISABLE, "
+            "and nowhere else",
+        )
+    elif text in ("SIMPLE", "MUTUAL"):
+        mode.warn(
+            "traffic.tls", "has no effect: sidecars show each other certificates of the mesh, and no others"
+        )
+    else:
+        mode.error("field.choice", f"{text[:_SHOWN]!r} is not one of DISABLE, SIMPLE, MUTUAL, ISTIO_MUTUAL")
+
+
 def _load_balancing(cursor: Cursor) -> LoadBalancing | None:
     if not cursor.present:
         return None
+    locality = locality_balancing(cursor.at("localityLbSetting"))
     simple, hashed = cursor.at("simple"), cursor.at("consistentHash")
     if simple.present and hashed.present:
         hashed.error("traffic.balance", "only one of simple and consistentHash can be given")
@@ -73,7 +106,7 @@ def _load_balancing(cursor: Cursor) -> LoadBalancing | None:
                 "traffic.warm-up", "has no effect: a key leads to its replica from the first moment"
             )
         found = _consistent_hash(hashed)
-        return found if found is not None and not cursor.error_count() else None
+        return replace(found, locality=locality) if found is not None and not cursor.error_count() else None
     text = simple.text()
     if text == "PASSTHROUGH":
         simple.error(
@@ -90,7 +123,7 @@ def _load_balancing(cursor: Cursor) -> LoadBalancing | None:
             "traffic.warm-up", "has no effect: by chance every replica gets as much as any other"
         )
         warm_up = None
-    return LoadBalancing(balance=balance, warm_up=warm_up)
+    return LoadBalancing(balance=balance, warm_up=warm_up, locality=locality)
 
 
 def _warm_up(cursor: Cursor) -> WarmUp | None:
@@ -124,7 +157,7 @@ def _consistent_hash(cursor: Cursor) -> LoadBalancing | None:
     key = _hash_key(cursor)
     if key is None or cursor.error_count():
         return None
-    balance = Balance.MAGLEV if maglev.present else Balance.RING_HASH
+    balance = Balance.RING_HASH if ring.present or plain.present else Balance.MAGLEV
     return LoadBalancing(balance=balance, hash_key=key, table_size=size)
 
 
@@ -150,9 +183,22 @@ def _hash_key(cursor: Cursor) -> HashKey | None:
 
 def _cookie(cursor: Cursor) -> HashKey | None:
     name, path, lifetime = cursor.at("name"), cursor.at("path").text(), seconds(cursor.at("ttl"))
+    attributes = tuple(_attributes(cursor.at("attributes")))
+    if attributes and lifetime is None and not cursor.error_count():
+        cursor.at("attributes").warn("traffic.hash", "without a ttl no cookie is made that could have these")
     if not is_header_name(name) or cursor.error_count():
         return None
-    return HashKey(kind=HashKind.COOKIE, name=name.value, path=path, lifetime=lifetime)
+    return HashKey(kind=HashKind.COOKIE, name=name.value, path=path, lifetime=lifetime, attributes=attributes)
+
+
+def _attributes(cursor: Cursor) -> Iterator[tuple[str, str]]:
+    for item in cursor.each():
+        value = item.at("value")
+        text = value.text()
+        if not _ATTRIBUTE_VALUE.match(text):
+            value.error("traffic.hash", f"{text[:_SHOWN]!r} is no value of an attribute of a cookie")
+        if is_header_name(item.at("name")) and not item.error_count():
+            yield item.at("name").value, text
 
 
 def _connections(cursor: Cursor) -> ConnectionPool | None:
@@ -160,6 +206,8 @@ def _connections(cursor: Cursor) -> ConnectionPool | None:
         return None
     tcp, http = cursor.at("tcp"), cursor.at("http")
     alive = tcp.at("tcpKeepalive")
+    idle = seconds(tcp.at("idleTimeout")) or None
+    _versions(http)
     found = ConnectionPool(
         max_connections=_limit(tcp.at("maxConnections")),
         connect_timeout=seconds(tcp.at("connectTimeout"), least=0.001),
@@ -176,9 +224,36 @@ def _connections(cursor: Cursor) -> ConnectionPool | None:
         max_requests_per_connection=_limit(http.at("maxRequestsPerConnection")),
         max_retries=_limit(http.at("maxRetries")),
         max_concurrent_streams=_limit(http.at("maxConcurrentStreams")),
-        idle_timeout=seconds(http.at("idleTimeout"), least=0.001),
+        idle_timeout=_idle_timeout(http.at("idleTimeout")) or idle,
+        tcp_idle_timeout=idle,
     )
     return None if cursor.error_count() else found
+
+
+def _idle_timeout(cursor: Cursor) -> float | None:
+    found = seconds(cursor, least=0.001)
+    if found is not None and found > LONGEST_IDLE:
+        cursor.warn(
+            "traffic.idle-timeout",
+            f"idle connections of HTTP are closed after {LONGEST_IDLE:g}s at the latest",
+        )
+    return found
+
+
+def _versions(cursor: Cursor) -> None:
+    """Nothing follows from these: which HTTP is spoken between sidecars, and to the application, is known."""
+    upgrade, kept = cursor.at("h2UpgradePolicy"), cursor.at("useClientProtocol")
+    if upgrade.choice(_Upgrade, _Upgrade.DEFAULT) is _Upgrade.DO_NOT_UPGRADE:
+        upgrade.warn(
+            "traffic.http-version",
+            "has no effect: sidecars speak HTTP/2 to each other, and to the application what its port declares",
+        )
+    if kept.boolean():
+        kept.warn(
+            "traffic.http-version",
+            "has no effect where the protocol of a port is declared; where it is not, an application is always "
+            "spoken to in the version of its client",
+        )
 
 
 def _outliers(cursor: Cursor) -> OutlierDetection | None:

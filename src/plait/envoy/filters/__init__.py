@@ -5,7 +5,7 @@ to it?  Filters that only some routes want are installed disabled and enabled by
 that listeners never change.  `stats` is no filter but an access log; it makes the metrics.
 """
 
-from plait.envoy.filters import cors, fault, rate_limit, rbac, router
+from plait.envoy.filters import cors, fault, rate_limit, rbac, router, session
 from plait.envoy.filters.kind import HttpFilter
 
 ORDER: tuple[HttpFilter, ...] = (
@@ -14,6 +14,7 @@ ORDER: tuple[HttpFilter, ...] = (
     rbac.DENY,
     rbac.ALLOW,
     rate_limit.RATE_LIMIT,
+    session.SESSION,
     router.ROUTER,
 )
 """An answer that a fault gives can be read in a browser like any other."""

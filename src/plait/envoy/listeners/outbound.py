@@ -57,7 +57,7 @@ def main(sidecar: SidecarAddresses, settings: MeshSettings) -> Any:
 
 def tcp(port: TcpPort) -> Any:
     """One port of a service that is not, or not surely, HTTP."""
-    to_service = {"filters": [_tcp_proxy(names.cluster(port.cluster))]}
+    to_service = {"filters": [_tcp_proxy(names.cluster(port.cluster), **_limits(port))]}
     looked_at: dict[str, Any] = {"filter_chains": [to_service]}
     if port.protocol.may_be_http:
         as_http = {
@@ -145,7 +145,17 @@ def _manager(*, transparent: bool) -> dict[str, Any]:
     )
 
 
-def _tcp_proxy(cluster: str) -> dict[str, Any]:
+def _limits(port: TcpPort) -> dict[str, Any]:
+    """How long connections may last."""
+    found = {}
+    if port.idle_timeout is not None:
+        found["idle_timeout"] = build.seconds(port.idle_timeout)
+    if port.longest is not None:
+        found["max_downstream_connection_duration"] = build.seconds(port.longest)
+    return found
+
+
+def _tcp_proxy(cluster: str, **limits: Any) -> dict[str, Any]:
     return parts.tcp_proxy(
-        "outbound", cluster, stats.tcp_at_source(), max_connect_attempts={"value": _ATTEMPTS}
+        "outbound", cluster, stats.tcp_at_source(), max_connect_attempts={"value": _ATTEMPTS}, **limits
     )

@@ -20,6 +20,12 @@ _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 HTTP_1_0: dict[str, Any] = {"http_protocol_options": {"accept_http_10": True}}
 """Of a manager: clients of HTTP/1.0 are served, if they name a host."""
 
+_RESETS: dict[str, Any] = {"stream_reset_burst": {"value": 10_000}, "stream_reset_rate": {"value": 10_000}}
+"""So many requests a second may be reset on one connection, or else it is closed: with all requests that go on beside
+them.  Every retry after an answer is a reset, and one connection carries all that two sidecars say to each other; so
+this is about as many as it can carry at all.
+"""
+
 _NAMES = "envoy.filters.listener"
 _LISTENER_FILTERS = "envoy.extensions.filters.listener"
 
@@ -38,7 +44,7 @@ def manager(stat_prefix: str, *, filters: Iterable[HttpFilter], **fields: Any) -
         _HCM,
         stat_prefix=stat_prefix,
         http_filters=[_installed(http_filter) for http_filter in filters],
-        http2_protocol_options={"allow_connect": True},
+        http2_protocol_options={"allow_connect": True, **_RESETS},
         upgrade_configs=[{"upgrade_type": "websocket"}],
         server_header_transformation="PASS_THROUGH",
         preserve_external_request_id=True,
@@ -51,16 +57,18 @@ def manager(stat_prefix: str, *, filters: Iterable[HttpFilter], **fields: Any) -
 def tcp_proxy(
     stat_prefix: str, cluster: str, access_log: list[dict[str, Any]], **fields: Any
 ) -> dict[str, Any]:
-    """Passes bytes on as they are, the end of either direction by itself, for as long as the two ends like."""
+    """Passes bytes on as they are, the end of either direction by itself.
+
+    For as long as the two ends like, unless the fields say otherwise.
+    """
     return build.extension(
         "envoy.filters.network.tcp_proxy",
         _TCP_PROXY,
         stat_prefix=stat_prefix,
         cluster=cluster,
-        idle_timeout=build.seconds(0),
         access_log=access_log,
         access_log_options={"flush_access_log_on_connected": True},
-        **fields,
+        **{"idle_timeout": build.seconds(0), **fields},
     )
 
 
