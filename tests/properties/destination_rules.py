@@ -26,6 +26,7 @@ from tests.properties.values import (
     labels,
     one_of,
     optional,
+    some,
 )
 
 _API = "networking.istio.io/v1"
@@ -39,18 +40,52 @@ _TABLE = st.one_of(
     st.fixed_dictionaries({"minimumRingSize": _RINGS}),
     st.just({"maglev": {}}),
 )
+_ATTRIBUTES = some(
+    optional(
+        {"name": one_of(("SameSite", "Secure", "Max-Age", "!"))},
+        value=one_of(("", "Strict", "é🙂", "%", "a" * 300)),
+    )
+)
 _KEY = st.one_of(
     st.fixed_dictionaries({"httpHeaderName": TOKENS}),
-    st.fixed_dictionaries({"httpCookie": optional({"name": TOKENS}, path=PATHS | TEXTS, ttl=ANY_TIMES)}),
+    st.fixed_dictionaries(
+        {"httpCookie": optional({"name": TOKENS}, path=PATHS | TEXTS, ttl=ANY_TIMES, attributes=_ATTRIBUTES)}
+    ),
     st.fixed_dictionaries({"httpQueryParameterName": WRITTEN | st.just("q" * 2000)}),
     st.just({"useSourceIp": True}),
 )
 _WARM_UP = optional(
     {"duration": WHOLE_TIMES}, minimumPercent=PERCENTS, aggression=one_of((1, 1.5, 100, 2**31 - 1))
 )
-_BALANCE = st.one_of(
-    st.fixed_dictionaries({"consistentHash": st.tuples(_KEY, _TABLE).map(lambda pair: pair[0] | pair[1])}),
+_REGIONS = one_of(("us", "é", "a b"))
+_PLACES = one_of(("us/a/*", "us/b/*", "us/a/1", "us/b", "eu", "us/*", "*", "é/z/1"))
+_SPREADS = one_of(
+    ({"us/a/*": 80, "us/b/*": 20}, {"*": 100}, {"us": 1, "é/z": 99}, {"us/a/1": 50, "us/a/2": 50})
+)
+_LOCALITIES = st.one_of(
     optional(
+        enabled=st.booleans(),
+        distribute=_PLACES.flatmap(
+            lambda place: _SPREADS.map(lambda shares: [{"from": place, "to": shares}])
+        ),
+    ),
+    optional(
+        failover=_REGIONS.map(lambda region: [{"from": region, "to": "eu"}]),
+        failoverPriority=some(one_of(("version", "app=web", "example.com/tier=", "app=é"))),
+    ),
+    optional(
+        failoverPriority=some(
+            one_of(("topology.kubernetes.io/region", "topology.istio.io/subzone", "app")), 3
+        )
+    ),
+)
+_BALANCE = st.one_of(
+    optional(
+        {"consistentHash": st.tuples(_KEY, _TABLE).map(lambda pair: pair[0] | pair[1])},
+        localityLbSetting=_LOCALITIES,
+    ),
+    optional(
+        localityLbSetting=_LOCALITIES,
         simple=one_of(("LEAST_REQUEST", "ROUND_ROBIN", "RANDOM", "LEAST_CONN", "UNSPECIFIED")),
         warmup=_WARM_UP,
     ),
@@ -61,6 +96,7 @@ _POOL = optional(
         maxConnections=COUNTS,
         connectTimeout=TIMES,
         maxConnectionDuration=TIMES,
+        idleTimeout=ANY_TIMES,
         tcpKeepalive=optional(probes=COUNTS, time=WHOLE_TIMES, interval=WHOLE_TIMES),
     ),
     http=optional(
@@ -70,6 +106,8 @@ _POOL = optional(
         maxRetries=COUNTS,
         maxConcurrentStreams=COUNTS,
         idleTimeout=TIMES,
+        h2UpgradePolicy=one_of(("DEFAULT", "UPGRADE", "DO_NOT_UPGRADE")),
+        useClientProtocol=st.booleans(),
     ),
 )
 _OUTLIERS = optional(
@@ -86,6 +124,7 @@ _PARTS: dict[str, Strategy] = {
     "loadBalancer": _BALANCE,
     "connectionPool": _POOL,
     "outlierDetection": _OUTLIERS,
+    "tls": st.fixed_dictionaries({"mode": one_of(("DISABLE", "ISTIO_MUTUAL", "SIMPLE"))}),
 }
 
 
@@ -110,6 +149,7 @@ def destination_rule(name: str, namespace: str) -> Strategy:
     spec = optional(
         {"host": hosts_of(namespace) | one_of(_WILDCARDS)},
         exportTo=EXPORTS,
+        workloadSelector=labels().map(lambda found: {"matchLabels": found}),
         trafficPolicy=_policies(),
         subsets=_subsets(),
     )

@@ -6,8 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.properties import catalog, policies
+from tests.properties import catalog, gateway_api, policies
 from tests.properties.destination_rules import destination_rule
+from tests.properties.rate_limits import rate_limit
 from tests.properties.values import NAMESPACES, Strategy
 from tests.properties.virtual_services import delegate, virtual_service
 
@@ -30,6 +31,12 @@ SAID = tuple(
         policies.peer_authentication("some", place),
         policies.authorization_policy("first", place),
         policies.authorization_policy("second", place),
+        gateway_api.http_route("first", place),
+        gateway_api.http_route("second", place),
+        gateway_api.grpc_route("first", place),
+        gateway_api.reference_grant(place),
+        rate_limit("first", place),
+        rate_limit("second", place),
     )
 )
 """What is said of them."""

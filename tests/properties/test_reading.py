@@ -46,7 +46,28 @@ def test_valid_documents_are_read_without_an_error_and_told_to_whom_they_are_for
 
 
 _ANYTHING = one_of(
-    (True, False, 0, -1, 7, 2**63, 1.5, 1e300, "", "a", "*", "~", "1s", "é🙂", "a.b/c", "9" * 400, [], {}, [{}], [[]])
+    (
+        True,
+        False,
+        0,
+        -1,
+        7,
+        2**63,
+        1.5,
+        1e300,
+        "",
+        "a",
+        "*",
+        "~",
+        "1s",
+        "é🙂",
+        "a.b/c",
+        "9" * 400,
+        [],
+        {},
+        [{}],
+        [[]],
+    )
     + ({"a": 1}, [None], ["a"], {"exact": 1}, {"": ""}, None)
 )
 

@@ -138,6 +138,14 @@ EXPORTS = one_of(
 )
 
 
+def tests(values: Strategy, regexes: Strategy) -> Strategy:
+    """A test of a text: exact, prefix or regex."""
+    return st.one_of(
+        *(st.fixed_dictionaries({kind: values}) for kind in ("exact", "prefix")),
+        st.fixed_dictionaries({"regex": regexes}),
+    )
+
+
 def hosts_of(namespace: str) -> Strategy:
     """Hosts of services, by their short names as well where that is enough."""
     full = [f"{name}.{place}.svc.cluster.local" for name in SERVICES for place in NAMESPACES]
@@ -151,6 +159,7 @@ def labels() -> Strategy:
         optional={
             "app": one_of(SERVICES),
             "version": one_of(("v1", "v2", "")),
+            "topology.istio.io/locality": one_of(("us.a.1", "us.b", "eu")),
             "example.com/tier": one_of(("a" * 63, "A.b_c-9")),
         },
     )

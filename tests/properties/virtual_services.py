@@ -32,6 +32,7 @@ from tests.properties.values import (
     one_of,
     optional,
     some,
+    tests,
 )
 
 API = "networking.istio.io/v1"
@@ -56,25 +57,17 @@ _CONDITIONS = (
 _GRPC = ("OK", "UNAVAILABLE", "UNAUTHENTICATED")
 
 
-def _test(values: Strategy, regexes: Strategy = WRITTEN_REGEXES) -> Strategy:
-    """exact, prefix or regex."""
-    return st.one_of(
-        *(st.fixed_dictionaries({kind: values}) for kind in ("exact", "prefix")),
-        st.fixed_dictionaries({"regex": regexes}),
-    )
-
-
 def _tests(names: Strategy) -> Strategy:
     """Tests by name; an empty one is of presence."""
-    return st.dictionaries(names, _test(TEXTS, REGEXES) | st.just({}), min_size=1, max_size=2)
+    return st.dictionaries(names, tests(TEXTS, REGEXES) | st.just({}), min_size=1, max_size=2)
 
 
 _MATCHES = optional(
     name=TEXTS,
-    uri=_test(PATHS),
-    method=_test(one_of(("GET", "POST", "PURGE", "é"))),
-    scheme=_test(one_of(("http", "https"))),
-    authority=_test(AUTHORITIES),
+    uri=tests(PATHS, WRITTEN_REGEXES),
+    method=tests(one_of(("GET", "POST", "PURGE", "é")), WRITTEN_REGEXES),
+    scheme=tests(one_of(("http", "https")), WRITTEN_REGEXES),
+    authority=tests(AUTHORITIES, WRITTEN_REGEXES),
     port=PORT_NUMBERS,
     headers=_tests(HEADERS),
     withoutHeaders=_tests(HEADERS),
@@ -120,7 +113,7 @@ _FAULT = st.one_of(
     )
 )
 _CORS = optional(
-    allowOrigins=some(_test(WRITTEN) | st.just({"exact": "*"})),
+    allowOrigins=some(tests(WRITTEN, WRITTEN_REGEXES) | st.just({"exact": "*"})),
     allowOrigin=some(TEXTS),
     allowMethods=some(TOKENS, least=0),
     allowHeaders=some(TOKENS, least=0),
