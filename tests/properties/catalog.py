@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from tests.properties.values import (
     EXPORTS,
     LONG,
-    NAMESPACES,
     PORTS,
-    SERVICES,
     Strategy,
     document,
     labels,
@@ -19,12 +17,13 @@ from tests.properties.values import (
     optional,
 )
 
+WORKLOADS = ("web-1", LONG)
 _PROTOCOLS = ("http", "http2", "grpc", "tcp", "udp", "redis", "grpc-web", "kubernetes.io/h2c", "")
 _NAMES = ("http", "grpc-a", "tcp-b", "udp-c", "odd", "http2-" + "d" * 50, "https", "mongo")
 
 
-def namespaces() -> list[Strategy]:
-    return [document("v1", "Namespace", name, "", st.just({})) for name in NAMESPACES]
+def namespace(name: str) -> Strategy:
+    return document("v1", "Namespace", name, "", st.just({}))
 
 
 @st.composite
@@ -76,11 +75,3 @@ def workload(name: str, namespace: str) -> Strategy:
         serviceAccount=one_of(("web", "a.b", LONG)),
     )
     return document("plait.dev/v1alpha1", "Workload", name, namespace, spec, labels=labels())
-
-
-def services() -> list[Strategy]:
-    return [service(name, place) for place in NAMESPACES for name in SERVICES]
-
-
-def workloads() -> list[Strategy]:
-    return [workload(name, place) for place in NAMESPACES for name in ("web-1", LONG)]

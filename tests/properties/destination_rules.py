@@ -33,7 +33,7 @@ _API = "networking.istio.io/v1"
 _WILDCARDS = ("*.bistro.svc.cluster.local", "*.svc.cluster.local", "*.example.com")
 
 _RINGS = one_of((0, 1, 1024, 4096))
-_TABLE = st.one_of(
+_TABLE: Strategy = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"ringHash": st.fixed_dictionaries({"minimumRingSize": _RINGS})}),
     st.fixed_dictionaries({"maglev": st.fixed_dictionaries({"tableSize": one_of((0, 2, 101, 65537))})}),

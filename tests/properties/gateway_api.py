@@ -157,7 +157,8 @@ def _http_rule(draw: st.DrawFn) -> dict[str, Any]:
         backendRefs=_backends(grpc=False),
         sessionPersistence=_SESSIONS,
     )
-    return rule | draw(more) | ({"filters": filters} if filters else {})
+    rule |= draw(more)
+    return rule | ({"filters": filters} if filters else {})
 
 
 _NAMES = one_of(("shop", "a.b_c.D"))
@@ -178,7 +179,8 @@ def _grpc_rule(draw: st.DrawFn) -> dict[str, Any]:
         backendRefs=_backends(grpc=True),
         sessionPersistence=_SESSIONS,
     )
-    return draw(more) | ({"filters": filters} if filters else {})
+    rule: dict[str, Any] = draw(more)
+    return rule | ({"filters": filters} if filters else {})
 
 
 def _parents() -> Strategy:
@@ -192,7 +194,7 @@ def _parents() -> Strategy:
         whole,
         min_size=1,
         max_size=3,
-        unique_by=lambda one: (one["name"], one.get("namespace"), one.get("port"), one.get("sectionName")),
+        unique_by=lambda one: (one["name"], one.get("port"), one.get("sectionName")),
     )
 
 

@@ -21,7 +21,7 @@ from tests.properties.values import (
 
 _PATHS = tests(PATHS.map(lambda path: path.partition("?")[0]), WRITTEN_REGEXES)
 _METHODS = tests(one_of(("GET", "POST", "é")), WRITTEN_REGEXES)
-_HEADERS = st.dictionaries(HEADERS, tests(TEXTS, REGEXES) | st.just({}), min_size=1, max_size=2)
+_HEADERS: Strategy = st.dictionaries(HEADERS, tests(TEXTS, REGEXES) | st.just({}), min_size=1, max_size=2)
 _MATCHES = st.one_of(
     optional({"path": _PATHS}, method=_METHODS, headers=_HEADERS),
     optional({"method": _METHODS}, headers=_HEADERS),

@@ -27,8 +27,7 @@ from plait.envoy.check import check
 from plait.envoy.render import Renderer
 from plait.model.catalog import Replica
 from plait.model.change import Located, Stated
-from plait.model.finding import Finding
-from plait.model.mesh import Mesh, View
+from plait.model.mesh import Mesh
 from plait.model.names import ObjectRef
 from plait.model.settings import MeshSettings, Mode
 from plait.resource import Snapshot
@@ -51,6 +50,15 @@ class Told:
     findings: tuple[str, ...]
     held: tuple[ObjectRef, ...]
     resources: Resources
+
+    def unlike(self, other: Told) -> list[object]:
+        """What is told otherwise there: findings, and the keys of resources."""
+        keys = self.resources.keys() | other.resources.keys()
+        return [
+            *sorted({*self.findings} ^ {*other.findings}),
+            *sorted({*self.held} ^ {*other.held}),
+            *sorted(key for key in keys if self.resources.get(key) != other.resources.get(key)),
+        ]
 
     def digest(self) -> str:
         text = repr((self.findings, self.held, sorted(self.resources.items())))
@@ -77,14 +85,8 @@ def _yaml(value: Mapping[str, Any]) -> str:
 
 def running(mesh: Mesh) -> tuple[Replica, ...]:
     """A replica for each that is wanted, in either mode by turns."""
-    modes = cycle(Mode)
-    either = zip(*(replicas(mesh, mode) for mode in Mode), strict=True)
-    return tuple(pair[list(Mode).index(next(modes))] for pair in either)
-
-
-def views(mesh: Mesh, told: Iterable[Replica]) -> Iterator[View]:
-    for one in told:
-        yield view(mesh, one)
+    turns = zip(replicas(mesh, Mode.EXPLICIT), replicas(mesh, Mode.TRANSPARENT), cycle((0, 1)), strict=False)
+    return tuple((explicit, transparent)[turn] for explicit, transparent, turn in turns)
 
 
 def tell(compiled: Compiled, told: Iterable[Replica], renderer: Renderer) -> Told:
@@ -92,16 +94,12 @@ def tell(compiled: Compiled, told: Iterable[Replica], renderer: Renderer) -> Tol
     told = tuple(told)
     found = endpoints(compiled.mesh, told)
     resources: dict[tuple[str, str, str], tuple[bytes, object]] = {}
-    for one in views(compiled.mesh, told):
+    for one in (view(compiled.mesh, replica) for replica in told):
         snapshot = renderer.render(one, found)
         assert check(snapshot, one.outbound.missing) == ()
         resources.update(_resources(str(one.node), snapshot))
     renderer.sweep()
-    return Told(tuple(sorted(map(_said, compiled.findings))), tuple(compiled.held), resources)
-
-
-def _said(finding: Finding) -> str:
-    return repr(finding)
+    return Told(tuple(sorted(map(repr, compiled.findings))), tuple(compiled.held), resources)
 
 
 def _resources(node: str, snapshot: Snapshot) -> Iterator[tuple[tuple[str, str, str], tuple[bytes, object]]]:
@@ -128,7 +126,8 @@ def forget() -> None:
 
 def main() -> None:
     for line in sys.stdin:
-        print(told_by_nobody_before(located(json.loads(line))).digest(), flush=True)
+        sys.stdout.write(told_by_nobody_before(located(json.loads(line))).digest() + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

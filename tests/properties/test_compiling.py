@@ -7,10 +7,10 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import IO
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 from plait.envoy.render import Renderer
 from plait.model.catalog import Replica
 from plait.run.compilation import Compilation
-from tests.properties.runs import examples
+from tests.properties.runs import PATIENT, SECONDS, examples, tried
 from tests.properties.sets import Value, sets
 from tests.properties.telling import (
     SETTINGS,
-    Told,
     forget,
     located,
     running,
@@ -31,7 +30,22 @@ from tests.properties.telling import (
     told_by_nobody_before,
 )
 
+pytestmark = PATIENT
+
+Record = Callable[[str, object], None]
 Other = subprocess.Popen[str]
+Turn = tuple[set[int], set[int]]
+"""Whose documents are said otherwise next, and who serves no more, or again."""
+
+CHANCE = st.randoms(use_true_random=False)
+TURNS = st.lists(
+    st.tuples(
+        st.sets(st.integers(0, 30), min_size=1, max_size=6),
+        st.sets(st.integers(0, 5), max_size=2),
+    ),
+    min_size=1,
+    max_size=6,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,68 +68,29 @@ def _process(seed: str) -> Iterator[Other]:
         assert process.wait() == 0
 
 
-def asked(process: Other, documents: list[Value]) -> str:
+def _asked(process: Other, documents: list[Value]) -> str:
     """What another process says."""
     said, heard = process.stdin, process.stdout
     assert said is not None
     assert heard is not None
-    _say(said, documents)
+    said.write(json.dumps(documents) + "\n")
+    said.flush()
     return heard.readline().strip()
 
 
-def _say(said: IO[str], documents: list[Value]) -> None:
-    said.write(json.dumps(documents) + "\n")
-    said.flush()
-
-
-@examples(120)
-@given(sets(), st.randoms(use_true_random=False))
-def test_the_order_of_documents_changes_nothing(documents: list[Value], chance: random.Random) -> None:
+def order_changes_nothing(documents: list[Value], chance: random.Random) -> None:
     stated = list(located(documents))
     before = told_by_nobody_before(stated)
     chance.shuffle(stated)
-    assert told_by_nobody_before(stated) == before
+    assert told_by_nobody_before(stated).unlike(before) == []
 
 
-@examples(60)
-@given(sets())
-def test_another_process_says_the_same_byte_by_byte(others: list[Other], documents: list[Value]) -> None:
+def others_say_the_same(others: list[Other], documents: list[Value]) -> None:
     said = told_by_nobody_before(located(documents)).digest()
-    assert [asked(one, documents) for one in others] == [said, said]
+    assert [_asked(one, documents) for one in others] == [said, said]
 
 
-Turn = tuple[set[int], set[int]]
-"""Whose documents are said otherwise next, and who serves no more, or again."""
-_TURNS = st.lists(
-    st.tuples(
-        st.sets(st.integers(0, 30), min_size=1, max_size=6),
-        st.sets(st.integers(0, 5), max_size=2),
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-def stated(first: list[Value], second: list[Value], chosen: dict[int, int]) -> list[Value]:
-    """Of each object one of its versions, or none."""
-    versions: dict[str, list[Value]] = {}
-    for one in (*first, *second):
-        key = f"{one['kind']} {one['metadata'].get('namespace')}/{one['metadata']['name']}"
-        versions.setdefault(key, []).append(one)
-    found = []
-    for index, key in enumerate(sorted(versions)):
-        several = versions[key]
-        which = chosen.get(index, 0) % (len(several) + 1)
-        if which < len(several):
-            found.append(several[which])
-    return found
-
-
-@examples(60)
-@given(sets(), sets(), _TURNS)
-def test_after_any_edits_the_same_follows_as_for_whoever_starts_now(
-    first: list[Value], second: list[Value], turns: list[Turn]
-) -> None:
+def edits_leave_nothing_behind(first: list[Value], second: list[Value], turns: list[Turn]) -> None:
     """What is held of broken objects is told to whoever starts, as a control plane tells its next one."""
     forget()
     compilation, renderer = Compilation(SETTINGS), Renderer()
@@ -123,11 +98,11 @@ def test_after_any_edits_the_same_follows_as_for_whoever_starts_now(
     silent: set[int] = set()
     replicas: tuple[Replica, ...] = ()
     walk = []
-    for edited, stopped in [(set(), set()), *turns]:
+    for edited, stopped in [(set[int](), set[int]()), *turns]:
         for index in edited:
             chosen[index] = chosen.get(index, 0) + 1
         silent ^= stopped
-        documents = located(stated(first, second, chosen))
+        documents = located(_stated(first, second, chosen))
         known = dict(compilation.good)
         members = frozenset(one.member for one in replicas)
         compiled = compilation.compile(documents, members)
@@ -138,8 +113,58 @@ def test_after_any_edits_the_same_follows_as_for_whoever_starts_now(
     for documents, known, members, then, said in walk:
         forget()
         anew = Compilation(SETTINGS, good=known).compile(documents, members)
-        assert _sorted(tell(anew, then, Renderer())) == _sorted(said)
+        assert tell(anew, then, Renderer()).unlike(said) == []
 
 
-def _sorted(told: Told) -> Told:
-    return replace(told, resources=dict(sorted(told.resources.items())))
+def _stated(first: list[Value], second: list[Value], chosen: dict[int, int]) -> list[Value]:
+    """Of each object one of its versions, or none."""
+    versions: dict[str, list[Value]] = {}
+    for one in (*first, *second):
+        metadata = one["metadata"]
+        key = f"{one['kind']} {metadata.get('namespace')}/{metadata['name']}"
+        versions.setdefault(key, []).append(one)
+    choices = (
+        (versions[key], chosen.get(index, 0) % (len(versions[key]) + 1))
+        for index, key in enumerate(sorted(versions))
+    )
+    return [several[which] for several, which in choices if which < len(several)]
+
+
+@examples(40)
+@given(sets(), CHANCE)
+def test_the_order_of_documents_changes_nothing(documents: list[Value], chance: random.Random) -> None:
+    order_changes_nothing(documents, chance)
+
+
+@examples(30)
+@given(sets())
+def test_another_process_says_the_same_byte_by_byte(others: list[Other], documents: list[Value]) -> None:
+    others_say_the_same(others, documents)
+
+
+@examples(25)
+@given(sets(), sets(), TURNS)
+def test_after_any_edits_the_same_follows_as_for_whoever_starts_now(
+    first: list[Value], second: list[Value], turns: list[Turn]
+) -> None:
+    edits_leave_nothing_behind(first, second, turns)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(SECONDS)
+def test_the_order_of_thousands_of_sets_changes_nothing(record_property: Record) -> None:
+    record_property("sets", tried(order_changes_nothing, 3000, sets(), CHANCE))
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(SECONDS)
+def test_other_processes_say_the_same_of_thousands_of_sets(
+    others: list[Other], record_property: Record
+) -> None:
+    record_property("sets", tried(partial(others_say_the_same, others), 2000, sets()))
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(SECONDS)
+def test_a_thousand_walks_of_edits_leave_nothing_behind(record_property: Record) -> None:
+    record_property("walks", tried(edits_leave_nothing_behind, 1500, sets(), sets(), TURNS))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -16,15 +17,21 @@ from plait.model.settings import Mode
 from plait.run.compilation import Compilation
 from tests.envoy.namespaces import hub, needed
 from tests.properties.judge import Judge, judge
-from tests.properties.runs import examples
+from tests.properties.runs import PATIENT, SECONDS, examples, tried
 from tests.properties.sets import Value, sets
 from tests.properties.telling import SETTINGS, located, running
 
 needed()
 
+pytestmark = PATIENT
+
+Judges = dict[Mode, Judge]
+MODES = st.sampled_from(Mode)
+NUMBERS = st.integers(0, 9)
+
 
 @pytest.fixture(scope="module")
-def judges() -> Iterator[dict[Mode, Judge]]:
+def judges() -> Iterator[Judges]:
     with (
         hub() as place,
         judge(place, transparent=False) as explicit,
@@ -33,7 +40,7 @@ def judges() -> Iterator[dict[Mode, Judge]]:
         yield {Mode.EXPLICIT: explicit, Mode.TRANSPARENT: transparent}
 
 
-def accepted(judges: dict[Mode, Judge], documents: list[Value], mode: Mode, number: int) -> None:
+def accepted(judges: Judges, documents: list[Value], mode: Mode, number: int) -> None:
     """An Envoy takes what it is told when it is beside one of the workloads of these documents."""
     asked = judges[mode]
     mesh = Compilation(SETTINGS).compile(located(documents)).mesh
@@ -47,9 +54,17 @@ def accepted(judges: dict[Mode, Judge], documents: list[Value], mode: Mode, numb
     assert not refused, f"as {of.key} in {mode} mode: {refused}"
 
 
-@examples(150)
-@given(sets(), st.sampled_from(Mode), st.integers(0, 9))
+@examples(100)
+@given(sets(), MODES, NUMBERS)
 def test_envoy_takes_whatever_follows_from_valid_documents(
-    judges: dict[Mode, Judge], documents: list[Value], mode: Mode, number: int
+    judges: Judges, documents: list[Value], mode: Mode, number: int
 ) -> None:
     accepted(judges, documents, mode, number)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(SECONDS)
+def test_envoy_takes_what_follows_from_thousands_of_sets(
+    judges: Judges, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("sets", tried(partial(accepted, judges), 5000, sets(), MODES, NUMBERS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ LETTERS = st.characters(
     codec="utf-8", exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp"), exclude_characters="#%?@/"
 )
 """Whatever may stand in a path or an authority, without blanks and signs that mean something there."""
-_LINE = st.characters(codec="utf-8", exclude_characters="\0\r\n", exclude_categories=("Cs",))
+_LINE = st.characters(codec="utf-8", exclude_characters="\0\r\n")
 TEXTS = st.text(_LINE, max_size=20)
 """One line of anything."""
 WRITTEN = st.text(_LINE, min_size=1, max_size=20)
@@ -149,7 +150,7 @@ def tests(values: Strategy, regexes: Strategy) -> Strategy:
 def hosts_of(namespace: str) -> Strategy:
     """Hosts of services, by their short names as well where that is enough."""
     full = [f"{name}.{place}.svc.cluster.local" for name in SERVICES for place in NAMESPACES]
-    return one_of((*SERVICES, *full, f"WEB.{namespace}.svc.cluster.local", "gone"))
+    return one_of(SERVICES) | one_of((*full, f"WEB.{namespace}.svc.cluster.local", "gone"))
 
 
 def labels() -> Strategy:
@@ -170,9 +171,9 @@ def some(strategy: Strategy, most: int = 2, least: int = 1) -> Strategy:
     return st.lists(strategy, min_size=least, max_size=most, unique_by=repr)
 
 
-def optional(needed: dict[str, Strategy] | None = None, **fields: Strategy) -> Strategy:
+def optional(needed: Mapping[str, Strategy] | None = None, /, **fields: Strategy) -> Strategy:
     """An object with some fields, and perhaps others."""
-    return st.fixed_dictionaries(needed or {}, optional=fields)
+    return st.fixed_dictionaries(dict(needed or {}), optional=fields)
 
 
 def document(

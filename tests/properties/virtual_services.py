@@ -62,20 +62,23 @@ def _tests(names: Strategy) -> Strategy:
     return st.dictionaries(names, tests(TEXTS, REGEXES) | st.just({}), min_size=1, max_size=2)
 
 
-_MATCHES = optional(
-    name=TEXTS,
-    uri=tests(PATHS, WRITTEN_REGEXES),
-    method=tests(one_of(("GET", "POST", "PURGE", "é")), WRITTEN_REGEXES),
-    scheme=tests(one_of(("http", "https")), WRITTEN_REGEXES),
-    authority=tests(AUTHORITIES, WRITTEN_REGEXES),
-    port=PORT_NUMBERS,
-    headers=_tests(HEADERS),
-    withoutHeaders=_tests(HEADERS),
-    queryParams=_tests(WRITTEN | st.just("é" * 512)),
-    ignoreUriCase=st.booleans(),
-    sourceLabels=labels(),
-    sourceNamespace=NAMESPACE_NAMES,
-    gateways=st.just(["mesh"]),
+_PARTS: dict[str, Strategy] = {
+    "name": TEXTS,
+    "uri": tests(PATHS, WRITTEN_REGEXES),
+    "method": tests(one_of(("GET", "POST", "PURGE", "é")), WRITTEN_REGEXES),
+    "scheme": tests(one_of(("http", "https")), WRITTEN_REGEXES),
+    "authority": tests(AUTHORITIES, WRITTEN_REGEXES),
+    "port": PORT_NUMBERS,
+    "headers": _tests(HEADERS),
+    "withoutHeaders": _tests(HEADERS),
+    "queryParams": _tests(WRITTEN | st.just("é" * 512)),
+    "ignoreUriCase": st.booleans(),
+    "gateways": st.just(["mesh"]),
+}
+_MATCHES = st.one_of(
+    optional(**_PARTS),
+    optional({"sourceNamespace": NAMESPACE_NAMES}, sourceLabels=labels(), **_PARTS),
+    optional({"sourceLabels": labels()}, **_PARTS),
 )
 
 
@@ -90,7 +93,7 @@ _RESPONSE = optional(set=_VALUES, add=_VALUES, remove=some(HEADERS, least=0))
 _HOSTS = st.fixed_dictionaries({"host": AUTHORITIES})
 _REQUEST = optional(set=_VALUES | _HOSTS, add=_VALUES, remove=some(HEADERS, least=0))
 _HEADERS = optional(request=_REQUEST, response=_RESPONSE)
-_PERCENTAGE = st.fixed_dictionaries({"value": PERCENTS}) | st.just({})
+_PERCENTAGE: Strategy = st.fixed_dictionaries({"value": PERCENTS}) | st.just({})
 
 _FAULT = st.one_of(
     *(
