@@ -54,7 +54,7 @@ def accepted(judges: Judges, documents: list[Value], mode: Mode, number: int) ->
     assert not refused, f"as {of.key} in {mode} mode: {refused}"
 
 
-@examples(100)
+@examples(80)
 @given(sets(), MODES, NUMBERS)
 def test_envoy_takes_whatever_follows_from_valid_documents(
     judges: Judges, documents: list[Value], mode: Mode, number: int

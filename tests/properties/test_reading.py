@@ -135,7 +135,7 @@ def stranger_is_told(mutated: Mutated) -> None:
     assert read(after) != read(before), place
 
 
-@examples(100)
+@examples(50)
 @given(sets())
 def test_valid_documents_are_read_without_an_error(documents: list[Value]) -> None:
     no_error(documents)

@@ -79,7 +79,7 @@ def _at(document: Mapping[str, Any], origin: Origin) -> Mapping[str, Any]:
     return found
 
 
-@examples(100)
+@examples(60)
 @given(sets(guarded=False))
 def test_nobody_is_told_what_is_for_others(documents: list[Value]) -> None:
     told_to_whom_it_is_for(documents)
