@@ -67,4 +67,4 @@ def test_envoy_takes_whatever_follows_from_valid_documents(
 def test_envoy_takes_what_follows_from_thousands_of_sets(
     judges: Judges, record_property: Callable[[str, object], None]
 ) -> None:
-    record_property("sets", tried(partial(accepted, judges), 5000, sets(), MODES, NUMBERS))
+    record_property("sets", tried(partial(accepted, judges), 4000, sets(), MODES, NUMBERS))

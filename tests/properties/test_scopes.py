@@ -90,4 +90,4 @@ def test_nobody_is_told_what_is_for_others(documents: list[Value]) -> None:
 def test_in_thousands_of_sets_nobody_is_told_what_is_for_others(
     record_property: Callable[[str, object], None],
 ) -> None:
-    record_property("sets", tried(told_to_whom_it_is_for, 5000, sets(guarded=False)))
+    record_property("sets", tried(told_to_whom_it_is_for, 2000, sets(guarded=False)))
