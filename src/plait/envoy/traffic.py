@@ -41,7 +41,11 @@ def policy(told: TrafficPolicy) -> dict[str, Any]:
         found["upstream_connection_options"] = {"tcp_keepalive": known}
     if told.outliers is not None:
         found["outlier_detection"] = _outliers(told.outliers)
-        found["common_lb_config"] = {"healthy_panic_threshold": {"value": told.outliers.least_healthy}}
+        found["common_lb_config"] = {
+            "healthy_panic_threshold": {"value": told.outliers.least_healthy},
+            # Otherwise an ejection has no effect in the second after replicas came, as when a bad version is new.
+            "update_merge_window": build.seconds(0.0),
+        }
     return found
 
 
