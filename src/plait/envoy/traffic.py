@@ -48,6 +48,8 @@ def policy(told: TrafficPolicy) -> dict[str, Any]:
     if told.outliers is not None:
         found["outlier_detection"] = _outliers(told.outliers)
         common["healthy_panic_threshold"] = {"value": told.outliers.least_healthy}
+        # Otherwise an ejection has no effect in the second after replicas came, as when a bad version is new.
+        common["update_merge_window"] = build.seconds(0.0)
     if told.by_locality is not None and told.by_locality.distributions:
         common["locality_weighted_lb_config"] = {}
     if common:
