@@ -112,16 +112,16 @@ async def test_a_method_that_envoy_does_not_know_is_refused(mesh: Mesh, tmp_path
     assert not ledger.well
 
 
-async def test_ten_at_once_that_were_never_sent_all_find_another(mesh: Mesh, tmp_path: Path) -> None:
-    """Every other one of twenty is sent to who is not there; a fifth of them would be four."""
+async def test_twenty_at_once_that_were_never_sent_all_find_another(mesh: Mesh, tmp_path: Path) -> None:
+    """Every other one of forty is sent to who is not there; a fifth of them would be eight."""
     await mesh.say(IN_TURN, absent={BARE})
     async with failing(mesh, Failure.NO_APPLICATION, Ledger(), tmp_path):
         for _ in range(3):
-            statuses = await asyncio.gather(*(ask(mesh, "POST", str(number)) for number in range(20)))
+            statuses = await asyncio.gather(*(ask(mesh, "POST", str(number)) for number in range(40)))
             assert set(statuses) == {200}
 
 
-REQUESTS, AT_A_TIME = 1000, 100
+REQUESTS, AT_A_TIME = 1000, 150
 
 
 async def test_who_fails_altogether_is_asked_a_quarter_more_at_most(mesh: Mesh) -> None:

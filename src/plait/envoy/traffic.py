@@ -19,9 +19,10 @@ from plait.model.traffic import (
 )
 
 _NO_LIMIT = 2**32 - 1
-_OWN_BUDGET = RetryBudget(least=10)
-"""Where a user says nothing.  All that wait for a connection to a replica that dies fail at the same moment; with the
-3 of a user's budget without a number, some of them would fail for good at a hundred requests a second.
+_OWN_BUDGET = RetryBudget(least=25)
+"""Where a user says nothing.  All that wait for a replica that dies fail at the same moment, and who answers nobody is
+the least busy one of all; with the 3 of a user's budget without a number, and with 10, some of these failed for good at
+a hundred requests a second on a busy machine.
 """
 CONNECT_SECONDS = 5.0
 """Covers the TLS handshake too, on a machine that may be busy."""
