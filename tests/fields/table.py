@@ -18,13 +18,52 @@ from plait.dialects import DIALECTS
 from plait.model.document import child
 from tests.dialects.whole import WHOLE
 from tests.fields.cases import API_VERSIONS, CASES
+from tests.fields.lifted import LIFTED
 
-FILE = Path(__file__).parents[2] / "docs" / "fields.md"
+_POLICIES = (
+    "spec.trafficPolicy",
+    "spec.trafficPolicy.portLevelSettings[]",
+    "spec.subsets[].trafficPolicy",
+    "spec.subsets[].trafficPolicy.portLevelSettings[]",
+)
+TOLD = {
+    "DestinationRule": {
+        f"{policy}.{field}": told
+        for policy in _POLICIES
+        for field, told in {
+            "connectionPool.http.h2UpgradePolicy": ("DO_NOT_UPGRADE", "traffic.http-version"),
+            "connectionPool.http.useClientProtocol": (True, "traffic.http-version"),
+            "tls.mode": ("SIMPLE", "traffic.tls"),
+        }.items()
+    }
+}
+"""Fields that nothing follows from, each with a value that asks for something, and the finding that says so."""
+NAMES = {
+    "VirtualService": ("spec.http[].match[].name", "spec.http[].name"),
+    "RateLimit": ("spec.limits[].name",),
+    "HTTPRoute": ("spec.rules[].name",),
+    "GRPCRoute": ("spec.rules[].name",),
+}
+"""Fields that are for people."""
+ELSEWHERE = {
+    "Sidecar": {
+        "spec.outboundTrafficPolicy.mode": (
+            "tests/envoy/test_transparent.py",
+            "test_a_sidecar_shuts_the_way_out_for_those_whom_it_is_for",
+        )
+    }
+}
+"""Fields that take another mesh to prove than the cases have: the file, and the test."""
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docs" / "fields.md"
 
 _HEAD = """\
 # Fields
 
-Every field of the kinds that say how requests travel. **proved**: the test named beside it sends real requests through real Envoys, and fails when the field is left away. **honoured**: it has its effect, and no test of that kind yet. **not honoured**: whoever writes it is told so (`field.unsupported`).
+Every field of the kinds that say how requests travel. **proved**: the test named beside it sends real requests through real Envoys, and fails when the field is left away. **told**: nothing follows from it, and whoever asks for something by it is told so by the finding beside it. **a name**: for people; nothing follows from it. **honoured**: it has its effect, and no test of that kind yet. **not honoured**: whoever writes it is told so (`field.unsupported`).
+
+Names that end in `_at_a_port`, `_in_a_subset` and `_at_a_port_of_a_subset` are run by `make prove`, and so are those of `warmup`, which takes its time; all others belong to `make test`.
 
 Written from the tests by `make golden`; not by hand.
 """
@@ -39,22 +78,34 @@ def table() -> str:
     return "\n".join(parts)
 
 
-def _rows(kind: str) -> Iterator[tuple[str, str, str]]:
+def _proofs(kind: str) -> dict[str, list[str]]:
+    """The proven fields of a kind, each with the names of the tests."""
     proofs: dict[str, list[str]] = {}
-    for case in CASES:
+    for case in (*CASES, *(one for _, one in LIFTED)):
         for field in case.fields if case.kind == kind else ():
-            named = proofs.setdefault(_generic(field), [])
+            named = proofs.setdefault(generic(field), [])
             if case.name not in named:
                 named.append(case.name)
+    for field, (_, test) in ELSEWHERE.get(kind, {}).items():
+        proofs.setdefault(field, []).append(test)
+    return proofs
+
+
+def _rows(kind: str) -> Iterator[tuple[str, str, str]]:
+    proofs = _proofs(kind)
     unsupported = {
         pattern for (_, name), one in DIALECTS.items() if name == kind for pattern in one.unsupported
     }
-    honoured = {_generic(path) for path in _paths(WHOLE[kind]["spec"], "spec")}
+    honoured = {generic(path) for path in _paths(WHOLE[kind]["spec"], "spec")}
     for field in sorted(honoured | proofs.keys() | unsupported):
         if field in proofs:
             yield field, "proved", ", ".join(f"`{name}`" for name in proofs[field])
         elif field in unsupported:
             yield field, "not honoured", ""
+        elif field in TOLD.get(kind, {}):
+            yield field, "told", f"`{TOLD[kind][field][1]}`"
+        elif field in NAMES.get(kind, ()):
+            yield field, "a name", ""
         elif not any(other.startswith((f"{field}.", f"{field}[")) for other in honoured):
             yield field, "honoured", ""
 
@@ -69,9 +120,9 @@ def _paths(value: Any, path: str) -> Iterator[str]:
 
 
 _OWN = re.compile(
-    r"(?:\.set|\.add|\.to|\.labels|\].headers|\.withoutHeaders|\.queryParams|\.hosts|\.remove|Methods|Headers)$"
+    r"(?:\.set|\.add|\.to|\.labels|\.sourceLabels|\.matchLabels|\].headers|\.withoutHeaders|\.queryParams|\.remove|Methods|Headers)$"
 )
 
 
-def _generic(path: str) -> str:
+def generic(path: str) -> str:
     return re.sub(r"\[\d+\]", "[]", path)
