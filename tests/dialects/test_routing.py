@@ -141,6 +141,7 @@ def test_case_of_paths() -> None:
         ("{headers: {method: {exact: x}}}", "match.name"),
         ("{headers: {'@request.auth.claims.sub': {exact: x}}}", "match.name"),
         ("{queryParams: {'': {exact: x}}}", "match.name"),
+        (f"{{queryParams: {{{'é' * 513}: {{exact: x}}}}}}", "match.name"),
         ("{queryParams: [a]}", "field.type"),
         ("{header: {x: {exact: a}}}", "field.unknown"),
         ("{statPrefix: a}", "field.unsupported"),
@@ -271,6 +272,14 @@ def test_what_has_no_effect_beside_something_else_is_told() -> None:
         "{host: a, trafficPolicy: {loadBalancer: {warmup: {duration: 9s}, consistentHash: {useSourceIp: true}}}}"
     )
     assert codes(read) == [("spec.trafficPolicy.loadBalancer.warmup", "traffic.warm-up")]
+
+
+def test_a_value_of_a_header_is_no_longer_than_envoy_takes() -> None:
+    def read(value: str) -> Reading:
+        return routes(f"[{{headers: {{request: {{set: {{x: {value}}}}}}}, {TO_A}}}]")
+
+    assert codes(read("é" * 8192)) == []
+    assert codes(read("é" * 8192 + "a")) == [("spec.http[0].headers.request.set.x", "header.value")]
 
 
 @pytest.mark.parametrize(

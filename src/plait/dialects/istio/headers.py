@@ -11,6 +11,8 @@ from plait.model.routing import Changes, HeaderChanges
 _SHOWN = 80
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~A-Za-z0-9]+\Z")
 _VALUE = re.compile(r"[^\0\r\n]*\Z")
+_LONGEST_VALUE = 16 * 1024
+"""Bytes; Envoy takes no longer one."""
 _COMMAND = re.compile(r"%(?:%|[A-Z_]+(?:\([^()%]*\))?(?::\d+)?%)")
 """A percent sign, or the name of something that Envoy knows of a request."""
 _AUTHORITY = ("host", ":authority")
@@ -85,6 +87,8 @@ def _is_name(cursor: Cursor, text: str) -> bool:
 def _is_value(cursor: Cursor) -> bool:
     if not _VALUE.match(cursor.value):
         cursor.error("header.value", "a value of a header is one line")
+    elif len(cursor.value.encode()) > _LONGEST_VALUE:
+        cursor.error("header.value", f"a value of a header has {_LONGEST_VALUE} bytes at most")
     elif "%" in _COMMAND.sub("", cursor.value):
         message = "a % begins the name of something, such as %REQ(x-user)%, and ends it; write %% for one that does not"
         cursor.error("header.value", message)

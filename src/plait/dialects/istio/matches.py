@@ -13,6 +13,8 @@ from plait.model.document import Cursor
 from plait.model.routing import Clients, MatchKind, RequestMatch, StringMatch
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~A-Za-z0-9]+\Z")
+LONGEST_PARAMETER = 1024
+"""Bytes of a name; Envoy takes no longer one."""
 _PSEUDO_HEADERS = ("uri", "scheme", "method", "authority")
 
 
@@ -114,6 +116,9 @@ def _header_name(cursor: Cursor, key: str) -> str:
 def _query_name(cursor: Cursor, key: str) -> str:
     if not key:
         cursor.error("match.name", "the name of a query parameter is missing")
+    elif len(key.encode()) > LONGEST_PARAMETER:
+        cursor.error("match.name", f"the name of a query parameter has {LONGEST_PARAMETER} bytes at most")
+        return ""
     return key
 
 
