@@ -359,6 +359,19 @@ async def only_what_a_gateway_answers_may_count(mesh: Mesh) -> None:
     """
 host: reservations
 trafficPolicy:
+  outlierDetection: {consecutiveErrors: 3, interval: 100ms, baseEjectionTime: 1s, maxEjectionPercent: 50}
+""",
+    "trafficPolicy.outlierDetection.consecutiveErrors",
+)
+async def errors_of_gateways_may_be_said_as_before(mesh: Mesh) -> None:
+    await only_what_a_gateway_answers_may_count(mesh)
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
   outlierDetection:
     consecutive5xxErrors: 3
     interval: 100ms

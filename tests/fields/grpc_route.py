@@ -248,13 +248,19 @@ async def _copies(mesh: Mesh, method: str, number: int) -> int:
     PARENT
     + """
 rules:
+- matches: [{method: {service: bistro.Cookies}}]
+  backendRefs: [{name: reservations, port: 9090}]
+  sessionPersistence: {sessionName: stay, absoluteTimeout: 1h, cookieConfig: {lifetimeType: Permanent}}
 - backendRefs: [{name: reservations, port: 9090}]
   sessionPersistence: {sessionName: X-Stay, type: Header}
 """,
-    "rules[0].sessionPersistence",
-    "rules[0].sessionPersistence.sessionName",
-    "rules[0].sessionPersistence.type",
+    "rules[0].sessionPersistence.absoluteTimeout",
+    "rules[0].sessionPersistence.cookieConfig.lifetimeType",
+    "rules[1].sessionPersistence",
+    "rules[1].sessionPersistence.sessionName",
+    "rules[1].sessionPersistence.type",
 )
 async def who_was_answered_once_is_led_back(mesh: Mesh) -> None:
+    assert "Max-Age=3600" in (await mesh.call("/bistro.Cookies/Bake")).metadata["set-cookie"]
     stay = {"x-stay": (await mesh.call("/A/B")).metadata["x-stay"]}
     assert len({(await mesh.call("/A/B", stay)).by for _ in range(20)}) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ _POLICIES = (
     "spec.subsets[].trafficPolicy",
     "spec.subsets[].trafficPolicy.portLevelSettings[]",
 )
-TOLD = {
+TOLD: Mapping[str, Mapping[str, tuple[object, str]]] = {
     "DestinationRule": {
         f"{policy}.{field}": told
         for policy in _POLICIES
@@ -35,17 +35,24 @@ TOLD = {
             "connectionPool.http.useClientProtocol": (True, "traffic.http-version"),
             "tls.mode": ("SIMPLE", "traffic.tls"),
         }.items()
-    }
+    },
+    **{
+        kind: {
+            "spec.hostnames": (["web.example"], "hostnames.no-effect"),
+            "spec.rules[].sessionPersistence.idleTimeout": ("1h", "session.timeout"),
+        }
+        for kind in ("HTTPRoute", "GRPCRoute")
+    },
 }
 """Fields that nothing follows from, each with a value that asks for something, and the finding that says so."""
-NAMES = {
+NAMES: Mapping[str, tuple[str, ...]] = {
     "VirtualService": ("spec.http[].match[].name", "spec.http[].name"),
     "RateLimit": ("spec.limits[].name",),
     "HTTPRoute": ("spec.rules[].name",),
     "GRPCRoute": ("spec.rules[].name",),
 }
 """Fields that are for people."""
-ELSEWHERE = {
+ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Sidecar": {
         "spec.outboundTrafficPolicy.mode": (
             "tests/envoy/test_transparent.py",
@@ -58,10 +65,12 @@ ELSEWHERE = {
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docs" / "fields.md"
 
+UNPROVEN = "honoured"
+"""What is left: no test would fail without the field."""
 _HEAD = """\
 # Fields
 
-Every field of the kinds that say how requests travel. **proved**: the test named beside it sends real requests through real Envoys, and fails when the field is left away. **told**: nothing follows from it, and whoever asks for something by it is told so by the finding beside it. **a name**: for people; nothing follows from it. **honoured**: it has its effect, and no test of that kind yet. **not honoured**: whoever writes it is told so (`field.unsupported`).
+Every field of the kinds that say how requests travel. **proved**: the test named beside it sends real requests through real Envoys, and fails when the field is left away. **told**: nothing follows from it, and whoever asks for something by it is told so by the finding beside it. **a name**: for people; nothing follows from it. **not honoured**: whoever writes it is told so (`field.unsupported`).
 
 Names that end in `_at_a_port`, `_in_a_subset` and `_at_a_port_of_a_subset` are run by `make prove`, and so are those of `warmup`, which takes its time; all others belong to `make test`.
 
@@ -73,7 +82,7 @@ def table() -> str:
     """The page, as it should be."""
     parts = [_HEAD]
     for kind in API_VERSIONS:
-        rows = "\n".join(f"| `{field}` | {state} | {proof} |" for field, state, proof in _rows(kind))
+        rows = "\n".join(f"| `{field}` | {state} | {proof} |" for field, state, proof in rows_of(kind))
         parts.append(f"## {kind}\n\n| field | state | proving test |\n|---|---|---|\n{rows}\n")
     return "\n".join(parts)
 
@@ -91,23 +100,25 @@ def _proofs(kind: str) -> dict[str, list[str]]:
     return proofs
 
 
-def _rows(kind: str) -> Iterator[tuple[str, str, str]]:
+def rows_of(kind: str) -> Iterator[tuple[str, str, str]]:
+    """Field, state and proof, for each field of a kind."""
     proofs = _proofs(kind)
     unsupported = {
         pattern for (_, name), one in DIALECTS.items() if name == kind for pattern in one.unsupported
     }
     honoured = {generic(path) for path in _paths(WHOLE[kind]["spec"], "spec")}
-    for field in sorted(honoured | proofs.keys() | unsupported):
+    told = TOLD.get(kind, {})
+    for field in sorted(honoured | proofs.keys() | unsupported | told.keys()):
         if field in proofs:
             yield field, "proved", ", ".join(f"`{name}`" for name in proofs[field])
         elif field in unsupported:
             yield field, "not honoured", ""
-        elif field in TOLD.get(kind, {}):
-            yield field, "told", f"`{TOLD[kind][field][1]}`"
+        elif field in told:
+            yield field, "told", f"`{told[field][1]}`"
         elif field in NAMES.get(kind, ()):
             yield field, "a name", ""
         elif not any(other.startswith((f"{field}.", f"{field}[")) for other in honoured):
-            yield field, "honoured", ""
+            yield field, UNPROVEN, ""
 
 
 def _paths(value: Any, path: str) -> Iterator[str]:
@@ -115,13 +126,15 @@ def _paths(value: Any, path: str) -> Iterator[str]:
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
         below = child(path, key)
         yield below
-        if isinstance(inner, (dict, list)) and not _OWN.search(below):
+        if isinstance(inner, (dict, list)) and not OWN.search(below):
             yield from _paths(inner, below)
 
 
-_OWN = re.compile(
-    r"(?:\.set|\.add|\.to|\.labels|\.sourceLabels|\.matchLabels|\].headers|\.withoutHeaders|\.queryParams|\.remove|Methods|Headers)$"
+OWN = re.compile(
+    r"(?:\.set|\.add|\.to|\.labels|\.sourceLabels|\.matchLabels|\bmatch\[\d*\]\.headers|\bmatches\[\d*\]\.headers"
+    r"|\.queryParams|\.remove|Methods|Headers)$"
 )
+"""Maps and lists whose keys or words are the user's own."""
 
 
 def generic(path: str) -> str:

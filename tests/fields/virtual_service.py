@@ -97,7 +97,7 @@ http:
       response:
         set: {x-mine: destination}
         add: {x-more: destination}
-        remove: [server]
+        remove: [x-even-older]
 """,
     "http[0].headers",
     "http[0].headers.request.set",
@@ -111,6 +111,7 @@ http:
     "http[0].route[0].headers.request.remove",
     "http[0].route[0].headers.response.set",
     "http[0].route[0].headers.response.add",
+    "http[0].route[0].headers.response.remove",
 )
 async def headers_are_changed_on_both_ways(mesh: Mesh) -> None:
     answer = await mesh.ask(
@@ -127,6 +128,7 @@ async def headers_are_changed_on_both_ways(mesh: Mesh) -> None:
     assert answer.headers.getall("x-old") == ["new"]
     assert sorted(answer.headers.getall("x-more")) == ["destination", "rule"]
     assert answer.headers.getall("x-mine") == ["destination"]
+    assert "x-even-older" not in answer.headers
 
 
 @proves(
@@ -272,6 +274,10 @@ http:
   route: [{destination: {host: reservations, subset: v1}}]
   mirror: {host: reservations, subset: v2}
   mirrorPercent: 50
+- match: [{uri: {prefix: /snake}}]
+  route: [{destination: {host: reservations, subset: v1}}]
+  mirror: {host: reservations, subset: v2}
+  mirror_percent: 50
 - route: [{destination: {host: reservations, subset: v1}}]
   mirrors:
   - destination: {host: reservations, subset: v2}
@@ -280,11 +286,12 @@ http:
     "http[0].mirrorPercentage",
     "http[0].mirrorPercentage.value",
     "http[1].mirrorPercent",
-    "http[2].mirrors[0].percentage",
-    "http[2].mirrors[0].percentage.value",
+    "http[2].mirror_percent",
+    "http[3].mirrors[0].percentage",
+    "http[3].mirrors[0].percentage.value",
 )
 async def a_mirror_gets_a_share_of_the_requests(mesh: Mesh) -> None:
-    for path in ("/half", "/percent", "/other"):
+    for path in ("/half", "/percent", "/snake", "/other"):
         assert 1 <= len(await mesh.copies(path, 24)) <= 23  # outside once in eight million
 
 
@@ -301,6 +308,14 @@ http:
   directResponse: {status: 203}
 - match: [{scheme: {exact: http}, uri: {prefix: /plain}}]
   directResponse: {status: 206}
+- match: [{scheme: {prefix: ht}, uri: {prefix: /prefix}}]
+  directResponse: {status: 207}
+- match: [{scheme: {regex: "h..p"}, uri: {prefix: /regex}}]
+  directResponse: {status: 208}
+- match: [{authority: {exact: "reservations.bistro.svc:8080"}}]
+  directResponse: {status: 226}
+- match: [{authority: {regex: ".*[.]local:8080"}}]
+  directResponse: {status: 418}
 - directResponse: {status: 200}
 """,
     "http[0].match[0].port",
@@ -308,11 +323,18 @@ http:
     "http[1].match[0].authority.prefix",
     "http[2].match[0].scheme",
     "http[3].match[0].scheme.exact",
+    "http[4].match[0].scheme.prefix",
+    "http[5].match[0].scheme.regex",
+    "http[6].match[0].authority.exact",
+    "http[7].match[0].authority.regex",
 )
 async def a_port_an_authority_or_a_scheme_chooses_the_rule(mesh: Mesh) -> None:
     assert (await mesh.ask(host="reservations:8081")).status == 201
-    assert (await mesh.ask(host="reservations.bistro:8080")).status == 202
-    assert (await mesh.ask("/plain")).status == 206
+    names = {"bistro": 202, "bistro.svc": 226, "bistro.svc.cluster.local": 418}
+    found = {name: (await mesh.ask(host=f"reservations.{name}:8080")).status for name in names}
+    assert found == names
+    paths = {"/plain": 206, "/prefix": 207, "/regex": 208}
+    assert {path: (await mesh.ask(path)).status for path in paths} == paths
     assert (await mesh.ask()).status == 200
 
 
@@ -323,6 +345,9 @@ hosts: [reservations]
 http:
 - match: [{uri: {prefix: /abort}}]
   fault: {abort: {percentage: {value: 100}, httpStatus: 418}}
+  route: [{destination: {host: reservations}}]
+- match: [{uri: {prefix: /older}}]
+  fault: {abort: {percent: 100, httpStatus: 418}}
   route: [{destination: {host: reservations}}]
 - match: [{uri: {prefix: /half}}]
   fault: {abort: {percentage: {value: 50}, httpStatus: 418}}
@@ -339,16 +364,18 @@ http:
     "http[0].fault.abort",
     "http[0].fault.abort.percentage",
     "http[0].fault.abort.httpStatus",
-    "http[1].fault.abort.percentage.value",
-    "http[2].fault.abort.grpcStatus",
-    "http[3].fault.delay.percent",
-    "http[4].fault.delay.percentage",
-    "http[4].fault.delay.percentage.value",
-    "http[4].fault.delay.fixedDelay",
+    "http[1].fault.abort.percent",
+    "http[2].fault.abort.percentage.value",
+    "http[3].fault.abort.grpcStatus",
+    "http[4].fault.delay.percent",
+    "http[5].fault.delay.percentage",
+    "http[5].fault.delay.percentage.value",
+    "http[5].fault.delay.fixedDelay",
 )
 async def faults_are_injected_into_a_share_of_the_requests(mesh: Mesh) -> None:
-    aborted = await mesh.ask("/abort")
-    assert (aborted.status, aborted.body, aborted.by) == (418, b"fault filter abort", "")
+    for path in ("/abort", "/older"):
+        aborted = await mesh.ask(path)
+        assert (aborted.status, aborted.body, aborted.by) == (418, b"fault filter abort", "")
     half = [(await mesh.ask("/half")).status for _ in range(40)]
     assert 2 <= half.count(418) <= 38
     assert half.count(200) == 40 - half.count(418)
@@ -374,7 +401,7 @@ http:
   corsPolicy: {allowOrigin: ["https://older.example"]}
   route: [{destination: {host: reservations}}]
 - corsPolicy:
-    allowOrigins: [{exact: "https://shop.example"}, {regex: "https://.*[.]trusted"}]
+    allowOrigins: [{exact: "https://shop.example"}, {regex: "https://.*[.]trusted"}, {prefix: "https://a."}]
     allowMethods: [GET, PUT]
     allowHeaders: [x-user]
     exposeHeaders: [x-total]
@@ -390,6 +417,7 @@ http:
     "http[2].corsPolicy.allowOrigins[0].exact",
     "http[2].corsPolicy.allowOrigins[1]",
     "http[2].corsPolicy.allowOrigins[1].regex",
+    "http[2].corsPolicy.allowOrigins[2].prefix",
     "http[2].corsPolicy.allowMethods",
     "http[2].corsPolicy.allowHeaders",
     "http[2].corsPolicy.exposeHeaders",
@@ -413,8 +441,9 @@ async def other_origins_may_read_what_a_cors_policy_says(mesh: Mesh) -> None:
     plain = await mesh.ask(headers={"origin": "https://very.trusted"})
     assert plain.headers["access-control-allow-origin"] == "https://very.trusted"
     assert plain.headers["access-control-expose-headers"] == "x-total"
-    older = await mesh.ask("/older", headers={"origin": "https://older.example"})
-    assert older.headers["access-control-allow-origin"] == "https://older.example"
+    for path, origin in (("/", "https://a.example"), ("/older", "https://older.example")):
+        answer = await mesh.ask(path, headers={"origin": origin})
+        assert answer.headers["access-control-allow-origin"] == origin
     foreign = {**asked, "origin": "https://other.example"}
     forwarded = await mesh.ask("/", method="OPTIONS", headers=foreign)
     assert (forwarded.status, bool(forwarded.by)) == (200, True)
