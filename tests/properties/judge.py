@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -83,7 +84,7 @@ def _wanted(snapshot: Snapshot) -> dict[str, int]:
 
 @contextmanager
 def judge(place: Namespace, *, transparent: bool) -> Iterator[Judge]:
-    """One in a mode; nobody of this machine sees where it listens."""
+    """One in a mode, which has nothing to complain of; nobody of this machine sees where it listens."""
     authority = Authority()
     address, application = (place.address, "127.0.0.1") if transparent else ("127.77.0.1", "127.78.0.1")
     own = replica(_OWN, address=address, app_address=application, transparent=transparent)
@@ -96,7 +97,9 @@ def judge(place: Namespace, *, transparent: bool) -> Iterator[Judge]:
         path = folder / "xds.sock"
         runner.run(listener.listen(path))
         try:
-            yield Judge(own, server, runner.run(_started(stack, own, authority, path, place)), runner)
+            proxy = runner.run(_started(stack, own, authority, path, place))
+            yield Judge(own, server, proxy, runner)
+            assert not re.search(r"\]\[(warning|error|critical)\]", proxy.log), proxy.log
         finally:
             runner.run(stack.aclose())
             server.close()
