@@ -318,6 +318,7 @@ trafficPolicy:
     "trafficPolicy.outlierDetection.maxEjectionPercent",
 )
 async def who_fails_is_left_alone_for_a_while_and_comes_back(mesh: Mesh) -> None:
+    await mesh.quiet()
     async with mesh.fails("reservations-v1", 500):
         errors = 0
         while errors < 3:
@@ -346,6 +347,7 @@ trafficPolicy:
 async def only_what_a_gateway_answers_may_count(mesh: Mesh) -> None:
     async with mesh.fails("reservations-v1", 500):
         assert [(await mesh.ask(method="POST")).status for _ in range(60)][-30:].count(500) > 3
+    await mesh.quiet()
     async with mesh.fails("reservations-v1", 503):
         errors = 0
         while errors < 3:
@@ -406,7 +408,7 @@ trafficPolicy:
 async def who_can_not_be_reached_is_tried_so_often(mesh: Mesh) -> None:
     nowhere, _ = addresses()
     async with mesh.at("reservations-v2", nowhere):
-        await asyncio.sleep(1.2)  # Envoy heeds at once whom it leaves alone when nothing has just changed
+        await mesh.quiet()
         before = await mesh.stat("upstream_cx_connect_fail")
         assert {(await mesh.ask()).by for _ in range(40)} == {"reservations-v1"}
         assert await mesh.stat("upstream_cx_connect_fail") - before == 3

@@ -60,7 +60,9 @@ def _at(case: Case, place: str, host: str, policy: dict[str, Any]) -> Case | Non
     return replace(
         case,
         spec=json.dumps(spec),
-        fields=tuple(f"spec.{path}.{one.removeprefix(_POLICY)}" for one in case.fields),
+        fields=tuple(
+            f"spec.{path}.{one.removeprefix(_POLICY)}" for one in case.fields if one.startswith(_POLICY)
+        ),
         beside="" if place == AT_A_PORT else TO_SUBSET,
         place=place,
         subset="" if place == AT_A_PORT else SUBSET,

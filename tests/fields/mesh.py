@@ -203,6 +203,11 @@ class Mesh:
         to = {self.replicas[one.name].sidecar.address for one in VERSIONS}
         return keepalives(self.proxies["frontend"].process.pid, to)
 
+    @staticmethod
+    async def quiet() -> None:
+        """Wait until Envoy heeds at once whom it leaves alone: it takes a second where something has just changed."""
+        await asyncio.sleep(1.2)
+
     @asynccontextmanager
     async def at(self, name: str, address: str) -> AsyncIterator[None]:
         """A replica that clients look for at another address for a while."""
