@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -260,9 +261,13 @@ class Proxy:
             return await response.text()
 
     async def stat(self, name: str) -> int:
+        return await self.total(re.escape(name))
+
+    async def total(self, pattern: str) -> int:
+        """The sum of the numbers whose names match as a whole."""
         async with self.admin() as session, session.get("/stats", params={"format": "json"}) as response:
             stats = (await response.json(content_type=None))["stats"]
-        return next((int(one["value"]) for one in stats if one.get("name") == name), 0)
+        return sum(int(one["value"]) for one in stats if re.fullmatch(pattern, one.get("name", "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,15 +296,17 @@ def write_secrets(folder: Path, chain: str, key: str, roots: str) -> None:
 
 
 @asynccontextmanager
-async def envoy(
+async def envoy(  # noqa: PLR0913  # what one is started with
     replica: Replica,
     authority: Authority,
     plane: ControlPlane,
     folder: Path,
     elsewhere: Elsewhere | None = None,
+    *,
+    every_stat: bool = False,
 ) -> AsyncIterator[Proxy]:
-    """An Envoy beside a replica, killed at the end."""
-    prepare(replica, authority, plane.path, folder)
+    """An Envoy beside a replica, killed at the end; `every_stat`: it keeps all the numbers that it knows of."""
+    prepare(replica, authority, plane.path, folder, every_stat=every_stat)
     program = os.open(ENVOY, os.O_RDONLY)  # whoever it runs as may not enter the folder that it lies in
     command = (*elsewhere.words(folder), f"/proc/self/fd/{program}") if elsewhere else (ENVOY,)
     with (folder / "envoy.log").open("wb") as log:
@@ -321,7 +328,9 @@ async def envoy(
         await process.wait()
 
 
-def prepare(replica: Replica, authority: Authority, control_plane: str, folder: Path) -> None:
+def prepare(
+    replica: Replica, authority: Authority, control_plane: str, folder: Path, *, every_stat: bool = False
+) -> None:
     """The folder that an Envoy is started in: its bootstrap and its secrets."""
     folder.mkdir(mode=0o700)
     write_secrets(folder / "secrets", *authority.issue_to(replica), authority.root)
@@ -332,6 +341,8 @@ def prepare(replica: Replica, authority: Authority, control_plane: str, folder: 
         admin_socket=str(folder / "a"),
         control_plane=control_plane,
     )
+    if every_stat:
+        del config["stats_config"]["stats_matcher"]
     (folder / "bootstrap.json").write_text(json.dumps(config))
 
 

@@ -57,6 +57,7 @@ from tests.envoy.support import (
     short_folder,
     workload_uri,
 )
+from tests.fields.mesh import facts
 
 needed()
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -682,6 +683,31 @@ async def test_what_is_outside_is_reached_where_that_is_allowed(
             assert await said(*streams, b"x" * 100) == b""
         now = await mesh.proxies["frontend"].stat("listener.127.0.0.1_15001.downstream_cx_total")
         assert now <= opened + 2
+
+
+async def test_a_sidecar_shuts_the_way_out_for_those_whom_it_is_for(mesh: Mesh) -> None:
+    async with server(mesh.places["outside"], 7000, greet, OUTSIDE):
+
+        async def reached(by: str) -> bool:
+            return await heard(*await dial(mesh.places[by], OUTSIDE, 7000)) == b"hello"
+
+        async def only_by(*clients: str) -> bool:
+            return {by for by in ("frontend", "outsider") if await reached(by)} == set(clients)
+
+        for policy, clients in (
+            ("outboundTrafficPolicy: {mode: REGISTRY_ONLY}", ("outsider",)),
+            ("outboundTrafficPolicy: {}", ("frontend", "outsider")),
+        ):
+            sidecar = f"""
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {{name: shut, namespace: bistro}}
+spec:
+  workloadSelector: {{labels: {{app: frontend}}}}
+  {policy}
+"""
+            await mesh.say(*facts(sidecar), outbound=OutboundTrafficPolicy.ALLOW_ANY)
+            await eventually(lambda clients=clients: only_by(*clients))
 
 
 async def test_bytes_and_connections_are_counted_at_both_ends(mesh: Mesh) -> None:

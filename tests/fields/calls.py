@@ -43,7 +43,9 @@ class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships n
 
         async def answer(request: bytes, context: Any) -> bytes:
             self._seen.append(Call(self._name, details.method, metadata, request))
-            await context.send_initial_metadata((("answered-by", self._name), ("x-old", "old")))
+            await context.send_initial_metadata(
+                (("answered-by", self._name), ("x-old", "old"), ("x-even-older", "older"))
+            )
             return self._name.encode()
 
         return grpc.unary_unary_rpc_method_handler(answer)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.fields.mesh import Mesh
 
 Exchange = Callable[["Mesh"], Awaitable[None]]
+"""Raises AssertionError when something does not hold."""
 
 API_VERSIONS = {
     "VirtualService": "networking.istio.io/v1",
@@ -29,7 +30,7 @@ API_VERSIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """`fields` are paths from the root of the object; `exchange` raises AssertionError when one does not hold."""
+    """`fields` are paths from the root of the object."""
 
     kind: str
     spec: str
@@ -37,10 +38,16 @@ class Case:
     exchange: Exchange
     beside: str = ""
     """Other documents, as YAML."""
+    slow: bool = False
+    """Whether it takes seconds, and is run by `make prove` alone."""
+    place: str = ""
+    """Where its policy is said, if not where the exchange stands beside it."""
+    subset: str = ""
+    """To which all requests go."""
 
     @property
     def name(self) -> str:
-        return self.exchange.__name__
+        return f"{self.exchange.__name__}_{self.place}" if self.place else self.exchange.__name__
 
     def text(self, without: str = "") -> str:
         """The object as YAML, with one of its fields left away."""
@@ -69,15 +76,40 @@ def _leave_away(value: Any, path: str, field: str) -> bool:
     return False
 
 
+async def idle(mesh: Mesh, case: Case) -> list[str]:
+    """The fields without which a case, which has to hold with them, holds nevertheless."""
+    await _say(mesh, case)
+    await case.exchange(mesh)
+    found = []
+    for field in case.fields:
+        await _say(mesh, case, without=field)
+        try:
+            await case.exchange(mesh)
+        except (AssertionError, KeyError):
+            continue
+        found.append(field)
+    return found
+
+
+async def _say(mesh: Mesh, case: Case, without: str = "") -> None:
+    if case.kind == "RateLimit":
+        await mesh.say("")  # whatever was counted before is forgotten
+    mesh.subset = case.subset
+    await mesh.say(case.text(without=without))
+
+
 CASES: list[Case] = []
 
 
-def proves(kind: str, spec: str, *fields: str, beside: str = "") -> Callable[[Exchange], Exchange]:
+def proves(
+    kind: str, spec: str, *fields: str, beside: str = "", slow: bool = False
+) -> Callable[[Exchange], Exchange]:
     """Makes a function that makes requests the proof of some fields, given below `spec`."""
 
     def registered(exchange: Exchange) -> Exchange:
         paths = tuple(f"spec.{one}" for one in fields)
-        CASES.append(Case(kind=kind, spec=spec, fields=paths, exchange=exchange, beside=beside))
+        case = Case(kind=kind, spec=spec, fields=paths, exchange=exchange, beside=beside, slow=slow)
+        CASES.append(case)
         return exchange
 
     return registered

@@ -1,5 +1,7 @@
 """The fields of a GRPCRoute, with real calls."""
 
+import asyncio
+
 from grpc import StatusCode
 
 from tests.fields.cases import proves
@@ -150,9 +152,15 @@ rules:
     port: 9090
     filters:
     - type: RequestHeaderModifier
-      requestHeaderModifier: {set: [{name: x-mine, value: backend}]}
+      requestHeaderModifier:
+        set: [{name: x-mine, value: backend}]
+        add: [{name: x-add, value: backend}]
+        remove: [x-gone-too]
     - type: ResponseHeaderModifier
-      responseHeaderModifier: {add: [{name: x-more, value: backend}]}
+      responseHeaderModifier:
+        set: [{name: x-mine, value: backend}]
+        add: [{name: x-more, value: backend}]
+        remove: [x-even-older]
 """,
     "rules[0].filters",
     "rules[0].filters[0].type",
@@ -163,21 +171,96 @@ rules:
     "rules[0].filters[1].responseHeaderModifier.add",
     "rules[0].filters[1].responseHeaderModifier.remove",
     "rules[0].filters[2].requestMirror.backendRef.name",
+    "rules[0].filters[2].requestMirror.backendRef.port",
+    "rules[0].backendRefs[0].filters[0].type",
     "rules[0].backendRefs[0].filters[0].requestHeaderModifier.set",
+    "rules[0].backendRefs[0].filters[0].requestHeaderModifier.add",
+    "rules[0].backendRefs[0].filters[0].requestHeaderModifier.remove",
+    "rules[0].backendRefs[0].filters[1].responseHeaderModifier.set",
     "rules[0].backendRefs[0].filters[1].responseHeaderModifier.add",
+    "rules[0].backendRefs[0].filters[1].responseHeaderModifier.remove",
 )
 async def headers_are_changed_on_both_ways_and_calls_are_copied(mesh: Mesh) -> None:
     mesh.called.clear()
-    reply = await mesh.call("/A/B", {"x-set": "before", "x-add": "before", "x-gone": "1"})
+    reply = await mesh.call("/A/B", {"x-set": "before", "x-add": "before", "x-gone": "1", "x-gone-too": "1"})
     assert (reply.code, reply.by) == (StatusCode.OK, V2)
     assert "answered-by" not in reply.metadata
-    assert reply.metadata["x-old"] == "new"
+    assert (reply.metadata["x-old"], reply.metadata["x-mine"]) == ("new", "backend")
+    assert "x-even-older" not in reply.metadata
     assert sorted(reply.metadata["x-more"].split(",")) == ["backend", "rule"]
     (seen,) = (one for one in mesh.called if one.by == V2)
     assert (seen.method, seen.request) == ("/A/B", b"hello")
-    assert (seen.metadata["x-set"], seen.metadata["x-add"]) == ("100 %", "before,rule")
+    assert (seen.metadata["x-set"], seen.metadata["x-add"]) == ("100 %", "before,rule,backend")
     assert seen.metadata["x-mine"] == "backend"
-    assert "x-gone" not in seen.metadata
+    assert not {"x-gone", "x-gone-too"} & seen.metadata.keys()
     await mesh.until_called(V1)
     (copy,) = (one for one in mesh.called if one.by == V1)
     assert (copy.method, copy.metadata["x-set"]) == ("/A/B", "100 %")
+
+
+@proves(
+    KIND,
+    PARENT
+    + """
+rules:
+- matches: [{method: {service: bistro.Half}}]
+  filters: [{type: RequestMirror, requestMirror: {backendRef: {name: reservations-v2, port: 9090}, percent: 50}}]
+  backendRefs: [{name: reservations-v1, port: 9090}]
+- matches: [{method: {service: bistro.Fraction}}]
+  filters:
+  - type: RequestMirror
+    requestMirror:
+      backendRef: {name: reservations-v2, port: 9090}
+      fraction: {numerator: 500, denominator: 1000}
+  backendRefs: [{name: reservations-v1, port: 9090}]
+- filters:
+  - type: RequestMirror
+    requestMirror: {backendRef: {group: example.com, name: reservations-v2, port: 9090}}
+  - type: RequestMirror
+    requestMirror: {backendRef: {kind: Bucket, name: reservations-v2, port: 9090}}
+  - type: RequestMirror
+    requestMirror: {backendRef: {namespace: elsewhere, name: reservations-v2, port: 9090}}
+  backendRefs: [{name: reservations-v1, port: 9090}]
+""",
+    "rules[0].filters[0].requestMirror.percent",
+    "rules[1].filters[0].requestMirror.fraction.numerator",
+    "rules[1].filters[0].requestMirror.fraction.denominator",
+    "rules[2].filters[0].requestMirror.backendRef.group",
+    "rules[2].filters[1].requestMirror.backendRef.kind",
+    "rules[2].filters[2].requestMirror.backendRef.namespace",
+)
+async def a_share_of_the_calls_is_copied_to_those_who_may_get_copies(mesh: Mesh) -> None:
+    for service in ("Half", "Fraction"):
+        assert 1 <= await _copies(mesh, f"/bistro.{service}/Do", 24) <= 23  # outside once in eight million
+    assert await _copies(mesh, "/bistro.Other/Do", 1) == 0
+
+
+async def _copies(mesh: Mesh, method: str, number: int) -> int:
+    """How many of so many calls version 2 sees, all of which version 1 answers; waits for them to come."""
+    mesh.called.clear()
+    assert {(await mesh.call(method)).by for _ in range(number)} == {V1}
+    await asyncio.sleep(0.3)
+    return sum(one.by == V2 for one in mesh.called)
+
+
+@proves(
+    KIND,
+    PARENT
+    + """
+rules:
+- matches: [{method: {service: bistro.Cookies}}]
+  backendRefs: [{name: reservations, port: 9090}]
+  sessionPersistence: {sessionName: stay, absoluteTimeout: 1h, cookieConfig: {lifetimeType: Permanent}}
+- backendRefs: [{name: reservations, port: 9090}]
+  sessionPersistence: {sessionName: X-Stay, type: Header}
+""",
+    "rules[0].sessionPersistence.absoluteTimeout",
+    "rules[0].sessionPersistence.cookieConfig.lifetimeType",
+    "rules[1].sessionPersistence",
+    "rules[1].sessionPersistence.sessionName",
+    "rules[1].sessionPersistence.type",
+)
+async def who_was_answered_once_is_led_back(mesh: Mesh) -> None:
+    assert "Max-Age=3600" in (await mesh.call("/bistro.Cookies/Bake")).metadata["set-cookie"]
+    stay = {"x-stay": (await mesh.call("/A/B")).metadata["x-stay"]}
+    assert len({(await mesh.call("/A/B", stay)).by for _ in range(20)}) == 1

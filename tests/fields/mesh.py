@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from plait.envoy.render import Renderer
 from plait.model.catalog import Protocol, Replica
 from plait.model.change import Stated
 from plait.model.mesh import ClusterKey
+from plait.model.mesh import Mesh as Model
 from plait.model.reading import Fact
 from plait.sources.files.parse import parse
 from tests.compiler.facts import (
@@ -52,6 +53,7 @@ from tests.envoy.support import (
     short_folder,
 )
 from tests.fields.calls import Call, Reply, call, server
+from tests.fields.keepalives import keepalives
 
 PORT = web.RequestKey("port", int)
 """At which port of the application a request has come."""
@@ -69,6 +71,19 @@ SERVICES: tuple[Fact, ...] = (
     *(service(one.name, *SERVICE_PORTS, selector=one.labels) for one in VERSIONS),
     destination("reservations", "v1", "v2"),
 )
+
+
+def facts(text: str) -> tuple[Fact, ...]:
+    """What some documents say."""
+    change = parse("in.yaml", text.encode())
+    assert isinstance(change, Stated), change
+    return tuple(fact for one in change.documents for fact in dialects.read(one.document).facts)
+
+
+def merged(more: Iterable[Fact]) -> Model:
+    """The mesh of these workloads and services, and of what else is said."""
+    found, _ = merge((FRONTEND, *VERSIONS, *SERVICES, *more), SETTINGS)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +114,7 @@ class Mesh:
     """Three workloads, their Envoys, and every request that their applications saw."""
 
     plane: ControlPlane
-    replicas: Mapping[str, Replica]
+    replicas: dict[str, Replica]
     proxies: dict[str, Proxy] = field(default_factory=dict)
     seen: dict[str, list[web.Request]] = field(default_factory=dict)
     called: list[Call] = field(default_factory=list)
@@ -108,19 +123,25 @@ class Mesh:
     """Which application was asked, one after the other."""
     failing: dict[str, int] = field(default_factory=dict)
     """Applications that fail, and with which status."""
+    subset: str = ""
+    """Of reservations, to which all requests go."""
     _renderer: Renderer = field(default_factory=Renderer)
+    _said: tuple[Fact, ...] = ()
     _told: int = 0
+    _moved: dict[str, Replica] = field(default_factory=dict)
+    """Replicas that are not where clients are told that they are, or not told of at all."""
 
     async def say(self, text: str, *more: Fact) -> None:
         """Configure the mesh with some documents and facts, and wait until every proxy has all of it."""
-        change = parse("in.yaml", text.encode())
-        assert isinstance(change, Stated), change
-        facts = [fact for one in change.documents for fact in dialects.read(one.document).facts]
+        self._said = (*facts(text), *more)
+        await self._tell()
+
+    async def _tell(self) -> None:
         self._told += 1
         marker = f"told-{self._told}.example"
         told = routes(marker, rules=[rule(to("frontend"))], name="told")
-        mesh, _ = merge((FRONTEND, *VERSIONS, *SERVICES, *facts, *more, told), SETTINGS)
-        found = endpoints(mesh, self.replicas.values())
+        mesh = merged((*self._said, told))
+        found = endpoints(mesh, (self.replicas | self._moved).values())
         views = [view(mesh, one) for one in self.replicas.values()]
         snapshots = {str(one.node): self._renderer.render(one, found) for one in views}
         self._renderer.sweep()
@@ -169,8 +190,47 @@ class Mesh:
 
     async def connections(self) -> int:
         """How many connections the frontend's proxy has opened to reservations so far."""
-        cluster = names.cluster(ClusterKey(host("reservations"), 8080))
-        return await self.proxies["frontend"].stat(f"cluster.{cluster}.upstream_cx_total")
+        clusters = rf"cluster\.outbound\|8080\|[^|]*\|{re.escape(host('reservations'))}"
+        return await self.proxies["frontend"].total(rf"{clusters}\.upstream_cx_total")
+
+    async def stat(self, name: str) -> int:
+        """A number that the frontend's proxy keeps of those of reservations whom it calls."""
+        cluster = names.cluster(ClusterKey(host("reservations"), 8080, self.subset))
+        return await self.proxies["frontend"].stat(f"cluster.{cluster}.{name}")
+
+    def keepalives(self) -> list[tuple[int, ...]]:
+        """How TCP asks after each connection of the frontend's proxy to reservations."""
+        to = {self.replicas[one.name].sidecar.address for one in VERSIONS}
+        return keepalives(self.proxies["frontend"].process.pid, to)
+
+    @staticmethod
+    async def quiet() -> None:
+        """Wait until Envoy heeds at once whom it leaves alone: it takes a second where something has just changed."""
+        await asyncio.sleep(1.2)
+
+    @asynccontextmanager
+    async def at(self, name: str, address: str) -> AsyncIterator[None]:
+        """A replica that clients look for at another address for a while."""
+        one = self.replicas[name]
+        bindings = tuple(replace(binding, address=address) for binding in one.bindings)
+        async with self._as(name, replace(one, bindings=bindings)):
+            yield
+
+    @asynccontextmanager
+    async def without(self, name: str) -> AsyncIterator[None]:
+        """A replica that nobody is told of for a while."""
+        async with self._as(name, replace(self.replicas[name], serving=False)):
+            yield
+
+    @asynccontextmanager
+    async def _as(self, name: str, moved: Replica) -> AsyncIterator[None]:
+        self._moved[name] = moved
+        await self._tell()
+        try:
+            yield
+        finally:
+            del self._moved[name]
+            await self._tell()
 
     @asynccontextmanager
     async def fails(self, name: str, status: int) -> AsyncIterator[None]:
@@ -195,7 +255,7 @@ class Mesh:
         async def seen() -> bool:
             return any(one.by == name for one in self.called)
 
-        await eventually(seen, 0.5)
+        await eventually(seen, 2)
 
     async def failures(self, status: int) -> int:
         """Ask until a request does not fail with a status, and how many do before.
@@ -219,17 +279,19 @@ class Mesh:
         return list(self.order)
 
     async def copies(self, path: str, number: int, body: bytes = b"") -> list[web.Request]:
-        """The copies of so many requests that version 2 has seen, all of which version 1 answers."""
+        """The copies of so many requests that version 2 has seen, all of which version 1 answers.
+
+        Ends as soon as there is one for each, or none has come for a while.
+        """
         self.seen["reservations-v2"].clear()
         for _ in range(number):
             answer = await self.ask(path, body=body, method="POST" if body else "GET")
             assert (answer.status, answer.by) == (200, "reservations-v1")
-        with suppress(AssertionError):
-            await eventually(lambda: self._mirrored(number), 0.5)
+        found = -1
+        while found < len(self.seen["reservations-v2"]) < number:
+            found = len(self.seen["reservations-v2"])
+            await asyncio.sleep(0.5)
         return list(self.seen["reservations-v2"])
-
-    async def _mirrored(self, number: int) -> bool:
-        return len(self.seen["reservations-v2"]) >= number
 
     async def _answers(self, host: str) -> bool:
         return (await self.ask(host=f"{host}:80")).status != 404
@@ -245,7 +307,8 @@ async def _reply(mesh: Mesh, name: str, port: int, request: web.Request) -> web.
     request[PORT] = port
     await asyncio.sleep(float(request.headers.get("x-seconds", "0")))
     status = mesh.failing.get(name) or int(request.headers.get("x-status", "200"))
-    return web.Response(status=status, text=name, headers={"answered-by": name, "x-old": "old"})
+    headers = {"answered-by": name, "x-old": "old", "x-even-older": "older"}
+    return web.Response(status=status, text=name, headers=headers)
 
 
 @asynccontextmanager
@@ -262,7 +325,9 @@ async def running() -> AsyncIterator[Mesh]:
         mesh = Mesh(plane, replicas)
         await mesh.say("")
         for name, one in replicas.items():
-            mesh.proxies[name] = await stack.enter_async_context(envoy(one, authority, plane, folder / name))
+            mesh.proxies[name] = await stack.enter_async_context(
+                envoy(one, authority, plane, folder / name, every_stat=True)
+            )
             mesh.seen[name] = []
             for binding in one.bindings:
                 at = (binding.app_address, binding.number, name)

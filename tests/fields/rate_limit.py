@@ -89,7 +89,7 @@ async def each_caller_has_a_bucket_of_its_own_whatever_it_says_of_itself(mesh: M
     KIND,
     """
 limits:
-- requests: 6
+- requests: 7
   per: 1h
   matches:
   - path: {exact: /exact.}
@@ -98,9 +98,10 @@ limits:
   - method: {regex: PUT|POST}
     headers: {X-Kind: {exact: heavy}, x-some: {}}
   - headers: {x-user: {prefix: t}}
+  - method: {prefix: PAT}
 """,
     "limits[0].matches",
-    *(f"limits[0].matches[{number}]" for number in range(5)),
+    *(f"limits[0].matches[{number}]" for number in range(6)),
     "limits[0].matches[0].path",
     "limits[0].matches[0].path.exact",
     "limits[0].matches[1].path.prefix",
@@ -108,6 +109,7 @@ limits:
     "limits[0].matches[3].method",
     "limits[0].matches[3].method.regex",
     "limits[0].matches[3].headers",
+    "limits[0].matches[5].method.prefix",
     beside=TO_V1,
 )
 async def a_request_counts_once_that_meets_one_of_the_matches(mesh: Mesh) -> None:
@@ -119,8 +121,17 @@ async def a_request_counts_once_that_meets_one_of_the_matches(mesh: Mesh) -> Non
         await mesh.ask("/y", method="POST", headers=heavy),
         await mesh.ask("/y", headers={"x-user": "tester"}),
         await mesh.ask("/prefix/b", method="PUT", headers={**heavy, "x-user": "t"}),
+        await mesh.ask("/y", method="PATCH"),
     ]
-    assert [one.headers.get("x-ratelimit-remaining") for one in counted] == ["5", "4", "3", "2", "1", "0"]
+    assert [one.headers.get("x-ratelimit-remaining") for one in counted] == [
+        "6",
+        "5",
+        "4",
+        "3",
+        "2",
+        "1",
+        "0",
+    ]
     others = [
         await mesh.ask("/exactly"),
         await mesh.ask("/exact./a"),
@@ -182,6 +193,19 @@ limits: [{requests: 1, per: 1h}]
 async def it_is_for_one_workload(mesh: Mesh) -> None:
     assert await statuses(mesh, 2) == [200, 200]
     assert await statuses(mesh, 2, path="/v2") == [200, 429]
+
+
+@proves(
+    KIND,
+    """
+targetRef: {group: apps, kind: Workload, name: reservations-v1}
+limits: [{requests: 1, per: 1h}]
+""",
+    "targetRef.group",
+    beside=TO_V1,
+)
+async def what_is_of_another_group_is_not_limited(mesh: Mesh) -> None:
+    assert await statuses(mesh, 2) == [200, 200]
 
 
 @proves(

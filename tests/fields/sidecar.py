@@ -10,14 +10,16 @@ KIND = "Sidecar"
     KIND,
     """
 egress:
-- hosts: [./frontend, "./*.example", ~/*]
+- hosts: [./frontend, ./reservations-v1, "./*.example", ~/*]
 """,
     "egress",
     "egress[0]",
+    "egress[0].hosts[1]",
 )
 async def what_is_not_named_is_not_called(mesh: Mesh) -> None:
     assert (await mesh.ask()).status == 404
-    assert (await mesh.ask(host="frontend:8080")).status == 200
+    for host in ("frontend", "reservations-v1"):
+        assert (await mesh.ask(host=f"{host}:8080")).status == 200
 
 
 @proves(

@@ -49,7 +49,7 @@ async def test_an_edit_ends_no_stream_opens_no_connection_and_begins_with_full_b
     assert await statuses(mesh, 1) == [200]
     connections = await mesh.connections()
     mesh.order.clear()
-    running_on = asyncio.create_task(mesh.ask(headers={"x-seconds": "1"}))
+    running_on = asyncio.create_task(mesh.ask(headers={"x-seconds": "3"}))
     await eventually(lambda: asked(mesh))
     assert await statuses(mesh, 1) == [429]
     await mesh.say(limited("[{requests: 3, per: 1h}]"))

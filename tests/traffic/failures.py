@@ -137,6 +137,7 @@ async def _application(
         ledger.met += 1
         if not status:
             return
+        await asyncio.sleep(float(headers.get("seconds", "0")))
         writer.write(b"HTTP/1.1 %s\r\ncontent-length: 0\r\n\r\n" % status)
 
 

@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
+from tests.envoy.support import eventually
 from tests.traffic.grpcs import DETAILS, Kitchens, channel, open_kitchens
 from tests.traffic.mesh import Mesh, running
 
@@ -151,6 +152,11 @@ async def through_changes(mesh: Mesh, kitchens: Kitchens, seconds: float) -> tup
     async with channel(mesh) as open_channel, asyncio.TaskGroup() as group:
         calls = group.create_task(orders(open_channel, stop))
         streams = [group.create_task(talk(open_channel, stop)) for _ in range(STREAMS)]
+
+        async def begun() -> bool:
+            return kitchens.served["Chat"] == STREAMS
+
+        await eventually(begun)
         began = loop.time()
         for turn in range(1, CHANGES + 1):
             await change(mesh, turn)

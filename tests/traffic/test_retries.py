@@ -39,12 +39,12 @@ async def mesh() -> AsyncIterator[Mesh]:
         yield made
 
 
-async def ask(mesh: Mesh, method: str, number: str, target: str = "/") -> int:
-    """The status of one request."""
+async def ask(mesh: Mesh, method: str, number: str, target: str = "/", seconds: float = 0.0) -> int:
+    """The status of one request, for which an application that is well takes so long."""
     address = mesh.replicas["guest"].sidecar
     reader, writer = await asyncio.open_connection(address.address, address.outbound)
     body = "" if method in {"GET", "HEAD", "TRACE", "CONNECT"} else "table 7"
-    head = f"{method} {target} HTTP/1.1\r\nhost: {HOST}\r\nid: {number}\r\nconnection: close\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nhost: {HOST}\r\nid: {number}\r\nseconds: {seconds}\r\nconnection: close\r\n"
     writer.write(f"{head}{f'content-length: {len(body)}' if body else 'x: y'}\r\n\r\n{body}".encode())
     answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 20)
     writer.close()
@@ -112,16 +112,27 @@ async def test_a_method_that_envoy_does_not_know_is_refused(mesh: Mesh, tmp_path
     assert not ledger.well
 
 
-async def test_ten_at_once_that_were_never_sent_all_find_another(mesh: Mesh, tmp_path: Path) -> None:
-    """Every other one of twenty is sent to who is not there; a fifth of them would be four."""
+async def test_twenty_at_once_that_were_never_sent_all_find_another(mesh: Mesh, tmp_path: Path) -> None:
+    """Every other one of forty is sent to who is not there; a fifth of them would be eight."""
     await mesh.say(IN_TURN, absent={BARE})
     async with failing(mesh, Failure.NO_APPLICATION, Ledger(), tmp_path):
         for _ in range(3):
-            statuses = await asyncio.gather(*(ask(mesh, "POST", str(number)) for number in range(20)))
+            statuses = await asyncio.gather(*(ask(mesh, "POST", str(number)) for number in range(40)))
             assert set(statuses) == {200}
 
 
-REQUESTS, AT_A_TIME = 1000, 100
+async def test_of_three_the_only_one_that_is_there_is_found_though_it_is_busy(
+    mesh: Mesh, tmp_path: Path
+) -> None:
+    """The least busy ones are those that are not there."""
+    await mesh.say()
+    async with failing(mesh, Failure.NO_APPLICATION, Ledger(), tmp_path), asyncio.TaskGroup() as group:
+        long_ones = [group.create_task(ask(mesh, "POST", "long", seconds=1.0)) for _ in range(5)]
+        statuses = [await ask(mesh, "POST", str(number)) for number in range(40)]
+    assert {*statuses, *(one.result() for one in long_ones)} == {200}
+
+
+REQUESTS, AT_A_TIME = 1000, 150
 
 
 async def test_who_fails_altogether_is_asked_a_quarter_more_at_most(mesh: Mesh) -> None:

@@ -18,11 +18,10 @@ _END = b"\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one request, and in which place among all answers."""
+    """What came back for one request."""
 
     status: int
     by: str
-    place: int
 
 
 @dataclass(slots=True)
@@ -99,8 +98,7 @@ class _Asking(asyncio.Protocol):
         length = _LENGTH.search(head + b"\r\n")
         if not end or len(body) < int(length[1] if length else 0):
             return
-        answers = self._work.answers
-        answers[self._number] = Answer(int(head[9:12]), body.decode(), len(answers))
+        self._work.answers[self._number] = Answer(int(head[9:12]), body.decode())
         self._heard = b""
         self._next()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
@@ -167,9 +166,9 @@ class _Needs:
     faults: tuple[str, ...] = ()
 
 
-@lru_cache(maxsize=1 << 16)
+@_once
 def _needs(resource: Resource) -> _Needs:
-    """Read once for each content: most resources are the same from proxy to proxy and from build to build."""
+    """Read once for each content, as long as somebody has it: most resources are the same from build to build."""
     message = api.parse(resource.type_url, resource.body)
     if resource.type_url == ROUTES:
         return _Needs({CLUSTER: frozenset(_clusters_of_routes(message))})

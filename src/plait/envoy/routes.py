@@ -35,8 +35,10 @@ _IDEMPOTENT = "GET|HEAD|PUT|DELETE|OPTIONS|TRACE"
 _NEVER_SENT = ("connect-failure", "refused-stream", "reset-before-request", "retriable-headers")
 _REPEATABLE = (*_NEVER_SENT, "reset", "retriable-status-codes")
 _DEFAULT_RETRIES = 2
-_OTHER_HOST_ATTEMPTS = 16
-"""Draws for a replica that was not tried yet; with 5 of them, one retry in 64 goes to the same one of two."""
+_OTHER_HOST_ATTEMPTS = 150
+"""Draws for a replica that was not tried yet.  Who answers nobody is the least busy one: of three, when two of them
+are dead, eight draws in nine lead to a dead one.
+"""
 
 _REDIRECTS = {
     301: "MOVED_PERMANENTLY",

@@ -19,9 +19,10 @@ from plait.model.traffic import (
 )
 
 _NO_LIMIT = 2**32 - 1
-_OWN_BUDGET = RetryBudget(least=10)
-"""Where a user says nothing.  All that wait for a connection to a replica that dies fail at the same moment; with the
-3 of a user's budget without a number, some of them would fail for good at a hundred requests a second.
+_OWN_BUDGET = RetryBudget(least=25)
+"""Where a user says nothing.  All that wait for a replica that dies fail at the same moment, and who answers nobody is
+the least busy one of all; with the 3 of a user's budget without a number, and with 10, some of these failed for good at
+a hundred requests a second on a busy machine.
 """
 CONNECT_SECONDS = 5.0
 """Covers the TLS handshake too, on a machine that may be busy."""
@@ -48,6 +49,8 @@ def policy(told: TrafficPolicy) -> dict[str, Any]:
     if told.outliers is not None:
         found["outlier_detection"] = _outliers(told.outliers)
         common["healthy_panic_threshold"] = {"value": told.outliers.least_healthy}
+        # Otherwise an ejection has no effect in the second after replicas came, as when a bad version is new.
+        common["update_merge_window"] = build.seconds(0.0)
     if told.by_locality is not None and told.by_locality.distributions:
         common["locality_weighted_lb_config"] = {}
     if common:

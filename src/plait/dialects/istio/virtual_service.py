@@ -21,7 +21,6 @@ from plait.model.document import Cursor
 from plait.model.names import ObjectRef
 from plait.model.reading import Fact
 from plait.model.routing import (
-    NO_CHANGES,
     Backend,
     DelegateRoutes,
     DirectResponse,
@@ -245,12 +244,14 @@ def _backends(item: Cursor, subject: Subject) -> tuple[Backend, ...]:
 
 def _backend(item: Cursor, subject: Subject, *, several: bool) -> Backend | None:
     weight = item.at("weight").integer(0, least=0, most=MOST_WEIGHT)
+    changed = changes(item.at("headers"))
     # A single destination gets everything, whatever its weight.
-    return _destination(item, item.at("destination"), subject, weight=weight if several else 100)
+    found = _destination(item, item.at("destination"), subject, weight=weight if several else 100)
+    return replace(found, changes=changed) if found is not None else None
 
 
 def _destination(item: Cursor, destination: Cursor, subject: Subject, *, weight: int) -> Backend | None:
-    """A destination, and the changes beside it; None and errors when either can't be read."""
+    """A destination; None and errors when it, or what stands beside it, can't be read."""
     name = host(destination.at("host"), subject.namespace)
     if name.startswith("*"):
         destination.at("host").error("host.invalid", "a destination is one host, not many")
@@ -258,7 +259,6 @@ def _destination(item: Cursor, destination: Cursor, subject: Subject, *, weight:
     subset_name = dns_label(subset, "name of a subset") if subset.value else subset.text()
     port = destination.at("port")
     number = port_number(port.at("number")) if port.present else 0
-    changed = changes(item.at("headers")) if item is not destination else NO_CHANGES
     if item.error_count():
         return None
     return Backend(
@@ -266,7 +266,6 @@ def _destination(item: Cursor, destination: Cursor, subject: Subject, *, weight:
         subset=subset_name,
         port=number,
         weight=weight,
-        changes=changed,
         origin=subject.origin(item),
     )
 
