@@ -410,3 +410,9 @@ def test_a_destination_rule_without_a_host_is_none() -> None:
         (),
         [("spec.host", "field.required")],
     )
+
+
+def test_a_mirror_has_no_headers_of_its_own() -> None:
+    mirrors = "[{destination: {host: b}, headers: {request: {set: {x-a: b}}}}]"
+    read = routes(f"[{{mirrors: {mirrors}, {TO_A}}}]")
+    assert codes(read) == [("spec.http[0].mirrors[0].headers", "field.unknown")]
