@@ -53,7 +53,7 @@ spec: {{command: [tail, -f, /dev/null]}}
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """When what of a kitchen was killed."""
+    """When what of a kitchen was killed, or a part of the mesh (no host)."""
 
     what: str
     host: str
@@ -143,6 +143,7 @@ class Storm:
     async def kill_part(self, role: str) -> None:
         """Kill the `control plane` or the `agent`, and wait for the next one."""
         pid = self.mesh.pid(role)
+        self.kills.append(Kill(role, "", time.monotonic()))
         os.kill(pid, signal.SIGKILL)
         await until(lambda: self.mesh.pid(role) != pid, f"another {role}")
         self.happened[f"{role} killed"] += 1

@@ -22,7 +22,7 @@ def judge(weather: Storm) -> Counter[str]:
     causes: Counter[str] = Counter()
     faults = []
     for failure in orders.failures:
-        killed = [kill for kill in weather.kills if failure.over(kill)]
+        killed = [kill for kill in weather.kills if kill.host and failure.over(kill)]
         if failure.order in ledger:
             killed = [kill for kill in killed if kill.host == ledger[failure.order]]
         sent = failure.answer.startswith("503 ") and "connection failure" not in failure.answer
@@ -37,9 +37,9 @@ def judge(weather: Storm) -> Counter[str]:
 def told(failure: Failure, weather: Storm) -> str:
     """What is known of a failure, and what was killed around it."""
     near = [
-        f"{kill.what} of {kill.host} {kill.at - failure.sent:+.3f} s"
+        f"{kill.what} {kill.host} {kill.at - failure.sent:+.3f} s"
         for kill in weather.kills
-        if abs(kill.at - failure.sent) < 5
+        if abs(kill.at - failure.sent) < 8
     ]
     by = dict(weather.ledger).get(failure.order, "nobody")
     lasted = failure.ended - failure.sent

@@ -1,6 +1,7 @@
 """A kitchen that writes down every order (POST) before it works on it, in a file that all kitchens share.
 
-It is healthy unless there is a file with the name of its HOST in the folder ILL.
+It is healthy unless there is a file with the name of its HOST in the folder ILL.  Told to end, it takes nobody new and
+ends when nobody is left whose order it works on.
 """
 
 import http.server
@@ -15,6 +16,8 @@ HOST, PORT = os.environ["HOST"], int(os.environ["PORT"])
 LEDGER = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND)
 ILL = Path(os.environ["ILL"], HOST)
 WORK = 0.02
+busy = threading.Semaphore(1000)
+"""Taken by each order under way."""
 
 
 class Kitchen(http.server.BaseHTTPRequestHandler):
@@ -30,9 +33,10 @@ class Kitchen(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         order = self.rfile.read(int(self.headers["content-length"]))
-        os.write(LEDGER, order + f" {HOST}\n".encode())
-        time.sleep(WORK)
-        self.answer(200)
+        with busy:
+            os.write(LEDGER, order + f" {HOST}\n".encode())
+            time.sleep(WORK)
+            self.answer(200)
 
     def answer(self, status: int) -> None:
         self.send_response(status)
@@ -49,3 +53,5 @@ socketserver.ThreadingTCPServer.request_queue_size = 128
 server = socketserver.ThreadingTCPServer((HOST, PORT), Kitchen)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 server.serve_forever(poll_interval=0.05)
+for _ in range(1000):
+    busy.acquire()
