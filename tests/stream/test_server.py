@@ -245,6 +245,19 @@ async def test_the_newest_stream_of_a_node_wins(connected: Connected) -> None:
             assert new.received[-1] == (ROUTES, ("R",), ())
 
 
+async def test_who_is_away_is_waited_for_where_it_counts(connected: Connected) -> None:
+    server = connected.server
+    server.publish("ns/w/0", one())
+    assert await server.synced(5) == ()
+    assert await server.synced(0.01, absent={"ns/w/0", "ns/never/0"}) == ("ns/w/0",)
+    waiting = asyncio.create_task(server.synced(30, absent={"ns/w/0"}))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    async with connected.proxy() as proxy:
+        assert await waiting == ()
+        assert proxy.has[ROUTES]
+
+
 async def test_a_node_that_is_forgotten_is_sent_away(connected: Connected) -> None:
     server = connected.server
     server.publish("ns/w/0", one())

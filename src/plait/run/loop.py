@@ -271,7 +271,11 @@ class Loop:
             self._withdrawing[key] = asyncio.create_task(self._withdraw_one(draining[key], key))
 
     async def _withdraw_one(self, agent: str, key: ReplicaKey) -> None:
-        laggards = await self.server.synced(_WITHDRAWAL)
+        # After a start of ours nobody is connected yet, and all of them may still call it.
+        callers = {
+            str(report.replica.key) for report in self.registry.reports() if report.state is State.READY
+        }
+        laggards = await self.server.synced(_WITHDRAWAL, absent=callers)
         if laggards:
             log.warning("%s drains although %s did not acknowledge it", key, ", ".join(laggards))
         self.link.withdrawn(agent, key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from plait.resource import NO_DIFFERENCE, Layered, Snapshot
@@ -151,17 +151,25 @@ class Server:
         for conversation in tuple(self._conversations):
             conversation.end(_STOPPING)
 
-    async def synced(self, timeout: float) -> tuple[str, ...]:  # noqa: ASYNC109 - it ends in an answer, not an error
+    async def synced(
+        self,
+        timeout: float,  # noqa: ASYNC109 - it ends in an answer, not an error
+        *,
+        absent: Collection[str] = (),
+    ) -> tuple[str, ...]:
         """Wait until each connected proxy has answered what was published for it before this call.
 
+        `absent`: nodes that are waited for though they are not connected; they are to come back and answer.
         Returns the nodes that had not after `timeout` seconds: none when all did.  A rejection is an answer.
         """
         asked = [
-            (name, node.generation) for name, node in self._nodes.items() if node.conversation is not None
+            (name, node.generation)
+            for name, node in self._nodes.items()
+            if node.conversation is not None or name in absent
         ]
         deadline = asyncio.get_running_loop().time() + timeout
         while asked:
-            if not self._is_behind(*asked[-1]):
+            if not self._is_behind(*asked[-1], absent):
                 asked.pop()
                 continue
             progress = asyncio.get_running_loop().create_future()
@@ -170,7 +178,9 @@ class Server:
                 async with asyncio.timeout_at(deadline):
                     await progress
             except TimeoutError:
-                return tuple(sorted(name for name, generation in asked if self._is_behind(name, generation)))
+                return tuple(
+                    sorted(name for name, generation in asked if self._is_behind(name, generation, absent))
+                )
         return ()
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
@@ -269,9 +279,11 @@ class Server:
                 del self._expected[conversation.node]
         self.progressed()
 
-    def _is_behind(self, name: str, generation: int) -> bool:
+    def _is_behind(self, name: str, generation: int, absent: Collection[str]) -> bool:
         stream = _stream(self._nodes.get(name))
-        return stream is not None and not stream.synced(generation)
+        if stream is None:
+            return name in absent and name in self._nodes
+        return not stream.synced(generation)
 
 
 def _stream(node: _Node | None) -> Stream | None:
