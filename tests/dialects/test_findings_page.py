@@ -10,7 +10,18 @@ import yaml
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z.-]+)` \| ([a-z ]+) \| \S.* \| \S.* \|$", re.MULTILINE)
 CODE = re.compile(r"[a-z]+\.[a-z][a-z0-9-]*\Z")
-SAYS = {"_finding", "error", "warn", "Finding", "Problem", "_Refused", "_refuse", "_error", "_warning"}
+SAYS = {
+    "_finding",
+    "error",
+    "warn",
+    "Finding",
+    "Problem",
+    "_Refused",
+    "_refuse",
+    "_error",
+    "_warning",
+    "warning",
+}
 """Functions and classes that take a code, among their first three arguments."""
 
 

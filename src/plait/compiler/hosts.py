@@ -1,4 +1,4 @@
-"""What hosts mean: wildcards, and the port that a route sends to."""
+"""What hosts mean: wildcards, the ports at which they are called, and the port that a route sends to."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 from plait.model.catalog import Protocol, Service
 from plait.model.names import CLUSTER_DOMAIN
-from plait.model.routing import Backend
-from plait.model.scope import EgressHosts
+from plait.model.routing import Backend, RouteTable
+from plait.model.scope import EgressHosts, Sight
 
 T = TypeVar("T")
 
@@ -58,6 +58,37 @@ def destination_port(service: Service | None, backend: Backend, caller: int) -> 
         return backend.port
     ports = [port.number for port in service.ports if port.protocol is not Protocol.UDP] if service else []
     return ports[0] if len(ports) == 1 else caller
+
+
+def called_ports(sight: Sight, host: str, table: RouteTable, *, undeclared: bool = True) -> tuple[int, ...]:
+    """The ports at which a host may be called: a service's HTTP ports; for other names 80 and its backends' own.
+
+    `undeclared`: ports count too of which nobody says what is spoken there.
+    """
+
+    def numbers(services: Iterable[Service]) -> set[int]:
+        return {
+            port.number
+            for one in services
+            for port in one.ports
+            if port.protocol.is_http or (undeclared and port.protocol.may_be_http)
+        }
+
+    if is_wildcard(host):
+        matching = (
+            one for name, one in sight.services.items() if covers(host, name) and name not in sight.routes
+        )
+        return _of_table(numbers(matching), table)
+    service = sight.services.get(host)
+    if service is not None:
+        return _of_table(numbers((service,)), table)
+    backends = (backend.host for rule in table.rules for backend in rule.backends)
+    found = {80} | numbers(sight.services[name] for name in backends if name in sight.services)
+    return _of_table(found, table)
+
+
+def _of_table(ports: Iterable[int], table: RouteTable) -> tuple[int, ...]:
+    return tuple(sorted(port for port in ports if not table.ports or port in table.ports))
 
 
 def service_of_host(host: str) -> tuple[str, str] | None:

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from plait.compiler.hosts import ByHost, destination_port, is_wildcard, service_of_host
-from plait.compiler.references import called_ports
+from plait.compiler.hosts import ByHost, called_ports, destination_port, is_wildcard, service_of_host
 from plait.compiler.scopes import Scope
 from plait.compiler.selection import selection
 from plait.compiler.sharing import Made, PerMesh
