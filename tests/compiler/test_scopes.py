@@ -6,6 +6,7 @@ from plait.compiler.merge import merge
 from plait.compiler.scopes import scopes
 from plait.compiler.view import view
 from plait.model.catalog import Replica
+from plait.model.finding import Severity
 from plait.model.locality import Locality, LocalityBalancing, Place
 from plait.model.mesh import Mesh, Outbound
 from plait.model.reading import Fact
@@ -280,3 +281,18 @@ def test_settings_for_some_clients_are_heeded_in_their_own_namespace_alone() -> 
         "destination.no-clients",
         "destination.empty-subset",
     ]
+
+
+def test_what_clients_of_another_namespace_say_is_no_error_of_the_routes_that_they_see() -> None:
+    """An object with an error keeps its last version: nobody else may bring that about."""
+    facts = (
+        *FACTS,
+        destination("reservations", "v1"),
+        routes("reservations", rules=[rule(to("reservations", "v1"))]),
+    )
+    _, findings = merge((*facts, destination("reservations", "v2", namespace="kitchens")), SETTINGS)
+    (found,) = [one for one in findings if one.code == "route.missing-subset"]
+    assert found.severity is Severity.WARNING
+    assert found.message.endswith("for clients in namespace kitchens")
+    _, findings = merge((*FACTS, routes("reservations", rules=[rule(to("reservations", "v1"))])), SETTINGS)
+    assert [one.severity for one in findings if one.code == "route.missing-subset"] == [Severity.ERROR]

@@ -80,6 +80,7 @@ class _Scopes:
             if one.origin.ref.namespace == namespace and selects(one.clients, labels)
         )
         if said:
+            apart = namespace
             label += ["clients", namespace, *(one.origin.ref.name for one in said)]
             sight = self._made.of(tuple(label), (sight, said), _heeding)
         egress = self._egress(namespace, labels)

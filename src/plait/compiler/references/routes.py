@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 
 from plait.compiler.hosts import (
     called_ports,
@@ -13,7 +15,7 @@ from plait.compiler.hosts import (
     service_of_host,
 )
 from plait.compiler.references.findings import error, warning
-from plait.model.finding import Finding
+from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.routing import Backend, HostRoutes, RouteRule, Session, SessionKind
 from plait.model.scope import Sight
@@ -28,9 +30,13 @@ def check_hosts(mesh: Mesh, owned: Iterable[HostRoutes]) -> Iterator[Finding]:
 
 
 def check_backends(mesh: Mesh) -> Iterator[Finding]:
-    """What is wrong with the routes of anybody; what is the same for several is looked at once."""
+    """What is wrong with the routes of anybody; what is the same for several is looked at once.
+
+    What is wrong for clients of another namespace alone, who may have said something themselves, is no error of the
+    object: nobody else's words keep it from being changed.
+    """
     looked_at: set[tuple[object, ...]] = set()
-    for sight in mesh.every_sight:
+    for namespace, sight in (("", mesh.common), *mesh.sights.items()):
         for host, tables in sight.routes.items():
             for table in tables:
                 backends = [backend for rule in table.rules for backend in rule.destinations]
@@ -41,10 +47,17 @@ def check_backends(mesh: Mesh) -> Iterator[Finding]:
                     looked_at.add(place)
                     called = called_ports(sight, host, table)
                     for backend in backends:
-                        yield from _backend(mesh, sight, backend, called)
+                        found = _backend(mesh, sight, backend, called)
+                        foreign = namespace not in ("", backend.origin.ref.namespace)
+                        yield from map(partial(_for_clients, namespace), found) if foreign else found
                     for rule in table.rules:
                         if rule.session is not None:
                             yield from _session(rule, rule.session)
+
+
+def _for_clients(namespace: str, found: Finding) -> Finding:
+    message = f"{found.message}, for clients in namespace {namespace}"
+    return replace(found, severity=Severity.WARNING, message=message)
 
 
 def _routed_host(mesh: Mesh, routes: HostRoutes, host: str) -> Iterator[Finding]:
