@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from functools import partial
 
 from plait.compiler.hosts import (
     called_ports,
@@ -15,7 +13,8 @@ from plait.compiler.hosts import (
     service_of_host,
 )
 from plait.compiler.references.findings import error, warning
-from plait.model.finding import Finding, Severity
+from plait.model.catalog import Service
+from plait.model.finding import Finding
 from plait.model.mesh import Mesh
 from plait.model.routing import Backend, HostRoutes, RouteRule, Session, SessionKind
 from plait.model.scope import Sight
@@ -30,13 +29,9 @@ def check_hosts(mesh: Mesh, owned: Iterable[HostRoutes]) -> Iterator[Finding]:
 
 
 def check_backends(mesh: Mesh) -> Iterator[Finding]:
-    """What is wrong with the routes of anybody; what is the same for several is looked at once.
-
-    What is wrong for clients of another namespace alone, who may have said something themselves, is no error of the
-    object: nobody else's words keep it from being changed.
-    """
+    """What is wrong with the routes of anybody; what is the same for several is looked at once."""
     looked_at: set[tuple[object, ...]] = set()
-    for namespace, sight in (("", mesh.common), *mesh.sights.items()):
+    for sight in mesh.every_sight:
         for host, tables in sight.routes.items():
             for table in tables:
                 backends = [backend for rule in table.rules for backend in rule.destinations]
@@ -47,17 +42,10 @@ def check_backends(mesh: Mesh) -> Iterator[Finding]:
                     looked_at.add(place)
                     called = called_ports(sight, host, table)
                     for backend in backends:
-                        found = _backend(mesh, sight, backend, called)
-                        foreign = namespace not in ("", backend.origin.ref.namespace)
-                        yield from map(partial(_for_clients, namespace), found) if foreign else found
+                        yield from _backend(mesh, sight, backend, called)
                     for rule in table.rules:
                         if rule.session is not None:
                             yield from _session(rule, rule.session)
-
-
-def _for_clients(namespace: str, found: Finding) -> Finding:
-    message = f"{found.message}, for clients in namespace {namespace}"
-    return replace(found, severity=Severity.WARNING, message=message)
 
 
 def _routed_host(mesh: Mesh, routes: HostRoutes, host: str) -> Iterator[Finding]:
@@ -84,9 +72,9 @@ def _backend(mesh: Mesh, sight: Sight, backend: Backend, called: Iterable[int]) 
         message = f"there is no service {backend.host}{hint(backend.host, mesh.services)}"
         yield error("route.unknown-host", message, backend.origin)
         return
-    if backend.subset and backend.subset not in _subset_names(sight.destinations.get(backend.host)):
-        message = f"no destination rule defines subset {backend.subset} of {backend.host}"
-        yield error("route.missing-subset", message, backend.origin)
+    settings = sight.destinations.get(backend.host)
+    if backend.subset and backend.subset not in _subset_names(settings):
+        yield _missing_subset(mesh, service, backend, settings)
     ports = ", ".join(str(port.number) for port in service.ports)
     for port in dict.fromkeys(destination_port(service, backend, caller) for caller in called):
         found = service.port(port)
@@ -99,6 +87,22 @@ def _backend(mesh: Mesh, sight: Sight, backend: Backend, called: Iterable[int]) 
         elif not found.protocol.may_be_http:
             message = f"port {port} of {backend.host} is {found.protocol}, not HTTP"
             yield error("route.port-not-http", message, backend.origin)
+
+
+def _missing_subset(
+    mesh: Mesh, service: Service, backend: Backend, settings: DestinationSettings | None
+) -> Finding:
+    """An error of the route; but where clients have settings of their own it is these that lack something.
+
+    An object with an error keeps its last version: what others say of a host must not bring that about.
+    """
+    message = f"no destination rule defines subset {backend.subset} of {backend.host}"
+    speakers = (service.namespace, mesh.settings.root_namespace, backend.origin.ref.namespace)
+    if settings is None or settings.origin.ref.namespace in speakers:
+        return error("route.missing-subset", message, backend.origin)
+    clients = settings.origin.ref
+    message = f"{message} for clients in namespace {clients.namespace}, who heed {clients}"
+    return warning("route.missing-subset", message, backend.origin)
 
 
 def _session(rule: RouteRule, session: Session) -> Iterator[Finding]:
