@@ -10,8 +10,15 @@ from plait.model.names import Origin
 
 
 class Action(StrEnum):
+    """What happens to a request that a rule of the policy holds for; asked in the order CUSTOM, DENY, ALLOW.
+
+    CUSTOM: somebody else is asked.  AUDIT: it is told of, and nothing else.
+    """
+
     ALLOW = "ALLOW"
     DENY = "DENY"
+    AUDIT = "AUDIT"
+    CUSTOM = "CUSTOM"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +71,10 @@ class AuthorizationPolicy:
     action: Action
     selector: Labels = ()
     rules: tuple[PolicyRule, ...] = ()
+    provider: str = ""
+    """Of CUSTOM: the name of who is asked."""
+    dry_run: bool = False
+    """It is looked at, counted and told of, and decides nothing."""
     origin: Origin
 
 
