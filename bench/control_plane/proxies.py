@@ -15,7 +15,7 @@ from bench.control_plane.agent import Identities
 from bench.control_plane.plane import BenchError, end
 from plait.agent.secrets import IDENTITY, ROOTS
 from plait.envoy import names
-from plait.envoy.bootstrap import bootstrap
+from plait.envoy.bootstrap import bootstrap, log_bound
 from plait.envoy.secrets import identity_secret, roots_secret
 from plait.identity.files import private_directory, write_private
 from plait.local.addresses import OwnPorts
@@ -142,7 +142,8 @@ async def running_envoy(
         control_plane=str(socket),
     )
     write_private(folder / "bootstrap.json", json.dumps(config).encode())
-    with (folder / "envoy.log").open("wb") as log:
+    write_private(folder / names.LOG_BOUND_FILE, json.dumps(log_bound()).encode())
+    with (folder / "envoy.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(envoy(), "-c", "bootstrap.json", "--disable-hot-restart", "--concurrency", "1"),
             *("--log-level", "error"),

@@ -22,7 +22,7 @@ EXTENSION = _TYPE + "core.v3.TypedExtensionConfig"
 SCOPED_ROUTES = _TYPE + "route.v3.ScopedRouteConfiguration"
 ROUTES = _TYPE + "route.v3.RouteConfiguration"
 
-TYPES = (CLUSTER, ENDPOINTS, LISTENER, EXTENSION, SCOPED_ROUTES, ROUTES)
+TYPES = (CLUSTER, ENDPOINTS, EXTENSION, LISTENER, SCOPED_ROUTES, ROUTES)
 """Every type we serve, in the order that makes before it breaks."""
 
 

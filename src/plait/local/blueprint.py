@@ -18,7 +18,7 @@ from plait.agent.shim.spec import (
     ShimSpec,
     Visible,
 )
-from plait.envoy.bootstrap import bootstrap, own_labels
+from plait.envoy.bootstrap import bootstrap, log_bound, own_labels
 from plait.link.messages import WorkloadAssignment
 from plait.local import addresses, environment, users
 from plait.local.addresses import LOOPBACK, Places
@@ -42,6 +42,8 @@ _ENVOY_OPTIONS = (
         "--drain-strategy",
         "immediate",
     ),  # what still comes in while it drains is told to go elsewhere, at once
+    *("--drain-time-s", "5"),  # what a changed filter chain still carries then ends: see ARCHITECTURE, rule 5
+    *("--file-flush-interval-msec", "1000"),
 )
 
 
@@ -168,6 +170,7 @@ def _confinement(  # noqa: PLR0913, PLR0917 - all that it follows from
         app=app,
         envoy_sees=(
             Visible(path=str(files.bootstrap)),
+            Visible(path=str(files.log_bound)),
             Visible(path=str(files.secrets)),
             Visible(path=str(files.own), writable=True),
             *(Visible(path=path) for path in plane),
@@ -183,7 +186,7 @@ def _confinement(  # noqa: PLR0913, PLR0917 - all that it follows from
 
 def prepare(site: Site, record: Record, files: ReplicaFiles) -> None:
     """Writes the files that a replica is made with, beside its secrets.  OSError."""
-    files.write_bootstrap(site.bootstrap_of(record, files), record.envoy)
+    files.write_bootstrap(site.bootstrap_of(record, files), log_bound(), record.envoy)
     confinement = record.shim.confinement
     if site.network is not None and confinement is not None:
         site.network.names.prepare(record.key.workload.namespace)

@@ -12,7 +12,8 @@ The expression is a resource of its own (ECDS): to change a policy changes no li
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
 from typing import Any
 
 from plait.envoy import api, build, names
@@ -29,6 +30,7 @@ _ANYBODY = f"({_PEER} != '')"
 _ALWAYS, _NEVER = "true", "false"
 _LONGEST = 90_000
 """Characters of an expression; Envoy's parser takes 100,000.  What would be longer allows nothing."""
+_TOO_LONG = "the policies are too long"
 _SAFE = re.compile(r"[A-Za-z0-9/:|._-]\Z")
 
 
@@ -42,18 +44,48 @@ def listener_filter(port: InboundPort) -> dict[str, Any]:
 
 def extension(port: InboundPort) -> Any:
     """The policies of a port: the way to the application for whom they let in."""
-    admitted = expression(port)
+    admitted, otherwise = expression(port), names.NO_ALLOW
     if len(admitted) > _LONGEST:
-        admitted = _NEVER
-    way = f"%CEL({admitted} ? {_text(names.inbound(port.number))} : '')%"
-    state = {
-        "object_key": names.CHOSEN_CLUSTER,
-        "format_string": {"text_format_source": {"inline_string": way}},
+        admitted, otherwise = _NEVER, _TOO_LONG
+    way = _state(names.CHOSEN_CLUSTER, admitted, names.inbound(port.number), "")
+    states = [way, *_reasons(port, admitted, otherwise)]
+    return api.message("envoy.config.core.v3.TypedExtensionConfig")(
+        **build.extension(names.inbound(port.number), _STATE, on_downstream_tls_handshake=states)
+    )
+
+
+def mark(port: InboundPort) -> str:
+    """What tells the admission of a port from another; empty where everybody is let in."""
+    admitted = expression(port)
+    return "" if admitted == _ALWAYS else blake2b(admitted.encode(), digest_size=8).hexdigest()
+
+
+def _reasons(port: InboundPort, admitted: str, otherwise: str) -> Iterator[dict[str, Any]]:
+    """Why a caller is not let in, for the log of denials.  The last that says something counts."""
+    if admitted == _ALWAYS:
+        return
+    yield _state(names.DENIED_BY, admitted, "", otherwise)
+    denying = {
+        names.policy_rule(policy, rule): _rule(rule)
+        for policy in _policies(port, Action.DENY)
+        for rule in policy.rules
+        if holds_at_tcp(rule, Action.DENY, port.number)
+    }
+    for name, held in sorted(denying.items(), reverse=True):
+        if len(held) <= _LONGEST:
+            yield _state(names.DENIED_BY, held, name, "")
+
+
+def _state(key: str, condition: str, then: str, otherwise: str) -> dict[str, Any]:
+    """A state of the connection; none where it would be empty, or where the condition can't be evaluated."""
+    factory = {} if key == names.CHOSEN_CLUSTER else {"factory_key": "envoy.string"}
+    said = f"%CEL({condition} ? {_text(then)} : {_text(otherwise)})%"
+    return {
+        "object_key": key,
+        **factory,
+        "format_string": {"text_format_source": {"inline_string": said}},
         "skip_if_empty": True,
     }
-    return api.message("envoy.config.core.v3.TypedExtensionConfig")(
-        **build.extension(names.inbound(port.number), _STATE, on_downstream_tls_handshake=[state])
-    )
 
 
 def expression(port: InboundPort) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from plait.envoy import api, build, names, tls
-from plait.envoy.filters import ORDER, admission, rate_limit, stats
+from plait.envoy.filters import ORDER, admission, denials, rate_limit, stats
 from plait.envoy.listeners import parts
 from plait.model.catalog import Protocol, SidecarAddresses
 from plait.model.mesh import InboundPort
@@ -20,11 +20,16 @@ _HANDSHAKE_SECONDS = 10.0
 _HTTP_IN_TLS = ("h2", "http/1.1")
 
 
-def listener(sidecar: SidecarAddresses, trust_domain: str, ports: Sequence[InboundPort]) -> Any:
+def listener(
+    sidecar: SidecarAddresses, trust_domain: str, ports: Sequence[InboundPort], admitting: Mapping[int, str]
+) -> Any:
     """Takes each declared port, and nothing else.
 
     In explicit mode each is listened to at its own place.  In transparent mode the kernel brings all of them to one,
     and what comes for another port, or for that place itself, finds no filter chain and is closed.
+
+    `admitting` marks whom the ports admit that are not HTTP: when a mark changes, Envoy replaces the filter chain that
+    carries it, and so ends the connections that were admitted before, and no others.
     """
     places = () if sidecar.transparent else ports
     return api.message(parts.LISTENER)(
@@ -34,7 +39,7 @@ def listener(sidecar: SidecarAddresses, trust_domain: str, ports: Sequence[Inbou
         traffic_direction="INBOUND",
         enable_reuse_port={"value": False},
         listener_filters=_listener_filters(ports, transparent=sidecar.transparent),
-        filter_chains=[chain for port in ports for chain in _chains(port, trust_domain)],
+        filter_chains=[chain for port in ports for chain in _chains(port, trust_domain, admitting.get(port.number, ""))],
         **(parts.detection() if any(_may_wait(port) for port in ports) else {}),
     )
 
@@ -72,17 +77,17 @@ def _disabled_at(ports: list[int]) -> dict[str, Any]:
     return {"filter_disabled": ranges[0] if len(ranges) == 1 else {"or_match": {"rules": ranges}}}
 
 
-def _chains(port: InboundPort, trust_domain: str) -> Iterator[dict[str, Any]]:
+def _chains(port: InboundPort, trust_domain: str, mark: str) -> Iterator[dict[str, Any]]:
     """One way in, or two where both mutual TLS and plain text are taken; each twice when HTTP is to be found out."""
     both = port.mtls is MtlsMode.PERMISSIVE
     if port.mtls is not MtlsMode.DISABLE:
-        yield from _ways(port, trust_domain, {"transport_protocol": "tls"} if both else {}, mtls=True)
+        yield from _ways(port, trust_domain, {"transport_protocol": "tls"} if both else {}, mark, mtls=True)
     if port.mtls is not MtlsMode.STRICT:
-        yield from _ways(port, trust_domain, {"transport_protocol": "raw_buffer"} if both else {}, mtls=False)
+        yield from _ways(port, trust_domain, {"transport_protocol": "raw_buffer"} if both else {}, mark, mtls=False)
 
 
 def _ways(
-    port: InboundPort, trust_domain: str, match: dict[str, Any], *, mtls: bool
+    port: InboundPort, trust_domain: str, match: dict[str, Any], mark: str, *, mtls: bool
 ) -> Iterator[dict[str, Any]]:
     suffix = "mtls" if mtls else "clear"
     name = names.inbound(port.number) + suffix
@@ -94,7 +99,7 @@ def _ways(
         seen = {"application_protocols": _HTTP_IN_TLS if mtls else parts.HTTP_SEEN}
         http = names.inbound_http(port.number) + suffix
         yield _chain(port, http, match | seen, [_manager(port, mtls=mtls)]) | secured(_HTTP_IN_TLS)
-    yield _chain(port, name, match, _tcp(port, mtls=mtls)) | secured(())
+    yield _chain(port, name, match, _tcp(port, mtls=mtls)) | secured(()) | _marked(mark)
 
 
 def _chain(
@@ -105,6 +110,10 @@ def _chain(
         "filter_chain_match": match | {"destination_port": {"value": port.port}},
         "filters": filters,
     }
+
+
+def _marked(mark: str) -> dict[str, Any]:
+    return {"metadata": {"filter_metadata": {names.METADATA: api.struct({names.ADMITTING: mark})}}} if mark else {}
 
 
 def _secured(trust_domain: str) -> Callable[[tuple[str, ...]], dict[str, Any]]:
@@ -128,7 +137,7 @@ def _manager(port: InboundPort, *, mtls: bool) -> dict[str, Any]:
     return parts.manager(
         "inbound",
         filters=[http_filter for http_filter in ORDER if http_filter.inbound],
-        access_log=[stats.at_destination(mtls=mtls)],
+        access_log=[stats.at_destination(mtls=mtls), denials.of_requests(port.number)],
         rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
         common_http_protocol_options={
             "idle_timeout": build.seconds(_PEER_IDLE_SECONDS),
@@ -146,7 +155,7 @@ def _manager(port: InboundPort, *, mtls: bool) -> dict[str, Any]:
 
 def _tcp(port: InboundPort, *, mtls: bool) -> list[dict[str, Any]]:
     """Bytes as they are, to the application once the caller is known and admitted, and otherwise nowhere."""
-    log = stats.tcp_at_destination(port, mtls=mtls)
+    log = [*stats.tcp_at_destination(port, mtls=mtls), denials.of_connections(port.number)]
     proxy = parts.tcp_proxy(
         "inbound",
         names.BLACK_HOLE_CLUSTER,
