@@ -171,9 +171,7 @@ class Target:
             async with asyncio.timeout(_WITHIN):
                 writer.write(b"x")
                 return "allowed" if await reader.read(1) == b"x" else "denied"
-        except ConnectionError:
-            return "denied"
-        except ssl.SSLError:
+        except (ssl.SSLError, ConnectionError):
             return "closed"
         finally:
             writer.close()
