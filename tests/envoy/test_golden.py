@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from plait.envoy import api
-from plait.envoy.bootstrap import bootstrap
+from plait.envoy import api, names
+from plait.envoy.bootstrap import bootstrap, log_bound
 from plait.envoy.check import check
 from plait.model.catalog import SidecarAddresses
 from plait.model.names import ReplicaKey, WorkloadKey
@@ -98,6 +98,7 @@ def accepted(config: dict[str, Any]) -> None:
             folder / "secrets", *authority.issue("spiffe://cluster.local/ns/a/sa/b"), authority.root
         )
         (folder / "bootstrap.json").write_text(json.dumps(config))
+        (folder / names.LOG_BOUND_FILE).write_text(json.dumps(log_bound()))
         command = [ENVOY, "--mode", "validate", "-c", "bootstrap.json", "-l", "warning"]
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stderr

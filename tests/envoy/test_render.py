@@ -19,7 +19,7 @@ from plait.envoy import api
 from plait.envoy.render import Renderer
 from plait.model.catalog import Protocol
 from plait.model.names import ObjectRef, Origin, ReplicaKey
-from plait.model.policy import Action, MtlsMode
+from plait.model.policy import Action, MtlsMode, Operation
 from plait.model.reading import Fact
 from plait.model.traffic import OutlierDetection, TrafficPolicy
 from plait.resource import (
@@ -175,13 +175,32 @@ def render_hidden(renderer: Renderer, *facts: Fact) -> tuple[Snapshot, Snapshot]
     return client, server
 
 
-def test_a_policy_over_connections_is_one_resource_a_port_and_never_a_listener() -> None:
+def test_a_policy_over_connections_is_one_resource_a_port_and_a_mark_of_its_filter_chain() -> None:
     renderer = Renderer()
     before, after = render_hidden(renderer, *CALLED), render_hidden(renderer, *CALLED, policy("nobody"))
     assert changed(before[0], after[0]) == {(ROUTES, "inbound|8080||")}
     assert changed(before[1], after[1]) == {
         (EXTENSION, "inbound|5432||"), (EXTENSION, "inbound|9000||"), (ROUTES, "inbound|9000||"),
+        (LISTENER, "inbound"),
     }  # fmt: skip
+    now, then = (api.parse(LISTENER, one[1][LISTENER]["inbound"].body) for one in (before, after))
+    assert [chain.name for chain in then.filter_chains if chain not in now.filter_chains] == [
+        "inbound|5432||mtls",
+        "inbound|9000||mtls",
+    ]
+    for chain in then.filter_chains:
+        chain.ClearField("metadata")
+    assert then == now
+
+
+def test_a_policy_that_says_nothing_of_connections_changes_no_listener() -> None:
+    renderer = Renderer()
+    one, more = allows(principal("frontend")), allows(operations=[Operation(methods=("GET",))], index=1)
+    before, after = (
+        render_hidden(renderer, *CALLED, policy("some", Action.ALLOW, *rules))
+        for rules in ([one], [one, more])
+    )
+    assert changed(before[1], after[1]) == {(ROUTES, "inbound|9000||")}
 
 
 def test_a_changed_limit_is_the_routes_of_a_port_and_nothing_where_there_is_no_http() -> None:

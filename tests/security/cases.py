@@ -6,7 +6,7 @@ is asked under them.  Each request is a case:
 
     as       who asks (CALLERS); web when nothing is said
     ask      METHOD /path; GET / when nothing is said
-    port     8080 when nothing is said; 8090 takes plain text as well; `tcp: true` is port 9000, and no HTTP
+    port     8080 when nothing is said; 8090 takes plain text as well; `tcp: true` is port 9000 or 9001, and no HTTP
     host, headers, sni, from (an address of 127.0.0.0/8), claims (of a token that is really signed)
     then     allowed; NAME[RULE] of the policy that denies (NAMESPACE/NAME[RULE] elsewhere than in shop); none: no
              ALLOW rule holds; closed: nobody gets as far as policy
@@ -41,9 +41,13 @@ CALLERS = {
     "nobody": "",
 }
 HTTP_PORTS = (8080, 8081, 8090)
-CLEAR_PORT, TCP_PORT = 8090, 9000
+CLEAR_PORT = 8090
+TCP_PORTS = (9000, 9001)
 PAYMENTS = workload(
-    "payments", *(listens(one) for one in HTTP_PORTS), listens(TCP_PORT, Protocol.TCP), namespace=NAMESPACE
+    "payments",
+    *(listens(one) for one in HTTP_PORTS),
+    *(listens(one, Protocol.TCP) for one in TCP_PORTS),
+    namespace=NAMESPACE,
 )
 _BASE: tuple[Fact, ...] = (
     PAYMENTS,
@@ -137,7 +141,7 @@ def _case(said: dict[str, Any]) -> Case:
         path=path,
         host=said.pop("host", "payments"),
         headers=said.pop("headers", {}),
-        port=said.pop("port", TCP_PORT if tcp else HTTP_PORTS[0]),
+        port=said.pop("port", (TCP_PORTS if tcp else HTTP_PORTS)[0]),
         tcp=tcp,
         sni=said.pop("sni", ""),
         address=said.pop("from", "127.0.0.1"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -38,14 +39,14 @@ from tests.envoy.support import (
     ready,
     short_folder,
 )
-from tests.security.cases import CLEAR_PORT, HTTP_PORTS, PAYMENTS, TCP_PORT, Case
+from tests.security.cases import CALLERS, CLEAR_PORT, HTTP_PORTS, PAYMENTS, TCP_PORTS, Case
 
 _JWT = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _RBAC = "rbac_access_denied_matched_policy["
 _WITHIN = 5.0
 _MANY = {"max_tokens": 1_000_000, "fill_interval": "1s"}
-_Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Issuer:
@@ -81,7 +82,7 @@ class Target:
     _read: int = 0
     """Of the log: how much of it was read."""
     _contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)
-    _connections: dict[tuple[str, str, int, str], _Streams] = field(default_factory=dict)
+    _connections: dict[tuple[str, str, int, str], Streams] = field(default_factory=dict)
 
     def compiled(self, facts: tuple[Fact, ...]) -> tuple[View, Snapshot]:
         """What the proxy is to be told under some policies."""
@@ -105,7 +106,7 @@ class Target:
         assert self.plane.rejections == []
 
     async def _follows(self, port: int, marker: str) -> bool:
-        return await self._http("web", "127.0.0.1", port, "", f"GET / HTTP/1.1\r\nhost: {marker}\r\n\r\n") == 204
+        return await self.http("web", "127.0.0.1", port, "", f"GET / HTTP/1.1\r\nhost: {marker}\r\n\r\n") == 204
 
     async def ask(self, case: Case) -> str:
         """What comes of a request: allowed, denied, or closed before it is judged."""
@@ -117,7 +118,7 @@ class Target:
         lines = [f"{case.method} {case.path} HTTP/1.1", f"host: {case.host}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         try:
-            status = await self._http(
+            status = await self.http(
                 case.who, case.address, case.port, case.sni, "\r\n".join([*lines, "", ""]), method=case.method
             )
         except (ssl.SSLError, ConnectionError, asyncio.IncompleteReadError):
@@ -125,7 +126,12 @@ class Target:
         return {200: "allowed", 403: "denied"}.get(status, str(status))
 
     async def why(self) -> str:
-        """The reason of the next denial in the log."""
+        """The reason of the next denial in the log; of one by RBAC the name of the rule."""
+        why: str = (await self.line())["why"]
+        return why[len(_RBAC) : -1] if why.startswith(_RBAC) else why
+
+    async def line(self) -> dict[str, Any]:
+        """The next denial in the log."""
         assert self.proxy is not None
         for _ in range(1000):
             with (self.proxy.folder / "envoy.log").open("rb") as log:
@@ -135,18 +141,18 @@ class Target:
                         break
                     self._read += len(line)
                     if line.startswith(b"{") and b'"host":"told-' not in line:
-                        why: str = json.loads(line)["why"]
-                        return why[len(_RBAC) : -1] if why.startswith(_RBAC) else why
+                        said: dict[str, Any] = json.loads(line)
+                        return said
             await asyncio.sleep(0.002)
         raise AssertionError("this denial is not in the log")
 
-    async def _http(  # noqa: PLR0913, PLR0917  # who asks from where for what
+    async def http(  # noqa: PLR0913, PLR0917  # who asks from where for what
         self, who: str, address: str, port: int, sni: str, request: str, *, method: str = "GET"
     ) -> int:
         """The status of an answer, on a connection that is kept."""
         key = (who, address, port, sni)
         if key not in self._connections:
-            self._connections[key] = await self._connect(*key)
+            self._connections[key] = await self.connect(*key)
         reader, writer = self._connections[key]
         try:
             async with asyncio.timeout(_WITHIN):
@@ -164,7 +170,7 @@ class Target:
 
     async def _tcp(self, case: Case) -> str:
         try:
-            reader, writer = await self._connect(case.who, case.address, case.port, case.sni)
+            reader, writer = await self.connect(case.who, case.address, case.port, case.sni)
         except (ssl.SSLError, ConnectionError):
             return "closed"
         try:
@@ -176,7 +182,8 @@ class Target:
         finally:
             writer.close()
 
-    async def _connect(self, who: str, address: str, port: int, sni: str) -> _Streams:
+    async def connect(self, who: str, address: str = "127.0.0.1", port: int = 8080, sni: str = "") -> Streams:
+        """A connection to a port of the workload, in TLS but for nobody at the port that takes plain text as well."""
         assert self.proxy is not None
         tls = None if who == "nobody" and port == CLEAR_PORT else self._context(who)
         return await asyncio.open_connection(
@@ -188,8 +195,6 @@ class Target:
         )
 
     def _context(self, who: str) -> ssl.SSLContext:
-        from tests.security.cases import CALLERS
-
         if who not in self._contexts:
             made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             made.check_hostname = False
@@ -227,6 +232,10 @@ class Target:
                     one.typed_config.CopyFrom(api.pack(manager))
         return build.resource(LISTENER, listener.name, message)
 
+    def connections(self) -> frozenset[int]:
+        """Which connections of HTTP are kept."""
+        return frozenset(id(writer) for _, writer in self._connections.values())
+
     async def close(self) -> None:
         for _, writer in self._connections.values():
             writer.close()
@@ -253,6 +262,11 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+async def _answer(request: web.Request) -> web.Response:
+    """With the status that the request asks for."""
+    return web.Response(status=int(request.headers.get("x-status", "200")))
+
+
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(4096):
         writer.write(data)
@@ -260,8 +274,8 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def running(base: tuple[Fact, ...]) -> AsyncIterator[Target]:
-    """The workload, told what `base` says, until the end; its log of denials is not bounded."""
+async def running(base: tuple[Fact, ...], *, bounded: bool = True) -> AsyncIterator[Target]:
+    """The workload, told what `base` says, until the end; `bounded`: its log of denials is."""
     authority = Authority()
     async with AsyncExitStack() as stack:
         folder: Path = stack.enter_context(short_folder())
@@ -271,20 +285,26 @@ async def running(base: tuple[Fact, ...]) -> AsyncIterator[Target]:
         target._replica = replica(PAYMENTS, address=address, app_address=app_address)
         await target.say(target.compiled(base)[1])
         for port in HTTP_PORTS:
-            await stack.enter_async_context(application(app_address, port, "payments"))
-        server = await stack.enter_async_context(await asyncio.start_server(_echo, app_address, TCP_PORT))
-        assert server.is_serving()
+            await stack.enter_async_context(application(app_address, port, "payments", _answer))
+        for port in TCP_PORTS:
+            await stack.enter_async_context(await asyncio.start_server(_echo, app_address, port))
         target.proxy = await stack.enter_async_context(
             envoy(target._replica, authority, plane, folder / "payments")
         )
         await ready([target.proxy])
-        bucket = {"@type": "type.googleapis.com/envoy.type.v3.TokenBucket", **_MANY}
-        resource = {"@type": "type.googleapis.com/envoy.service.discovery.v3.Resource", "name": names.LOG_BOUND}
-        aside = target.proxy.folder / "aside.json"
-        aside.write_text(json.dumps({"resources": [resource | {"resource": bucket}]}))
-        aside.rename(target.proxy.folder / names.LOG_BOUND_FILE)
+        if not bounded:
+            _unbound(target.proxy.folder)
         try:
             yield target
         finally:
             await target.close()
         assert target.proxy.process.returncode is None, target.proxy.log
+
+
+def _unbound(folder: Path) -> None:
+    """Any number of denials is logged from now on: Envoy looks at the file when it is replaced."""
+    bucket = {"@type": "type.googleapis.com/envoy.type.v3.TokenBucket", **_MANY}
+    resource = {"@type": "type.googleapis.com/envoy.service.discovery.v3.Resource", "name": names.LOG_BOUND}
+    aside = folder / "aside.json"
+    aside.write_text(json.dumps({"resources": [resource | {"resource": bucket}]}))
+    aside.rename(folder / names.LOG_BOUND_FILE)

@@ -19,7 +19,7 @@ GROUPS = groups()
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def target() -> AsyncIterator[Target]:
-    async with running(GROUPS[0].facts()) as made:
+    async with running(GROUPS[0].facts(), bounded=False) as made:
         yield made
 
 
