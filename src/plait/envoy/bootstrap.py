@@ -59,6 +59,8 @@ _KEPT_SUFFIXES = (
     ".ssl.session_reused",
     ".rbac.allowed",
     ".rbac.denied",
+    "_.shadow_allowed",
+    "_.shadow_denied",
     ".update_rejected",
     ".key_rotation_failed",
 )
