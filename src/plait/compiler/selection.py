@@ -14,11 +14,14 @@ from plait.compiler.sharing import Made, PerMesh
 from plait.model.catalog import Labels, Member, Replica, Service, Workload, selects
 from plait.model.limits import LimitTarget, RateLimit, TargetKind
 from plait.model.mesh import Mesh
+from plait.model.names import service_host
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 
 Policy = AuthorizationPolicy | PeerAuthentication
 Targets = Mapping[tuple[str, LimitTarget], Sequence[RateLimit]]
 """By namespace and object."""
+PolicyTargets = Mapping[tuple[str, str], Sequence[AuthorizationPolicy]]
+"""By namespace and service."""
 _Pair = tuple[str, str]
 
 
@@ -137,7 +140,11 @@ class Selection:
     members: Population[Member]
     workloads: Population[Workload]
     services: Selectors[Service]
+    there: Mapping[str, Service]
+    """By host."""
     policies: Selectors[AuthorizationPolicy]
+    """Those without targets."""
+    policy_targets: PolicyTargets
     peer_authentications: Selectors[PeerAuthentication]
     limits: Selectors[RateLimit]
     """Those without a target."""
@@ -155,15 +162,32 @@ class Selection:
 
     def under(self, policy: Policy) -> Sequence[Member]:
         """The members that a policy is over."""
-        return self.members.under(policy, self.root_namespace)
+        return self._under(policy, self.members)
 
     def workloads_under(self, policy: Policy) -> Sequence[Workload]:
         """The workloads, as they are documented, that a policy is over."""
-        return self.workloads.under(policy, self.root_namespace)
+        return self._under(policy, self.workloads)
+
+    def _under(self, policy: Policy, population: Population[L]) -> Sequence[L]:
+        if isinstance(policy, PeerAuthentication) or not policy.targets:
+            return population.under(policy, self.root_namespace)
+        hosts = (service_host(policy.namespace, name) for name in policy.targets)
+        found = [self.there[host] for host in hosts if host in self.there]
+        return tuple(
+            dict.fromkeys(
+                one for service in found for one in population.selected(service.namespace, service.selector)
+            )
+        )
 
     def policies_over(self, member: Member) -> tuple[AuthorizationPolicy, ...]:
-        """The authorization policies over a member, in the order of the Mesh."""
-        return self.policies.over(member, self.root_namespace)
+        """The authorization policies over a member, in the order of their objects."""
+        found = self.policies.over(member, self.root_namespace)
+        if not self.policy_targets:
+            return found
+        services = self.services.selecting(member.namespace, member.labels)
+        named = (self.policy_targets.get((one.namespace, one.name), ()) for one in services)
+        targeting = dict.fromkeys(policy for policies in named for policy in policies)
+        return tuple(sorted((*found, *targeting), key=lambda one: one.origin))
 
     def peer_authentications_over(self, member: Member) -> tuple[PeerAuthentication, ...]:
         """Those over a member, the narrowest first: its own, its namespace's, the mesh's; one of each at most.
@@ -194,11 +218,25 @@ def _of(mesh: Mesh, made: Made) -> Selection:
         members=made.of("members", (mesh.members,), Population.of),
         workloads=made.of("workloads", (mesh.workloads,), lambda them: Population.of(them.values())),
         services=made.of("services", (mesh.services,), lambda them: Selectors.of(them.values())),
-        policies=made.of("policies", (mesh.policies,), Selectors.of),
+        there=mesh.services,
+        policies=made.of("policies", (mesh.policies,), _untargeted_policies),
+        policy_targets=made.of("policy-targets", (mesh.policies,), _policy_targets),
         peer_authentications=made.of("peers", (mesh.peer_authentications,), Selectors.of),
         limits=made.of("limits", (mesh.rate_limits,), _untargeted),
         targets=made.of("targets", (mesh.rate_limits,), _targets),
     )
+
+
+def _untargeted_policies(policies: Iterable[AuthorizationPolicy]) -> Selectors[AuthorizationPolicy]:
+    return Selectors.of(one for one in policies if not one.targets)
+
+
+def _policy_targets(policies: Iterable[AuthorizationPolicy]) -> PolicyTargets:
+    found: dict[tuple[str, str], list[AuthorizationPolicy]] = {}
+    for one in policies:
+        for name in one.targets:
+            found.setdefault((one.namespace, name), []).append(one)
+    return found
 
 
 def _untargeted(limits: Iterable[RateLimit]) -> Selectors[RateLimit]:

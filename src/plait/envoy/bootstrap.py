@@ -60,6 +60,8 @@ _KEPT_SUFFIXES = (
     ".rbac.allowed",
     ".rbac.denied",
     ".process_ratelimit.denied",
+    "_.shadow_allowed",
+    "_.shadow_denied",
     ".update_rejected",
     ".key_rotation_failed",
 )

@@ -46,6 +46,22 @@ LOG_BOUND_FILE = "log-bound.json"
 
 RBAC_DENY = "rbac-deny"
 RBAC_ALLOW = "rbac-allow"
+RBAC_AUDIT = "rbac-audit"
+
+RBAC_METADATA = "envoy.filters.http.rbac"
+"""Where Envoy tells in a request's metadata what came of policies that decide nothing.  Its keys begin as follows,
+and end in `shadow_effective_policy_id` (the policy_rule that held, if one did) and `shadow_engine_result` (allowed,
+denied).  Its counters are called `http.inbound.rbac.`, then this, `.shadow_allowed` or `.shadow_denied`.
+"""
+DRY_RUN_DENY = "istio_dry_run_deny_"
+DRY_RUN_ALLOW = "istio_dry_run_allow_"
+"""Istio's words."""
+AUDIT = "istio_audit_"
+"""Denied is what an AUDIT rule holds for."""
+
+TOKEN_METADATA = "envoy.filters.http.jwt_authn"  # noqa: S105  # a name
+TOKEN_PAYLOAD = "payload"  # noqa: S105  # a name
+"""Where, and under which key, the payload of a verified token lies in a request's metadata."""
 
 IDENTITY_SECRET = "identity"  # noqa: S105  # the name of a secret, not a secret
 ROOTS_SECRET = "roots"  # noqa: S105  # the name of a secret, not a secret

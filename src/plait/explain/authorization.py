@@ -59,7 +59,7 @@ def _request(routes: Any, request: Request, origins: Mapping[str, Origin]) -> Ex
     """The filters in the order in which they stand in the proxy: what is denied before what is allowed."""
     watched: list[Watched] = []
     decided = Explanation(verdict=Verdict.ALLOWED, decision=Decision.NOTHING)
-    for name in (names.RBAC_DENY, names.RBAC_ALLOW):
+    for name in (names.RBAC_AUDIT, names.RBAC_DENY, names.RBAC_ALLOW):
         rbac = _rbac(routes, name)
         if rbac is None:
             continue

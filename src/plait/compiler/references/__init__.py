@@ -39,7 +39,7 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
         egress.check(mesh, selected),
     )
     yield from part(
-        "policies", (mesh.policies, known, settings, *running), policies.check(mesh, selected, known)
+        "policies", (mesh.policies, known, settings, there, *running), policies.check(mesh, selected, known)
     )
     yield from part(
         "peers", (mesh.peer_authentications, settings, *running), policies.check_peers(mesh, selected)

@@ -10,5 +10,9 @@ def error(code: str, message: str, origin: Origin) -> Finding:
     return Finding(Severity.ERROR, code, message, origin.ref, origin.field)
 
 
+def info(code: str, message: str, origin: Origin) -> Finding:
+    return Finding(Severity.INFO, code, message, origin.ref, origin.field)
+
+
 def warning(code: str, message: str, origin: Origin) -> Finding:
     return Finding(Severity.WARNING, code, message, origin.ref, origin.field)

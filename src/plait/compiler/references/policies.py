@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from plait.compiler.references.findings import error, warning
+from plait.compiler.protocols import spoken
+from plait.compiler.references.findings import error, info, warning
 from plait.compiler.selection import Selection, is_void, scope
-from plait.model.catalog import Labels, Member
+from plait.model.catalog import Labels, Member, Protocol, Workload
 from plait.model.finding import Finding
 from plait.model.mesh import Mesh
-from plait.model.names import Identity
-from plait.model.policy import AuthorizationPolicy, PeerAuthentication, PolicyRule
+from plait.model.names import Identity, service_host
+from plait.model.policy import Action, Attribute, AuthorizationPolicy, PeerAuthentication, PolicyRule
+
+_Port = tuple[Workload, int]
+"""A port of a workload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,21 +37,43 @@ def _policy(mesh: Mesh, selected: Selection, known: Known, policy: Authorization
     if policy.selector and not selected.under(policy):
         message = "no workload has the labels that this policy selects"
         yield warning("policy.no-workloads", message, policy.origin)
+    for name in policy.targets:
+        if service_host(policy.namespace, name) not in mesh.services:
+            message = f"there is no Service {name} in namespace {policy.namespace}: the policy is for nobody behind it"
+            yield warning("policy.unknown-target", message, policy.origin)
     for rule in policy.rules:
-        yield from _sources(mesh, known, rule)
+        yield from _callers(mesh, known, rule)
         yield from _policy_ports(selected, policy, rule)
+        if policy.action is Action.DENY and any(one.paths for one in rule.operations):
+            message = (
+                "what it denies by path an application may know by other forms of it: "
+                "an ALLOW policy for the paths that are meant is safer"
+            )
+            yield info("policy.deny-by-path", message, rule.origin)
+    yield from _connections(selected, policy)
 
 
-def _sources(mesh: Mesh, known: Known, rule: PolicyRule) -> Iterator[Finding]:
+def _callers(mesh: Mesh, known: Known, rule: PolicyRule) -> Iterator[Finding]:
+    for principal in _named(rule, Attribute.PRINCIPAL):
+        problem = None if "*" in principal else _principal_problem(mesh, known, principal)
+        if problem:
+            yield warning("policy.unknown-principal", f"{principal}: {problem}", rule.origin)
+    for namespace in _named(rule, Attribute.NAMESPACE):
+        if "*" not in namespace and namespace not in known.namespaces:
+            message = f"there is no namespace {namespace}"
+            yield warning("policy.unknown-namespace", message, rule.origin)
+
+
+def _named(rule: PolicyRule, attribute: Attribute) -> Iterator[str]:
+    """The callers that a rule names, by their principals or their namespaces."""
     for source in rule.sources:
-        for principal in (*source.principals, *source.not_principals):
-            problem = None if "*" in principal else _principal_problem(mesh, known, principal)
-            if problem:
-                yield warning("policy.unknown-principal", f"{principal}: {problem}", rule.origin)
-        for namespace in (*source.namespaces, *source.not_namespaces):
-            if "*" not in namespace and namespace not in known.namespaces:
-                message = f"there is no namespace {namespace}"
-                yield warning("policy.unknown-namespace", message, rule.origin)
+        if attribute is Attribute.PRINCIPAL:
+            yield from (*source.principals, *source.not_principals)
+        else:
+            yield from (*source.namespaces, *source.not_namespaces)
+    for condition in rule.conditions:
+        if condition.attribute is attribute:
+            yield from (*condition.values, *condition.not_values)
 
 
 def _principal_problem(mesh: Mesh, known: Known, principal: str) -> str | None:
@@ -63,12 +89,76 @@ def _principal_problem(mesh: Mesh, known: Known, principal: str) -> str | None:
 
 def _policy_ports(selected: Selection, policy: AuthorizationPolicy, rule: PolicyRule) -> Iterator[Finding]:
     named = {port for operation in rule.operations for port in (*operation.ports, *operation.not_ports)}
+    named |= {int(port) for port in _named_ports(rule)}
     if not named:
         return
     declared = _declared_ports(selected, policy)
     for port in sorted(named - declared):
         message = f"no workload under this policy declares port {port}; ports are those of workloads, not of services"
         yield warning("policy.unknown-port", message, rule.origin)
+
+
+def _named_ports(rule: PolicyRule) -> Iterator[str]:
+    for condition in rule.conditions:
+        if condition.attribute is Attribute.DESTINATION_PORT:
+            yield from (*condition.values, *condition.not_values)
+
+
+def _connections(selected: Selection, policy: AuthorizationPolicy) -> Iterator[Finding]:
+    """What can't be looked at, or asked, at the ports of TCP that a policy is over."""
+    if (
+        policy.decides
+        and policy.action is not Action.CUSTOM
+        and not any(rule.http_fields for rule in policy.rules)
+    ):
+        return
+    ports = tuple(_tcp_ports(selected, policy))
+    if not ports:
+        return
+    if not policy.decides:
+        message = f"at {_listed(ports)} nothing is told of it: that is TCP, where nobody is asked by request"
+        yield warning("policy.tcp-untold", message, policy.origin)
+        return
+    for rule in policy.rules:
+        yield from _rule_at(ports, policy.action, rule)
+
+
+def _rule_at(ports: Sequence[_Port], action: Action, rule: PolicyRule) -> Iterator[Finding]:
+    held = [(port, seen) for port in ports if (seen := rule.at(port[1])) is not None]
+    if held and action is Action.CUSTOM:
+        over = _listed([port for port, _ in held])
+        message = f"at {over} nobody is asked, for that is TCP: what this rule names is denied there"
+        yield warning("policy.tcp-custom", message, rule.origin)
+        return
+    asking = [(port, seen.http_fields) for port, seen in held if seen.http_fields]
+    if asking:
+        over = _listed([port for port, _ in asking])
+        fields = ", ".join(dict.fromkeys(name for _, asked in asking for name in asked))
+        allows = action is Action.ALLOW
+        then = "it allows nothing there" if allows else "it denies there without looking at them"
+        message = f"{fields} can't be seen at {over}, which is TCP: {then}"
+        yield warning("policy.tcp-field", message, rule.origin)
+
+
+def _tcp_ports(selected: Selection, policy: AuthorizationPolicy) -> Iterator[_Port]:
+    for workload in selected.workloads_under(policy):
+        services = selected.services.selecting(workload.namespace, workload.labels)
+        for own in workload.process.ports:
+            elsewhere = (
+                port.protocol
+                for service in services
+                for port in service.ports
+                if port.target in (own.number, own.name)
+            )
+            if spoken(own.protocol, elsewhere) is Protocol.TCP:
+                yield workload, own.number
+
+
+def _listed(ports: Sequence[_Port]) -> str:
+    """The first of them, and how many there are."""
+    workload, number = ports[0]
+    more = f" and {len(ports) - 1} more" if len(ports) > 1 else ""
+    return f"port {number} of {workload.key}{more}"
 
 
 def _order(member: Member) -> tuple[str, Labels, str]:

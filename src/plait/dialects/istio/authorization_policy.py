@@ -1,62 +1,46 @@
 """AuthorizationPolicy: who may call whom.
 
-What can't be read whole is closed.  Of ALLOW a rule is left out, so that it allows nothing.  Of DENY the part
-that can't be read is dropped, so that the rule denies more; CUSTOM, which asks somebody who isn't there, is
-DENY.  An ALLOW policy whose selector can't be read allows nothing in its whole namespace: with its rules it
-would open workloads that it was never meant for.
+What can't be read whole is closed.  Of ALLOW a rule is left out, so that it allows nothing.  Of the others the
+part that can't be read is dropped, so that the rule holds for more.  An ALLOW policy of which it can't be read
+whom it is for allows nothing in its whole namespace: with its rules it would open workloads that it was never
+meant for.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from plait.dialects.fields import has_strangers
+from plait.dialects.istio.policy_targets import targets
 from plait.dialects.istio.rules import anything, rules
 from plait.dialects.istio.shared import SECURITY_VERSIONS, selector
 from plait.dialects.kind import Kind, Subject
 from plait.model.catalog import Labels
 from plait.model.document import Cursor
 from plait.model.names import Origin
-from plait.model.policy import Action, AuthorizationPolicy
+from plait.model.policy import Action, AuthorizationPolicy, PolicyRule
 from plait.model.reading import Fact
 
 _DRY_RUN = "istio.io/dry-run"
-
-
-class _Action(StrEnum):
-    ALLOW = "ALLOW"
-    DENY = "DENY"
-    AUDIT = "AUDIT"
-    CUSTOM = "CUSTOM"
+_TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
+"""What Go takes for a boolean, and so Istio in an annotation."""
 
 
 def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     spec = root.at("spec")
-    action = spec.at("action").choice(_Action, _Action.ALLOW)
-    denies = action in (_Action.DENY, _Action.CUSTOM)
-    selected = _selector(spec)
-    stated = rules(spec.at("rules"), subject, denies=denies)
-    _check_provider(spec, action)
-    unread = selected is None or has_strangers(spec) or bool(spec.at("action").error_count())
-    if denies and not spec.at("rules").value and not spec.at("rules").error_count():
-        message = "without rules it denies nothing; one empty rule denies everything"
-        spec.at("rules").error("policy.no-rules", message)
-        # The rules may be what a mistyped key hides.
-        stated = (anything(0, subject.origin(spec)),) if unread else ()
-    if not denies and unread:
-        spec.error("policy.closed", "it can't be read whole, so it allows nothing")
-        stated = ()
-    if action is _Action.CUSTOM:
-        message = "no provider is asked yet: what its rules name is denied"
-        spec.at("action").error("policy.custom", message)
-    if _only_watches(root, spec, action, subject):
-        return ()
+    action = spec.at("action").choice(Action, Action.ALLOW)
+    selected, targeted = _selector(spec), _targets(spec, subject)
+    stated = rules(spec.at("rules"), subject, widens=action is not Action.ALLOW)
+    provider = _provider(spec, action)
+    everywhere = selected is None or targeted is None
+    unread = everywhere or has_strangers(spec) or bool(spec.at("action").error_count())
     policy = AuthorizationPolicy(
         namespace=subject.namespace,
         name=subject.name,
-        action=Action.DENY if denies else Action.ALLOW,
-        selector=selected or (),
-        rules=stated,
+        action=action,
+        selector=() if everywhere else selected or (),
+        targets=() if everywhere else targeted or (),
+        rules=_closed(spec, action, stated, subject, unread=unread),
+        provider=provider,
+        dry_run=_is_dry_run(root, subject),
         origin=subject.origin(root),
     )
     return (policy,)
@@ -71,16 +55,27 @@ def closed(subject: Subject) -> tuple[Fact, ...]:
     )
 
 
+def _closed(
+    spec: Cursor, action: Action, stated: tuple[PolicyRule, ...], subject: Subject, *, unread: bool
+) -> tuple[PolicyRule, ...]:
+    """The rules that hold, when all of the policy is looked at; `unread`: not all of it can be read."""
+    if action is Action.ALLOW:
+        if unread:
+            spec.error("policy.closed", "it can't be read whole, so it allows nothing")
+        return () if unread else stated
+    written = spec.at("rules")
+    if written.value or written.error_count():
+        return stated
+    written.error(
+        "policy.no-rules", "without rules it holds for nothing; one empty rule holds for everything"
+    )
+    # The rules may be what a mistyped key hides.
+    return (anything(0, subject.origin(spec)),) if unread else ()
+
+
 def _selector(spec: Cursor) -> Labels | None:
     """The labels it is for; None, and errors that say so, when that can't be read."""
     found = selector(spec)
-    for field in ("targetRef", "targetRefs"):
-        cursor = spec.at(field)
-        if cursor.value:
-            cursor.ignore()
-            message = "Plait does not honour targets yet: it is taken to be for the whole namespace"
-            cursor.error("policy.target", message)
-            found = None
     if found is None and spec.at("selector").present:
         spec.at("selector").error(
             "policy.selector", "it can't be read, so the policy is for the whole namespace"
@@ -88,23 +83,35 @@ def _selector(spec: Cursor) -> Labels | None:
     return found
 
 
-def _check_provider(spec: Cursor, action: _Action) -> None:
+def _targets(spec: Cursor, subject: Subject) -> tuple[str, ...] | None:
+    """The services it is for; None, and errors that say so, when that can't be read."""
+    found = targets(spec, subject)
+    if found is None:
+        message = "not every target can be read, so the policy is for the whole namespace"
+        spec.error("policy.target", message)
+    return found
+
+
+def _provider(spec: Cursor, action: Action) -> str:
+    """The name of who is asked; until somebody is, what the rules name is denied."""
     provider = spec.at("provider")
-    if provider.present and action is not _Action.CUSTOM:
-        provider.error("policy.provider", "only the action CUSTOM has a provider")
-    provider.at("name").text()
+    name = provider.at("name").text()
+    if action is not Action.CUSTOM:
+        if provider.present:
+            provider.error("policy.provider", "only the action CUSTOM has a provider")
+        return ""
+    if not name and not provider.error_count():
+        provider.error("policy.provider", "the action CUSTOM has a provider, by its name")
+    spec.at("action").error("policy.custom", "no provider is asked yet: what its rules name is denied")
+    return name
 
 
-def _only_watches(root: Cursor, spec: Cursor, action: _Action, subject: Subject) -> bool:
-    """Whether the policy is there to be observed, not to be enforced: no effect until that is honoured."""
-    if action is _Action.AUDIT:
-        spec.at("action").warn("policy.audit", "Plait does not honour AUDIT yet: it has no effect")
-        return True
-    if subject.annotations.get(_DRY_RUN, "").lower() in ("true", "t", "1"):
+def _is_dry_run(root: Cursor, subject: Subject) -> bool:
+    said = subject.annotations.get(_DRY_RUN, "")
+    if said and said not in (*_TRUE, *_FALSE):
         annotation = root.at("metadata").at("annotations").at(_DRY_RUN)
-        annotation.warn("policy.dry-run", "Plait does not honour dry runs yet: the policy has no effect")
-        return True
-    return False
+        annotation.error("policy.dry-run", f"{said[:80]!r} is neither true nor false: the policy is in force")
+    return said in _TRUE
 
 
 AUTHORIZATION_POLICY = Kind(
@@ -113,15 +120,4 @@ AUTHORIZATION_POLICY = Kind(
     versions=SECURITY_VERSIONS,
     read=read,
     closed=closed,
-    unsupported=(
-        "spec.rules[].when",
-        "spec.rules[].from[].source.requestPrincipals",
-        "spec.rules[].from[].source.notRequestPrincipals",
-        "spec.rules[].from[].source.ipBlocks",
-        "spec.rules[].from[].source.notIpBlocks",
-        "spec.rules[].from[].source.remoteIpBlocks",
-        "spec.rules[].from[].source.notRemoteIpBlocks",
-        "spec.rules[].to[].operation.hosts",
-        "spec.rules[].to[].operation.notHosts",
-    ),
 )

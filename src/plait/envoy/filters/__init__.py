@@ -11,6 +11,7 @@ from plait.envoy.filters.kind import HttpFilter
 ORDER: tuple[HttpFilter, ...] = (
     cors.CORS,
     fault.FAULT,
+    rbac.AUDIT,
     rbac.DENY,
     rbac.ALLOW,
     rate_limit.RATE_LIMIT,

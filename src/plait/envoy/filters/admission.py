@@ -6,20 +6,22 @@ been called, or a protocol in which the server speaks first would hang.  So poli
 it holds it tells the TCP proxy the way to the application; otherwise that leads to the black hole.  Whatever goes
 wrong with it closes.
 
-The expression is a resource of its own (ECDS): to change a policy changes no listener and ends no connection.
+The expression is a resource of its own (ECDS).  It judges connections that are made; those that are open end when it
+changes, since the filter chain of the port carries a mark of it: see `mark` and `listeners.inbound`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from plait.envoy import api, build, names
-from plait.envoy.filters.rules import holds_at_tcp
+from plait.envoy.filters.networks import pattern
+from plait.envoy.filters.rules import at_tcp
 from plait.model.mesh import InboundPort
-from plait.model.policy import Action, AuthorizationPolicy, PolicyRule, Source
+from plait.model.policy import Action, Attribute, AuthorizationPolicy, Condition, PolicyRule, Source
 
 _STATE = "envoy.extensions.filters.network.set_filter_state.v3.Config"
 _SPIFFE = "spiffe://"
@@ -27,11 +29,16 @@ _SPIFFE = "spiffe://"
 _PEER = "(connection.mtls ? connection.uri_san_peer_certificate : '')"
 """The caller's SPIFFE ID; empty when it showed no certificate."""
 _ANYBODY = f"({_PEER} != '')"
+_CALLER, _CALLED = "source.address", "destination.address"
+_SERVER_NAME = "connection.requested_server_name"
 _ALWAYS, _NEVER = "true", "false"
 _LONGEST = 90_000
 """Characters of an expression; Envoy's parser takes 100,000.  What would be longer allows nothing."""
 _TOO_LONG = "the policies are too long"
 _SAFE = re.compile(r"[A-Za-z0-9/:|._-]\Z")
+
+Values = tuple[str, ...]
+_Test = Callable[[Values], str]
 
 
 def listener_filter(port: InboundPort) -> dict[str, Any]:
@@ -65,12 +72,7 @@ def _reasons(port: InboundPort, admitted: str, otherwise: str) -> Iterator[dict[
     if admitted == _ALWAYS:
         return
     yield _state(names.DENIED_BY, admitted, "", otherwise)
-    denying = {
-        names.policy_rule(policy, rule): _rule(rule)
-        for policy in _policies(port, Action.DENY)
-        for rule in policy.rules
-        if holds_at_tcp(rule, Action.DENY, port.number)
-    }
+    denying = _rules(port, Action.DENY, Action.CUSTOM)
     for name, held in sorted(denying.items(), reverse=True):
         if len(held) <= _LONGEST:
             yield _state(names.DENIED_BY, held, name, "")
@@ -90,55 +92,67 @@ def _state(key: str, condition: str, then: str, otherwise: str) -> dict[str, Any
 
 def expression(port: InboundPort) -> str:
     """Whether a caller may connect: no DENY rule holds, and where there are ALLOW policies one of their rules does."""
-    denied = _any(_rules(port, Action.DENY))
-    allowed = _any(_rules(port, Action.ALLOW)) if _policies(port, Action.ALLOW) else _ALWAYS
-    if denied == _ALWAYS or allowed == _NEVER:
-        return _NEVER
-    return _all([f"!{denied}"] * (denied != _NEVER) + [allowed] * (allowed != _ALWAYS))
+    denied = _any(_rules(port, Action.DENY, Action.CUSTOM).values())
+    allowed = _any(_rules(port, Action.ALLOW).values()) if _policies(port, Action.ALLOW) else _ALWAYS
+    return _all([_not(denied), allowed])
 
 
-def _policies(port: InboundPort, action: Action) -> list[AuthorizationPolicy]:
-    return [policy for policy in port.policies if policy.action is action]
+def _policies(port: InboundPort, *actions: Action) -> list[AuthorizationPolicy]:
+    return [policy for policy in port.policies if policy.decides and policy.action in actions]
 
 
-def _rules(port: InboundPort, action: Action) -> list[str]:
-    """What each rule that can hold at this port asks of the caller."""
-    return [
-        _rule(rule)
-        for policy in _policies(port, action)
+def _rules(port: InboundPort, *actions: Action) -> dict[str, str]:
+    """What each rule that can hold at this port asks of the caller, by the name that it is told by."""
+    return {
+        names.policy_rule(policy, rule): _rule(asked)
+        for policy in _policies(port, *actions)
         for rule in policy.rules
-        if holds_at_tcp(rule, action, port.number)
-    ]
+        if (asked := at_tcp(rule, policy.action, port.number)) is not None
+    }
 
 
 def _rule(rule: PolicyRule) -> str:
-    return _any(_source(source) for source in rule.sources) if rule.sources else _ALWAYS
+    sources = _any(map(_source, rule.sources)) if rule.sources else _ALWAYS
+    return _all([sources, *(test for one in rule.conditions for test in _condition(one))])
 
 
 def _source(source: Source) -> str:
-    return _all(
-        [
-            *_part(source.principals, _principals),
-            *(f"!{part}" for part in _part(source.not_principals, _principals)),
-            *_part(source.namespaces, _namespaces),
-            *(f"!{part}" for part in _part(source.not_namespaces, _namespaces)),
-        ]
+    fields: tuple[tuple[Values, Values, _Test], ...] = (
+        (source.principals, source.not_principals, _principals),
+        (source.namespaces, source.not_namespaces, _namespaces),
+        (source.ip_blocks, source.not_ip_blocks, _caller),
+        (source.remote_ip_blocks, source.not_remote_ip_blocks, _caller),
     )
+    return _all([part for values, not_values, test in fields for part in _part(values, not_values, test)])
 
 
-def _part(values: tuple[str, ...], test: Callable[[tuple[str, ...]], str]) -> list[str]:
-    return [test(values)] if values else []
+def _condition(condition: Condition) -> Iterator[str]:
+    return _part(condition.values, condition.not_values, _CONDITIONS[condition.attribute])
+
+
+def _part(values: Values, not_values: Values, test: _Test) -> Iterator[str]:
+    if values:
+        yield test(values)
+    if not_values:
+        yield _not(test(not_values))
+
+
+def _not(test: str) -> str:
+    return {_ALWAYS: _NEVER, _NEVER: _ALWAYS}.get(test, f"!{test}")
 
 
 def _any(tests: Iterable[str]) -> str:
-    found = tuple(dict.fromkeys(tests))
+    found = tuple(dict.fromkeys(test for test in tests if test != _NEVER))
     if _ALWAYS in found:
         return _ALWAYS
     return _joined(" || ", found) if found else _NEVER
 
 
-def _all(tests: list[str]) -> str:
-    return _joined(" && ", tests) if tests else _ALWAYS
+def _all(tests: Iterable[str]) -> str:
+    found = [test for test in tests if test != _ALWAYS]
+    if _NEVER in found:
+        return _NEVER
+    return _joined(" && ", found) if found else _ALWAYS
 
 
 def _joined(between: str, tests: Sequence[str]) -> str:
@@ -146,21 +160,12 @@ def _joined(between: str, tests: Sequence[str]) -> str:
     return f"({between.join(tests)})" if len(tests) > 1 else tests[0]
 
 
-def _principals(values: tuple[str, ...]) -> str:
+def _principals(values: Values) -> str:
     """Principals, written without `spiffe://`; `*` alone is anybody with a certificate."""
-    exact = [_text(_SPIFFE + one) for one in values if not one.startswith("*") and not one.endswith("*")]
-    tests = [f"({_PEER} in [{', '.join(exact)}])"] if exact else []
-    for value in values:
-        if value == "*":
-            tests.append(_ANYBODY)
-        elif value.startswith("*"):
-            tests.append(f"{_PEER}.endsWith({_text(value[1:])})")
-        elif value.endswith("*"):
-            tests.append(f"{_PEER}.startsWith({_text(_SPIFFE + value[:-1])})")
-    return _any(tests)
+    return _strings(_PEER, values, _SPIFFE)
 
 
-def _namespaces(values: tuple[str, ...]) -> str:
+def _namespaces(values: Values) -> str:
     """Namespaces of SPIFFE IDs: spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT, in which no part has a slash."""
     return _any(_namespace(value) for value in values)
 
@@ -173,6 +178,52 @@ def _namespace(value: str) -> str:
     if value.endswith("*"):
         return f"{_PEER}.matches({_text(f'^{_SPIFFE}[^/]+/ns/{re.escape(value[:-1])}')})"
     return f"{_PEER}.contains({_text(f'/ns/{value}/sa/')})"
+
+
+def _caller(networks: Values) -> str:
+    return _addresses(_CALLER, networks)
+
+
+def _called(networks: Values) -> str:
+    return _addresses(_CALLED, networks)
+
+
+def _addresses(address: str, networks: Values) -> str:
+    """Addresses are of IPv4, for sidecars have no others."""
+    tests = []
+    for network in networks:
+        found = pattern(network)
+        if found is not None:
+            tests.append(f"{address}.matches({_text(found)})")
+    return _any(tests)
+
+
+def _server_names(values: Values) -> str:
+    return _strings(_SERVER_NAME, values)
+
+
+def _strings(text: str, values: Values, scheme: str = "") -> str:
+    """Whether a text is one of these, which are written without their scheme; `*` alone is any that is not empty."""
+    exact = [_text(scheme + one) for one in values if not one.startswith("*") and not one.endswith("*")]
+    tests = [f"({text} in [{', '.join(exact)}])"] if exact else []
+    for value in values:
+        if value == "*":
+            tests.append(f"({text} != '')")
+        elif value.startswith("*"):
+            tests.append(f"{text}.endsWith({_text(value[1:])})")
+        elif value.endswith("*"):
+            tests.append(f"{text}.startsWith({_text(scheme + value[:-1])})")
+    return _any(tests)
+
+
+_CONDITIONS: Mapping[Attribute, _Test] = {
+    Attribute.PRINCIPAL: _principals,
+    Attribute.NAMESPACE: _namespaces,
+    Attribute.SOURCE_IP: _caller,
+    Attribute.REMOTE_IP: _caller,
+    Attribute.DESTINATION_IP: _called,
+    Attribute.SERVER_NAME: _server_names,
+}
 
 
 def _text(value: str) -> str:

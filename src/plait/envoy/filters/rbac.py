@@ -1,39 +1,45 @@
-"""Who may ask for what: authorization policies as two RBAC filters, what is denied before what is allowed.
+"""Who may ask for what: authorization policies as RBAC filters, what is denied before what is allowed.
 
-Both wait in the listener and are enabled by the routes of a port that has policies.  Who may open a connection to
-a port that is not HTTP says `admission`.
+All wait in the listener and are enabled by the routes of a port that has policies.  Policies that decide nothing are
+evaluated as shadow rules: dry runs beside those of their action, AUDIT in a filter of its own.  What came of it is
+counted, and told in the request's metadata (see names.RBAC_METADATA).  Who may open a connection to a port that is
+not HTTP says `admission`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 from plait.envoy import api, names
 from plait.envoy.filters.kind import HttpFilter
-from plait.envoy.filters.rules import at_http
+from plait.envoy.filters.matchers import permission, principal
 from plait.model.mesh import InboundPort
-from plait.model.policy import Action, Operation, PolicyRule, Source
+from plait.model.policy import Action, AuthorizationPolicy, Operation, PolicyRule, Source
 
 _HTTP = "envoy.extensions.filters.http.rbac.v3"
-_SPIFFE = "spiffe://"
+_RBAC = "envoy.config.rbac.v3"
 
-_Message = dict[str, Any]
-
-
-def _empty() -> Any:
-    return api.message(f"{_HTTP}.RBAC")()
+_Chosen = Callable[[AuthorizationPolicy], bool]
 
 
-def _filter(action: Action, name: str) -> HttpFilter:
+def _filter(name: str, action: Action, prefix: str, *, enforced: _Chosen, watched: _Chosen) -> HttpFilter:
+    def on_listener() -> Any:
+        """Counters are named here, once."""
+        return api.message(f"{_HTTP}.RBAC")(shadow_rules_stat_prefix=prefix)
+
     def on_inbound(port: InboundPort) -> Any | None:
-        rules = _rules(port, action)
-        return None if rules is None else api.message(f"{_HTTP}.RBACPerRoute")(rbac={"rules": rules})
+        rules, shadow = _rules(port, action, enforced), _rules(port, action, watched)
+        if rules is None and shadow is None:
+            return None
+        found = {} if rules is None else {"rules": rules}
+        if shadow is not None:
+            found |= {"shadow_rules": shadow, "shadow_rules_stat_prefix": prefix}
+        return api.message(f"{_HTTP}.RBACPerRoute")(rbac=found)
 
     return HttpFilter(
         name=name,
-        on_listener=_empty,
+        on_listener=on_listener,
         outbound=False,
         inbound=True,
         waits=True,
@@ -41,97 +47,70 @@ def _filter(action: Action, name: str) -> HttpFilter:
     )
 
 
-DENY = _filter(Action.DENY, names.RBAC_DENY)
-ALLOW = _filter(Action.ALLOW, names.RBAC_ALLOW)
+def _denies(policy: AuthorizationPolicy) -> bool:
+    return policy.action is Action.DENY or _denies_unasked(policy)
 
 
-def _rules(port: InboundPort, action: Action) -> Any | None:
-    """Envoy's rules for all policies of one action; None when there is no such policy.
+def _denies_unasked(policy: AuthorizationPolicy) -> bool:
+    """CUSTOM, as long as nobody is asked: what its rules name is denied.  Take this away when somebody is."""
+    return policy.action is Action.CUSTOM
+
+
+def _allows(policy: AuthorizationPolicy) -> bool:
+    return policy.action is Action.ALLOW
+
+
+DENY = _filter(
+    names.RBAC_DENY,
+    Action.DENY,
+    names.DRY_RUN_DENY,
+    enforced=lambda policy: policy.decides and _denies(policy),
+    watched=lambda policy: policy.dry_run and _denies(policy),
+)
+ALLOW = _filter(
+    names.RBAC_ALLOW,
+    Action.ALLOW,
+    names.DRY_RUN_ALLOW,
+    enforced=lambda policy: policy.decides and _allows(policy),
+    watched=lambda policy: policy.dry_run and _allows(policy),
+)
+AUDIT = _filter(
+    names.RBAC_AUDIT,
+    Action.DENY,
+    names.AUDIT,
+    enforced=lambda _: False,
+    watched=lambda policy: policy.action is Action.AUDIT,
+)
+
+
+def _rules(port: InboundPort, action: Action, chosen: _Chosen) -> Any | None:
+    """Envoy's rules for the chosen policies; None when there is no such policy.
 
     An ALLOW policy without a rule that could hold leaves rules that match nothing: everything is shut out.
     """
-    policies = [policy for policy in port.policies if policy.action is action]
+    policies = [policy for policy in port.policies if chosen(policy)]
     if not policies:
         return None
     entries = {}
     for policy in policies:
         for rule in policy.rules:
-            entry = _policy(rule, port)
+            entry = _policy(rule, port, wide=action is not Action.ALLOW)
             if entry is not None:
                 entries[names.policy_rule(policy, rule)] = entry
-    return api.message("envoy.config.rbac.v3.RBAC")(action=action.value, policies=entries)
+    return api.message(f"{_RBAC}.RBAC")(action=action.value, policies=entries)
 
 
-def _policy(rule: PolicyRule, port: InboundPort) -> Any | None:
+def _policy(rule: PolicyRule, port: InboundPort, *, wide: bool) -> Any | None:
     """One rule, or None when it can't hold at this port."""
-    possible = at_http(rule, port.number)
-    if possible is None:
+    asked = rule.at(port.number)
+    if asked is None:
         return None
-    return api.message("envoy.config.rbac.v3.Policy")(
-        permissions=[_permission(operation) for operation in possible] or [{"any": True}],
-        principals=[_principal(source) for source in rule.sources] or [{"any": True}],
+    return api.message(f"{_RBAC}.Policy")(
+        permissions=[
+            permission(operation, asked.conditions, wide=wide)
+            for operation in asked.operations or (Operation(),)
+        ],
+        principals=[
+            principal(source, asked.conditions, wide=wide) for source in asked.sources or (Source(),)
+        ],
     )
-
-
-def _permission(operation: Operation) -> _Message:
-    parts = [
-        *_part(operation.methods, _method, "or_rules", "rules"),
-        *({"not_rule": part} for part in _part(operation.not_methods, _method, "or_rules", "rules")),
-        *_part(operation.paths, _path, "or_rules", "rules"),
-        *({"not_rule": part} for part in _part(operation.not_paths, _path, "or_rules", "rules")),
-    ]
-    return {"and_rules": {"rules": parts}} if parts else {"any": True}
-
-
-def _principal(source: Source) -> _Message:
-    parts = [
-        *_part(source.principals, _identity, "or_ids", "ids"),
-        *({"not_id": part} for part in _part(source.not_principals, _identity, "or_ids", "ids")),
-        *_part(source.namespaces, _namespace, "or_ids", "ids"),
-        *({"not_id": part} for part in _part(source.not_namespaces, _namespace, "or_ids", "ids")),
-    ]
-    return {"and_ids": {"ids": parts}} if parts else {"any": True}
-
-
-def _part(values: Iterable[str], test: Any, any_of: str, inner: str) -> list[_Message]:
-    """The test of one field, as a list of one; of none when the field is not given."""
-    tests = [test(value) for value in values]
-    if len(tests) <= 1:
-        return tests
-    return [{any_of: {inner: tests}}]
-
-
-def _method(value: str) -> _Message:
-    return {"header": {"name": ":method", "string_match": _wildcard(value)}}
-
-
-def _path(value: str) -> _Message:
-    """A path without its query."""
-    return {"url_path": {"path": _wildcard(value)}}
-
-
-def _identity(value: str) -> _Message:
-    """A principal, written without `spiffe://`; `*` alone is anybody with a certificate."""
-    if value == "*":
-        return {"authenticated": {}}
-    name = {"suffix": value[1:]} if value.startswith("*") else _wildcard(_SPIFFE + value)
-    return {"authenticated": {"principal_name": name}}
-
-
-def _namespace(value: str) -> _Message:
-    pattern = re.escape(value).replace(r"\*", "[^/]*")
-    return {
-        "authenticated": {
-            "principal_name": {"safe_regex": {"regex": f"{_SPIFFE}[^/]+/ns/{pattern}/sa/[^/]+"}}
-        }
-    }
-
-
-def _wildcard(value: str) -> _Message:
-    if value == "*":
-        return {"safe_regex": {"regex": ".+"}}
-    if value.startswith("*"):
-        return {"suffix": value[1:]}
-    if value.endswith("*"):
-        return {"prefix": value[:-1]}
-    return {"exact": value}

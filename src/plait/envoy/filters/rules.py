@@ -1,31 +1,42 @@
-"""What of a policy's rule can hold at one port."""
+"""What of a policy's rule can be looked at where no HTTP is seen."""
 
 from __future__ import annotations
 
-from plait.model.policy import Action, Operation, PolicyRule
+from dataclasses import replace
+
+from plait.model.policy import Action, PolicyRule, Source
 
 
-def at_http(rule: PolicyRule, port: int) -> tuple[Operation, ...] | None:
-    """The operations of a rule that are possible at a port of HTTP: none for any, None when the rule can't hold."""
-    possible = tuple(operation for operation in rule.operations if _is_for(operation, port))
-    return None if rule.operations and not possible else possible
+def at_tcp(rule: PolicyRule, action: Action, port: int) -> PolicyRule | None:
+    """The rule at a port of TCP: sources and conditions of connections; None when it can't hold there.
 
-
-def holds_at_tcp(rule: PolicyRule, action: Action, port: int) -> bool:
-    """Whether a rule can hold at a port where no HTTP is seen.
-
-    What it says of HTTP can't be looked at there: an ALLOW rule then allows nothing, a DENY rule denies without
-    looking at it (Istio's reading).
+    What it says of HTTP can't be looked at: an ALLOW rule then allows nothing, any other holds without looking at
+    it (Istio's reading).  Of several alternatives those of an ALLOW rule are left that say nothing of HTTP.
     """
-    possible = at_http(rule, port)
-    if not possible:
-        return possible is not None
-    return action is Action.DENY or not all(_asks_http(operation) for operation in possible)
+    seen = rule.at(port)
+    if seen is None:
+        return None
+    if action is Action.ALLOW:
+        return _narrowed(seen)
+    return replace(
+        seen,
+        sources=tuple(_unasked(one) for one in seen.sources),
+        operations=(),
+        conditions=tuple(one for one in seen.conditions if not one.attribute.of_requests),
+    )
 
 
-def _is_for(operation: Operation, port: int) -> bool:
-    return (not operation.ports or port in operation.ports) and port not in operation.not_ports
+def _narrowed(rule: PolicyRule) -> PolicyRule | None:
+    sources = tuple(one for one in rule.sources if not one.http_fields)
+    operations = tuple(one for one in rule.operations if not one.http_fields)
+    if len(sources) < len(rule.sources) and not sources:
+        return None
+    if len(operations) < len(rule.operations) and not operations:
+        return None
+    if any(one.attribute.of_requests for one in rule.conditions):
+        return None
+    return replace(rule, sources=sources, operations=())
 
 
-def _asks_http(operation: Operation) -> bool:
-    return bool(operation.methods or operation.not_methods or operation.paths or operation.not_paths)
+def _unasked(source: Source) -> Source:
+    return replace(source, request_principals=(), not_request_principals=())

@@ -55,10 +55,8 @@ def _listener_filters(ports: Sequence[InboundPort], *, transparent: bool) -> lis
 
 
 def _tls_decides(port: InboundPort) -> bool:
-    """Both TLS and plain text are taken, or what TLS agrees on tells HTTP from the rest."""
-    return port.mtls is MtlsMode.PERMISSIVE or (
-        port.protocol is Protocol.UNDECLARED and port.mtls is MtlsMode.STRICT
-    )
+    """Policies may ask for the server name; plain text may be taken too, and what TLS agrees on tell HTTP from the rest."""
+    return port.mtls is not MtlsMode.DISABLE
 
 
 def _http_decides(port: InboundPort) -> bool:
