@@ -20,7 +20,7 @@ _PAYLOAD = "payload"
 _TEMPLATE = "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"
 _SEGMENT = "a-zA-Z0-9-._~%!$&'()+,;:@"
 """What one * of a template takes of a segment; ** takes slashes as well."""
-_RE2_ALONE = re.compile(r"\(\?[A-Za-z]*[sU]|\\[pPCQEzAZK]|\[\[:")
+_RE2_ALONE = re.compile(r"\(\?[A-Za-z]*U|\\[pPCQEzAZK]|\[\[:")
 """What RE2 understands otherwise than Python, or not alike."""
 
 _Test = Callable[[Any, Request], bool]
@@ -54,7 +54,7 @@ def regex(pattern: str, text: str) -> bool:
     if _RE2_ALONE.search(pattern):
         raise UnknownError(f"RE2 and Python may read the regular expression {pattern!r} differently")
     try:
-        return re.fullmatch(pattern, text, re.DOTALL | re.ASCII) is not None
+        return re.fullmatch(pattern, text, re.ASCII) is not None
     except re.error as error:
         raise UnknownError(f"the regular expression {pattern!r} can't be read: {error}") from error
 
