@@ -143,7 +143,7 @@ async def running_envoy(
     )
     write_private(folder / "bootstrap.json", json.dumps(config).encode())
     write_private(folder / names.LOG_BOUND_FILE, json.dumps(log_bound()).encode())
-    with (folder / "envoy.log").open("ab") as log:
+    with (folder / "envoy.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(envoy(), "-c", "bootstrap.json", "--disable-hot-restart", "--concurrency", "1"),
             *("--log-level", "error"),

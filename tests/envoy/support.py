@@ -310,7 +310,7 @@ async def envoy(  # noqa: PLR0913  # what one is started with
     prepare(replica, authority, plane.path, folder, every_stat=every_stat)
     program = os.open(ENVOY, os.O_RDONLY)  # whoever it runs as may not enter the folder that it lies in
     command = (*elsewhere.words(folder), f"/proc/self/fd/{program}") if elsewhere else (ENVOY,)
-    with (folder / "envoy.log").open("ab") as log:
+    with (folder / "envoy.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *command,
             *_ARGUMENTS,

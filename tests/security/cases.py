@@ -114,7 +114,9 @@ def rule(text: str) -> str:
     """`NAME[RULE]` as Envoy knows it; empty for any other word."""
     found = _RULE.match(text)
     return (
-        f"ns[{found['namespace'] or NAMESPACE}]-policy[{found['name']}]-rule[{found['rule']}]" if found else ""
+        f"ns[{found['namespace'] or NAMESPACE}]-policy[{found['name']}]-rule[{found['rule']}]"
+        if found
+        else ""
     )
 
 

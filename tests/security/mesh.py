@@ -106,7 +106,9 @@ class Target:
         assert self.plane.rejections == []
 
     async def _follows(self, port: int, marker: str) -> bool:
-        return await self.http("web", "127.0.0.1", port, "", f"GET / HTTP/1.1\r\nhost: {marker}\r\n\r\n") == 204
+        return (
+            await self.http("web", "127.0.0.1", port, "", f"GET / HTTP/1.1\r\nhost: {marker}\r\n\r\n") == 204
+        )
 
     async def ask(self, case: Case) -> str:
         """What comes of a request: allowed, denied, or closed before it is judged."""
@@ -146,7 +148,7 @@ class Target:
             await asyncio.sleep(0.002)
         raise AssertionError("this denial is not in the log")
 
-    async def http(  # noqa: PLR0913, PLR0917  # who asks from where for what
+    async def http(  # noqa: PLR0913  # who asks from where for what
         self, who: str, address: str, port: int, sni: str, request: str, *, method: str = "GET"
     ) -> int:
         """The status of an answer, on a connection that is kept."""
@@ -252,7 +254,7 @@ def _marked(routes: Resource, marker: str) -> Resource:
             name=marker,
             domains=[marker],
             routes=[{"match": {"prefix": "/"}, "direct_response": {"status": 204}}],
-            typed_per_filter_config={name: off for name in (names.RBAC_DENY, names.RBAC_ALLOW)},
+            typed_per_filter_config=dict.fromkeys((names.RBAC_DENY, names.RBAC_ALLOW), off),
         )
     )
     return build.resource(ROUTES, routes.name, message)

@@ -14,10 +14,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 NO_WEB = {
     "name": "no-web",
     "action": "DENY",
-    "rules": [{"from": [{"source": {"serviceAccounts": ["web"]}}], "to": [{"operation": {"ports": ["9000"]}}]}],
+    "rules": [
+        {"from": [{"source": {"serviceAccounts": ["web"]}}], "to": [{"operation": {"ports": ["9000"]}}]}
+    ],
 }
 NO_API = NO_WEB | {
-    "rules": [{"from": [{"source": {"serviceAccounts": ["api"]}}], "to": [{"operation": {"ports": ["9000"]}}]}]
+    "rules": [
+        {"from": [{"source": {"serviceAccounts": ["api"]}}], "to": [{"operation": {"ports": ["9000"]}}]}
+    ]
 }
 HTTP = {
     "name": "http",

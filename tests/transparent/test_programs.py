@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 import socket
 import subprocess
@@ -15,8 +16,21 @@ import pytest
 
 from plait.local.network import namespace
 from tests.e2e.mesh import Mesh
+from tests.envoy.support import eventually
 from tests.local.network.spaces import needs_root
-from tests.transparent.town import IDLE, PROGRAMS, fabric_of, host, python, run, said, samples, town, workload
+from tests.transparent.town import (
+    IDLE,
+    PROGRAMS,
+    fabric_of,
+    files,
+    host,
+    python,
+    run,
+    said,
+    samples,
+    town,
+    workload,
+)
 
 pytestmark = [needs_root, pytest.mark.timeout(240)]
 
@@ -150,6 +164,16 @@ async def strangers_are_refused(mesh: Mesh) -> None:
         code, out = await run(mesh, "stranger", sys.executable, CLIENT, "first", name, port)
         assert "welcome" not in out, name
         assert code or not out, (name, out)
+    for name, what in (("web", "request"), ("echo", "connection")):
+
+        async def told(name: str = name, what: str = what) -> bool:
+            lines = files(mesh, name).envoy_log.read_text().splitlines()
+            denials = [json.loads(line) for line in lines if line.startswith("{")]
+            return any(
+                one["denied"] == what and one["caller"].endswith("/ns/town/sa/stranger") for one in denials
+            )
+
+        await eventually(told)
 
 
 async def bytes_are_counted_at_both_ends(mesh: Mesh) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plait.agent.acts import Phase
-from plait.agent.shim.logs import open_log
 from plait.agent.shim.spec import Account, ShimSpec
 from plait.codec import Codec, CodecError
 from plait.envoy.names import LOG_BOUND_FILE
@@ -175,16 +174,10 @@ class ReplicaFiles:
     def write_bootstrap(
         self, bootstrap: dict[str, object], log_bound: dict[str, object], envoy: Account | None
     ) -> None:
-        """Its Envoy's configuration, log and directory; `envoy`: whose they are to be (None: ours)."""
+        """Its Envoy's configuration and directory; `envoy`: whose they are to be (None: ours)."""
         owner = envoy.uid if envoy else None
         write_private(self.bootstrap, json.dumps(bootstrap).encode(), owner=owner)
         write_private(self.log_bound, json.dumps(log_bound).encode(), owner=owner)
-        log = open_log(str(self.envoy_log))
-        try:
-            if envoy is not None:
-                os.fchown(log, envoy.uid, envoy.gid)  # it opens it by itself for what it logs of requests
-        finally:
-            os.close(log)
         self.own.mkdir(mode=0o700, exist_ok=True)
         if envoy is not None:
             os.chown(self.own, envoy.uid, envoy.gid, follow_symlinks=False)

@@ -21,7 +21,7 @@ _ALLOWED, _DENIED, _UNTOLD = 0, 1, 2
 _STYLES = {Verdict.ALLOWED: "green", Verdict.DENIED: "bold red"}
 
 
-def can(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
+def can(  # noqa: PLR0913 - a command's options are its arguments
     caller: Annotated[
         str,
         typer.Argument(
@@ -35,7 +35,10 @@ def can(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     method: Annotated[str, typer.Argument(help="Of the request.", metavar="[METHOD]")] = "GET",
     path: Annotated[str, typer.Argument(help="As it is sent; a query may follow.", metavar="[PATH]")] = "/",
     *,
-    files: Annotated[list[Path], typer.Option("--file", "-f", help="A file, or a folder of YAML; several times.", metavar="PATH")],
+    files: Annotated[
+        list[Path],
+        typer.Option("--file", "-f", help="A file, or a folder of YAML; several times.", metavar="PATH"),
+    ],
     header: Annotated[
         list[str] | None, typer.Option(help="A header of the request; several times.", metavar="NAME:VALUE")
     ] = None,
@@ -43,7 +46,8 @@ def can(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
         str | None, typer.Option(help="What a token says that has been verified.", metavar="JSON")
     ] = None,
     address: Annotated[
-        str, typer.Option(help="Whom the connection comes from; without it no rule about addresses is judged.")
+        str,
+        typer.Option(help="Whom the connection comes from; without it no rule about addresses is judged."),
     ] = "",
     mode: Annotated[Mode, typer.Option(help="How traffic comes to the proxies.")] = Mode.TRANSPARENT,
     output: Output = OutputFormat.TEXT,
@@ -89,7 +93,9 @@ class _Places:
 
     def text(self, origin: Origin) -> str:
         file, line = self.of(origin)
-        return f"{origin.ref}{f' {origin.field}' if origin.field else ''}{f' ({file}:{line})' if file else ''}"
+        return (
+            f"{origin.ref}{f' {origin.field}' if origin.field else ''}{f' ({file}:{line})' if file else ''}"
+        )
 
 
 def _headers(given: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -41,7 +41,9 @@ def explain(snapshot: Snapshot, port: InboundPort, request: Request, *, http: bo
     """
     if port.mtls is MtlsMode.STRICT and not request.caller:
         return Explanation(verdict=Verdict.DENIED, decision=Decision.NO_CERTIFICATE)
-    origins = {names.policy_rule(policy, rule): rule.origin for policy in port.policies for rule in policy.rules}
+    origins = {
+        names.policy_rule(policy, rule): rule.origin for policy in port.policies for rule in policy.rules
+    }
     name = names.inbound(port.number)
     if http:
         return _request(_resource(snapshot, ROUTES, name), request, origins)
@@ -141,7 +143,9 @@ def _connection(extension: Any, way: str, request: Request, origins: Mapping[str
 def _attributes(request: Request) -> Mapping[str, Any]:
     """https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes"""
     source = {"address": f"{request.address}:0"} if request.address else {}
-    destination = {"port": request.port} | ({"address": f"{request.destination}:{request.port}"} if request.destination else {})
+    destination = {"port": request.port} | (
+        {"address": f"{request.destination}:{request.port}"} if request.destination else {}
+    )
     connection = {
         "mtls": bool(request.caller),
         "uri_san_peer_certificate": request.caller,

@@ -93,7 +93,7 @@ def _header(matcher: Any, request: Request) -> bool:
             return False
         value = ""
     held = kind is None or string(matcher.string_match, value)
-    return held != matcher.invert_match
+    return held is not bool(matcher.invert_match)
 
 
 def _value(name: str, request: Request) -> str | None:

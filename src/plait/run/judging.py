@@ -123,7 +123,9 @@ def _target(mesh: Mesh, text: str, replicas: tuple[Replica, ...]) -> tuple[str, 
         return service.host, list(_behind(service, _port(service, wanted), firsts))
     replica = firsts.get(WorkloadKey(namespace, name))
     if replica is None:
-        raise QuestionError(f"no service and no workload {named} has {f'port {port}' if port else 'a replica'}")
+        raise QuestionError(
+            f"no service and no workload {named} has {f'port {port}' if port else 'a replica'}"
+        )
     numbers = [one.number for one in replica.bindings if one.protocol is not Protocol.UDP]
     return service_host(namespace, name), [(replica, _one_of(numbers, wanted, named))]
 

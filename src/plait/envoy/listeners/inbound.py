@@ -39,7 +39,9 @@ def listener(
         traffic_direction="INBOUND",
         enable_reuse_port={"value": False},
         listener_filters=_listener_filters(ports, transparent=sidecar.transparent),
-        filter_chains=[chain for port in ports for chain in _chains(port, trust_domain, admitting.get(port.number, ""))],
+        filter_chains=[
+            chain for port in ports for chain in _chains(port, trust_domain, admitting.get(port.number, ""))
+        ],
         **(parts.detection() if any(_may_wait(port) for port in ports) else {}),
     )
 
@@ -81,7 +83,9 @@ def _chains(port: InboundPort, trust_domain: str, mark: str) -> Iterator[dict[st
     if port.mtls is not MtlsMode.DISABLE:
         yield from _ways(port, trust_domain, {"transport_protocol": "tls"} if both else {}, mark, mtls=True)
     if port.mtls is not MtlsMode.STRICT:
-        yield from _ways(port, trust_domain, {"transport_protocol": "raw_buffer"} if both else {}, mark, mtls=False)
+        yield from _ways(
+            port, trust_domain, {"transport_protocol": "raw_buffer"} if both else {}, mark, mtls=False
+        )
 
 
 def _ways(
@@ -111,7 +115,11 @@ def _chain(
 
 
 def _marked(mark: str) -> dict[str, Any]:
-    return {"metadata": {"filter_metadata": {names.METADATA: api.struct({names.ADMITTING: mark})}}} if mark else {}
+    return (
+        {"metadata": {"filter_metadata": {names.METADATA: api.struct({names.ADMITTING: mark})}}}
+        if mark
+        else {}
+    )
 
 
 def _secured(trust_domain: str) -> Callable[[tuple[str, ...]], dict[str, Any]]:
