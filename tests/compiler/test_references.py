@@ -7,7 +7,7 @@ import pytest
 from plait.compiler.merge import merge
 from plait.model.catalog import Protocol
 from plait.model.finding import Severity
-from plait.model.policy import Action, MtlsMode, Operation, Source
+from plait.model.policy import Action, Attribute, Condition, MtlsMode, Operation, PolicyRule, Source
 from plait.model.reading import Fact, Namespace, ServiceAccount
 from plait.model.routing import Backend, Session, SessionKind
 from plait.model.traffic import ConnectionPool, OutlierDetection, TrafficPolicy
@@ -209,6 +209,97 @@ def test_namespaces_and_ports_of_policies_exist() -> None:
         ("warning", "policy.unknown-port", "spec.rules[0]"),
     ]
     assert not findings(*ONE, policy("p", Action.ALLOW, allows(principal("one"))))
+
+
+def test_conditions_name_callers_and_ports_as_sources_and_operations_do() -> None:
+    asked = (
+        Condition(attribute=Attribute.PRINCIPAL, values=("cluster.local/ns/bistro/sa/two", "*/sa/x")),
+        Condition(attribute=Attribute.NAMESPACE, not_values=("nowhere",)),
+        Condition(attribute=Attribute.DESTINATION_PORT, values=("81", "8080")),
+    )
+    found = findings(*ONE, policy("p", Action.ALLOW, replace(allows(), conditions=asked)))
+    assert [code for _, code, _ in found] == [
+        "policy.unknown-namespace",
+        "policy.unknown-port",
+        "policy.unknown-principal",
+    ]
+
+
+def test_targets_are_services_that_are_there() -> None:
+    both = replace(policy("p", Action.ALLOW, allows()), targets=("one", "two"))
+    assert findings(*ONE, both) == [("warning", "policy.unknown-target", "spec")]
+    assert not findings(*ONE, replace(both, targets=("one",)))
+    assert findings(
+        *ONE, replace(both, targets=("one",), rules=(allows(operations=[Operation(ports=(81,))]),))
+    ) == [("warning", "policy.unknown-port", "spec.rules[0]")]
+
+
+def test_a_denial_by_path_is_told_that_allowing_is_safer() -> None:
+    by_path = allows(operations=[Operation(paths=("/admin",))])
+    but_path = allows(operations=[Operation(not_paths=("/open",))])
+    assert findings(*ONE, policy("p", Action.DENY, by_path)) == [
+        ("info", "policy.deny-by-path", "spec.rules[0]")
+    ]
+    assert not findings(*ONE, policy("p", Action.DENY, but_path))
+    assert not findings(*ONE, policy("p", Action.ALLOW, by_path))
+
+
+DATABASE = (
+    workload("database", listens(5432, Protocol.TCP), listens(8080)),
+    service("database", port(5432, Protocol.TCP), port(8080)),
+)
+
+
+@pytest.mark.parametrize(
+    ("action", "rule", "told"),
+    [
+        (Action.ALLOW, allows(operations=[Operation(methods=("GET",))]), "policy.tcp-field"),
+        (Action.DENY, allows(operations=[Operation(not_hosts=("a",))]), "policy.tcp-field"),
+        (Action.ALLOW, allows(Source(request_principals=("*",))), "policy.tcp-field"),
+        (
+            Action.DENY,
+            replace(allows(), conditions=(Condition(attribute=Attribute.CLAIM, path=("a",), values=("b",)),)),
+            "policy.tcp-field",
+        ),
+        (Action.ALLOW, allows(operations=[Operation(methods=("GET",), ports=(8080,))]), None),
+        (Action.ALLOW, allows(operations=[Operation(methods=("GET",), not_ports=(5432,))]), None),
+        (
+            Action.ALLOW,
+            allows(operations=[Operation(methods=("GET",), ports=(8080,)), Operation(ports=(5432,))]),
+            None,
+        ),
+        (
+            Action.DENY,
+            replace(
+                allows(operations=[Operation(methods=("GET",))]),
+                conditions=(Condition(attribute=Attribute.DESTINATION_PORT, values=("8080",)),),
+            ),
+            None,
+        ),
+        (Action.ALLOW, allows(principal("database")), None),
+        (Action.CUSTOM, allows(principal("database")), "policy.tcp-custom"),
+        (Action.CUSTOM, allows(operations=[Operation(ports=(8080,))]), None),
+        (Action.AUDIT, allows(principal("database")), "policy.tcp-untold"),
+    ],
+)
+def test_what_only_requests_have_is_told_where_a_policy_is_over_a_port_of_tcp(
+    action: Action, rule: PolicyRule, told: str | None
+) -> None:
+    found = [one for one in findings(*DATABASE, policy("p", action, rule)) if one[1] != "port.tcp-explicit"]
+    field = "spec" if told == "policy.tcp-untold" else "spec.rules[0]"
+    assert found == ([("warning", told, field)] if told else [])
+    assert not [one for one in findings(*ONE, policy("p", action, rule)) if one[1].startswith("policy.tcp")]
+
+
+def test_a_dry_run_is_not_told_at_a_port_of_tcp() -> None:
+    dry = replace(policy("p", Action.DENY, allows()), dry_run=True)
+    assert ("warning", "policy.tcp-untold", "spec") in findings(*DATABASE, dry)
+
+
+def test_fields_and_ports_are_named() -> None:
+    asks = allows(Source(request_principals=("*",)), operations=[Operation(not_methods=("GET",))])
+    said = messages(*DATABASE, policy("p", Action.DENY, asks))
+    assert "requestPrincipals, notMethods can't be seen at port 5432 of bistro/database, which is TCP" in said
 
 
 def test_a_mode_for_chosen_workloads_is_said_where_they_are() -> None:

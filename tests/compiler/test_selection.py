@@ -7,7 +7,7 @@ from plait.compiler.merge import merge
 from plait.compiler.selection import Policy, selection
 from plait.model.catalog import Labels, Member, Service, selects
 from plait.model.mesh import Mesh
-from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
+from plait.model.policy import Action, AuthorizationPolicy, MtlsMode, PeerAuthentication
 from tests.compiler.facts import SETTINGS, origin
 
 ROOT = SETTINGS.root_namespace
@@ -51,12 +51,30 @@ def meshes(draw: st.DrawFn) -> Mesh:
         )
         for number, (namespace, selector) in enumerate(draw(places))
     ]
+    names = st.lists(st.sampled_from([f"service-{number}" for number in range(4)]), min_size=1, max_size=2)
+    policies += [
+        AuthorizationPolicy(
+            namespace=namespace,
+            name=f"targeted-{number}",
+            action=Action.DENY,
+            targets=tuple(draw(names)),
+            origin=origin("AuthorizationPolicy", f"targeted-{number}", namespace=namespace),
+        )
+        for number, namespace in enumerate(draw(st.lists(namespaces, max_size=3)))
+    ]
     return merge([*services, *policies], SETTINGS, draw(st.frozensets(members, max_size=12)))[0]
 
 
-def is_over(policy: Policy, member: Member) -> bool:
+def is_over(mesh: Mesh, policy: Policy, member: Member) -> bool:
     """The plain definition."""
     near = policy.namespace in (member.namespace, ROOT)
+    if isinstance(policy, AuthorizationPolicy) and policy.targets:
+        return any(
+            service.name in policy.targets
+            and service.namespace == policy.namespace
+            and is_behind(service, member)
+            for service in mesh.services.values()
+        )
     return near and (not policy.selector or selects(policy.selector, member.labels))
 
 
@@ -83,9 +101,9 @@ def test_a_member_has_the_services_that_select_it_in_their_order(mesh: Mesh, mem
 @given(meshes(), members)
 def test_over_a_member_are_the_policies_that_apply_to_it_in_their_order(mesh: Mesh, member: Member) -> None:
     selected = selection(mesh)
-    assert selected.policies_over(member) == tuple(one for one in mesh.policies if is_over(one, member))
+    assert selected.policies_over(member) == tuple(one for one in mesh.policies if is_over(mesh, one, member))
     found = selected.peer_authentications.over(member, ROOT)
-    assert found == tuple(one for one in mesh.peer_authentications if is_over(one, member))
+    assert found == tuple(one for one in mesh.peer_authentications if is_over(mesh, one, member))
 
 
 @given(meshes())
@@ -93,5 +111,5 @@ def test_under_a_policy_are_the_members_that_it_applies_to(mesh: Mesh) -> None:
     selected = selection(mesh)
     policies: tuple[Policy, ...] = (*mesh.policies, *mesh.peer_authentications)
     for policy in policies:
-        expected = [member for member in mesh.members if is_over(policy, member)]
+        expected = [member for member in mesh.members if is_over(mesh, policy, member)]
         assert sorted(selected.under(policy)) == sorted(expected)

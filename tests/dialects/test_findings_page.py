@@ -21,6 +21,7 @@ SAYS = {
     "_error",
     "_warning",
     "warning",
+    "info",
 }
 """Functions and classes that take a code, among their first three arguments."""
 

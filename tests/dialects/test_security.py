@@ -3,6 +3,8 @@
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from itertools import product
 from typing import Any
 
@@ -13,7 +15,9 @@ from plait.model.catalog import Labels, selects
 from plait.model.names import ObjectRef, Origin
 from plait.model.policy import (
     Action,
+    Attribute,
     AuthorizationPolicy,
+    Condition,
     MtlsMode,
     Operation,
     PeerAuthentication,
@@ -98,8 +102,13 @@ def test_service_accounts_are_principals_of_any_trust_domain() -> None:
 
 
 UNREADABLE = [
-    ("{from: [{source: {principals: [a], requestPrincipals: [b]}}]}", "field.unsupported"),
-    ("{from: [{source: {ipBlocks: [1.2.3.4]}}]}", "field.unsupported"),
+    ("{from: [{source: {principals: [a], requestPrincipals: [b]}}]}", "policy.request-principal"),
+    ("{from: [{source: {requestPrincipals: ['*/*']}}]}", "policy.wildcard"),
+    ("{from: [{source: {ipBlocks: [1.2.3.400]}}]}", "policy.address"),
+    ("{from: [{source: {ipBlocks: ['*']}}]}", "policy.address"),
+    ("{from: [{source: {notIpBlocks: [10.0.0.0/33]}}]}", "policy.address"),
+    ("{from: [{source: {remoteIpBlocks: ['::ffff:10.0.0.1']}}]}", "policy.address"),
+    ("{from: [{source: {notRemoteIpBlocks: [5]}}]}", "field.type"),
     ("{from: [{source: {principal: [a]}}]}", "field.unknown"),
     ("{from: [{source: {}}]}", "policy.empty"),
     ("{from: [{}]}", "field.type"),
@@ -117,14 +126,41 @@ UNREADABLE = [
     ("{from: [{source: {namespaces: ['*a*']}}]}", "policy.wildcard"),
     ("{from: [{source: {serviceAccounts: [A_b]}}]}", "policy.account"),
     ("{from: [{source: {serviceAccounts: [web], namespaces: [a]}}]}", "policy.mixed"),
-    ("{to: [{operation: {hosts: [a]}}]}", "field.unsupported"),
+    ("{to: [{operation: {hosts: [a/b]}}]}", "policy.host"),
+    ("{to: [{operation: {hosts: ['*.']}}]}", "policy.host"),
+    ("{to: [{operation: {hosts: ['.']}}]}", "policy.host"),
+    ("{to: [{operation: {notHosts: ['a.*.b']}}]}", "policy.wildcard"),
     ("{to: [{operation: {method: [GET]}}]}", "field.unknown"),
     ("{to: [{operation: {ports: [8080]}}]}", "field.type"),
     ("{to: [{operation: {ports: ['0']}}]}", "field.range"),
-    ("{to: [{operation: {paths: ['/a/{*}']}}]}", "policy.path-template"),
+    ("{to: [{operation: {paths: ['/a/{*}*']}}]}", "policy.path-template"),
+    ("{to: [{operation: {paths: ['/a/{b}/{*}']}}]}", "policy.path-template"),
+    ("{to: [{operation: {paths: ['/{**}/{*}']}}]}", "policy.path-template"),
+    ("{to: [{operation: {paths: ['/{**}/{**}']}}]}", "policy.path-template"),
+    ("{to: [{operation: {paths: ['{*}']}}]}", "policy.path"),
     ("{to: [{operation: {paths: [/a*b]}}]}", "policy.wildcard"),
     ("{to: [{operation: {}}]}", "policy.empty"),
-    ("{when: [{key: source.ip, values: [1.2.3.4]}]}", "field.unsupported"),
+    ("{when: [{key: source.ip, values: [1.2.3]}]}", "policy.address"),
+    ("{when: [{key: source.ip}]}", "policy.empty"),
+    ("{when: [{key: source.ip, values: []}]}", "policy.empty"),
+    ("{when: []}", "policy.empty"),
+    ("{when: {}}", "field.type"),
+    ("{when: [5]}", "field.type"),
+    ("{when: [{values: [a]}]}", "policy.condition"),
+    ("{when: [{key: 5, values: [a]}]}", "field.type"),
+    ("{when: [{key: source.name, values: [a]}]}", "policy.condition"),
+    ("{when: [{key: 'source.ip[a]', values: [1.2.3.4]}]}", "policy.condition"),
+    ("{when: [{key: request.headers, values: [a]}]}", "policy.condition"),
+    ("{when: [{key: 'request.headers[]', values: [a]}]}", "policy.condition"),
+    ("{when: [{key: 'request.headers[a b]', values: [a]}]}", "policy.condition"),
+    ("{when: [{key: 'request.headers[a][b]', values: [a]}]}", "policy.condition"),
+    ("{when: [{key: 'request.auth.claims', values: [a]}]}", "policy.condition"),
+    ("{when: [{key: 'destination.labels[a]', values: [b]}]}", "policy.condition"),
+    ("{when: [{key: 'experimental.envoy.filters.a', values: [b]}]}", "policy.condition"),
+    ("{when: [{key: 'experimental.envoy.filters.a[b]', values: ['[*a*]']}]}", "policy.wildcard"),
+    ("{when: [{key: destination.port, values: [http]}]}", "field.range"),
+    ("{when: [{key: source.serviceAccount, values: [A_b]}]}", "policy.account"),
+    ("{when: [{key: source.ip, value: [1.2.3.4]}]}", "field.unknown"),
     ("null", "field.type"),
     ("5", "field.type"),
 ]
@@ -151,10 +187,12 @@ def test_a_deny_rule_that_can_not_be_read_whole_denies_more(rule: str, code: str
 def test_of_a_deny_rule_what_can_be_read_still_narrows_it() -> None:
     (rule,) = policy(
         "{action: DENY, rules: [{from: [{source: {namespaces: [a], ipBlocks: [x]}}],"
-        " to: [{operation: {paths: [/a], ports: [8080]}}], when: [{key: x}]}]}"
+        " to: [{operation: {paths: [/a], ports: [8080]}}],"
+        " when: [{key: x}, {key: 'request.headers[A]', values: [5], notValues: [b]}]}]}"
     ).rules
     assert rule.sources == (Source(namespaces=("a",)),)
     assert rule.operations == (Operation(paths=("/a",)),)
+    assert rule.conditions == (Condition(attribute=Attribute.HEADER, path=("a",), not_values=("b",)),)
 
 
 def test_one_alternative_of_deny_that_can_not_be_read_is_anybody() -> None:
@@ -175,8 +213,22 @@ def test_one_alternative_of_deny_that_can_not_be_read_is_anybody() -> None:
         ("{selector: {matchLabels: {app: a, b: 5}}, rules: [{}]}", "field.type"),
         ("{selector: {matchLabels: {app: 'a*'}}, rules: [{}]}", "label.invalid"),
         ("{selector: app, rules: [{}]}", "field.type"),
-        ("{targetRefs: [{kind: Service, name: a}], rules: [{}]}", "policy.target"),
+        ("{targetRefs: [{kind: Service, name: a}, {kind: Gateway, name: a}], rules: [{}]}", "policy.target"),
         ("{targetRef: {kind: Gateway, name: a}, rules: [{}]}", "policy.target"),
+        ("{targetRefs: [{group: apps, kind: Service, name: a}], rules: [{}]}", "policy.target"),
+        ("{targetRefs: [{kind: Service, name: a, namespace: b}], rules: [{}]}", "policy.target"),
+        ("{targetRefs: [{kind: Service}], rules: [{}]}", "field.required"),
+        ("{targetRefs: [{kind: Service, name: a, port: 80}], rules: [{}]}", "field.unknown"),
+        (
+            "{targetRefs: [{kind: Service, name: a}], selector: {matchLabels: {app: a}}, rules: [{}]}",
+            "policy.target",
+        ),
+        (
+            "{targetRef: {kind: Service, name: a}, targetRefs: [{kind: Service, name: a}], rules: [{}]}",
+            "policy.target",
+        ),
+        ("{targetRefs: [], rules: [{}]}", "policy.empty"),
+        ("{targetRefs: [a], rules: [{}]}", "field.type"),
         ("{rules: {}}", "field.type"),
         ("5", "field.type"),
     ],
@@ -208,27 +260,73 @@ def test_a_deny_policy_without_rules_is_an_error() -> None:
     assert (fact(read, AuthorizationPolicy).rules, codes(read)) == ((), [("spec.rules", "policy.no-rules")])
 
 
-def test_custom_is_deny_of_what_it_names() -> None:
+def test_targets_are_services_of_the_namespace() -> None:
+    for spec in (
+        "{targetRefs: [{kind: Service, name: b}, {group: '', kind: Service, name: a}], rules: [{}]}",
+        "{targetRefs: [{group: core, kind: Service, name: b, namespace: shop}, {kind: Service, name: a}], rules: [{}]}",
+    ):
+        read = authorization(spec)
+        assert (fact(read, AuthorizationPolicy).targets, read.findings) == (("b", "a"), ())
+    assert policy("{targetRef: {kind: Service, name: a}, rules: [{}]}").targets == ("a",)
+
+
+def test_conditions_are_read_by_the_names_of_their_attributes() -> None:
+    (rule,) = policy("""
+rules:
+- when:
+  - {key: "request.headers[X-User]", values: [a, "*"], notValues: ["b*"]}
+  - {key: "request.auth.claims[a.b][c]", values: [d]}
+  - {key: source.ip, values: [10.1.2.3, 10.9.9.9/8]}
+  - {key: source.serviceAccount, notValues: [web, ops/bot]}
+  - {key: destination.port, values: ["080"]}
+  - {key: connection.sni, values: ["*.Example"]}
+  - {key: "experimental.envoy.filters.http.x[y.z]", values: ["[w]"]}
+""").rules
+    assert rule.conditions == (
+        Condition(attribute=Attribute.HEADER, path=("x-user",), values=("a", "*"), not_values=("b*",)),
+        Condition(attribute=Attribute.CLAIM, path=("a.b", "c"), values=("d",)),
+        Condition(attribute=Attribute.SOURCE_IP, values=("10.1.2.3/32", "10.0.0.0/8")),
+        Condition(attribute=Attribute.PRINCIPAL, not_values=("*/ns/shop/sa/web", "*/ns/ops/sa/bot")),
+        Condition(attribute=Attribute.DESTINATION_PORT, values=("80",)),
+        Condition(attribute=Attribute.SERVER_NAME, values=("*.example",)),
+        Condition(attribute=Attribute.METADATA, path=("envoy.filters.http.x", "y.z"), values=("[w]",)),
+    )
+
+
+def test_hosts_are_read_in_lower_case_without_the_dot_at_the_end() -> None:
+    written = "A.b., 'c.:80', '*.d.', e.*, '[::1]:80', f:*"
+    (rule,) = policy(f"{{rules: [{{to: [{{operation: {{hosts: [{written}]}}}}]}}]}}").rules
+    assert rule.operations[0].hosts == ("a.b", "c:80", "*.d", "e.*", "[::1]:80", "f:*")
+
+
+def test_custom_names_who_is_asked_and_denies_as_long_as_nobody_is() -> None:
     read = authorization(
         "{action: CUSTOM, provider: {name: x}, rules: [{to: [{operation: {paths: [/admin*]}}]}]}"
     )
     found = fact(read, AuthorizationPolicy)
-    assert (found.action, found.rules[0].operations) == (Action.DENY, (Operation(paths=("/admin*",)),))
+    assert (found.action, found.provider) == (Action.CUSTOM, "x")
+    assert found.rules[0].operations == (Operation(paths=("/admin*",)),)
     assert codes(read) == [("spec.action", "policy.custom")]
+    for spec in ("{action: CUSTOM, rules: [{}]}", "{action: CUSTOM, provider: {}, rules: [{}]}"):
+        assert ("spec.provider", "policy.provider") in codes(authorization(spec))
 
 
-def test_audit_and_dry_runs_have_no_effect_and_say_so() -> None:
+def test_audit_and_dry_runs_decide_nothing() -> None:
     read = authorization("{action: AUDIT, rules: [{}]}")
-    assert (read.facts, codes(read)) == ((), [("spec.action", "policy.audit")])
+    assert (fact(read, AuthorizationPolicy).decides, read.findings) == (False, ())
     text = document("security.istio.io/v1", "AuthorizationPolicy", "{action: DENY, rules: [{}]}")
-    read = reading(
-        text.replace("namespace: shop", "namespace: shop, annotations: {istio.io/dry-run: 'true'}")
-    )
-    assert (read.facts, [code for _, code in codes(read)]) == ((), ["policy.dry-run"])
-    read = reading(
-        text.replace("namespace: shop", "namespace: shop, annotations: {istio.io/dry-run: 'false'}")
-    )
-    assert (len(read.facts), read.findings) == (1, ())
+    for said, decides, told in (
+        ("true", False, []),
+        ("1", False, []),
+        ("false", True, []),
+        ("F", True, []),
+        ("yes", True, ["policy.dry-run"]),
+        ("tRUE", True, ["policy.dry-run"]),
+    ):
+        read = reading(
+            text.replace("namespace: shop", f"namespace: shop, annotations: {{istio.io/dry-run: '{said}'}}")
+        )
+        assert (fact(read, AuthorizationPolicy).decides, [code for _, code in codes(read)]) == (decides, told)
 
 
 def test_a_provider_without_custom_is_an_error() -> None:
@@ -325,56 +423,134 @@ action: CUSTOM
 provider: {name: x}
 rules: [{from: [{source: {serviceAccounts: [a/x]}}], to: [{operation: {notPorts: ["81"]}}]}]
 """,
+    "allow by more": """
+targetRefs: [{kind: Service, name: web}]
+rules:
+- from: [{source: {ipBlocks: [10.0.0.0/8], notRequestPrincipals: [i/s]}}, {source: {requestPrincipals: [i/*]}}]
+  to: [{operation: {hosts: [h], notHosts: [g]}}]
+  when:
+  - {key: "request.headers[x]", values: [a], notValues: [b]}
+  - {key: source.namespace, notValues: [b]}
+""",
+    "deny by more": """
+targetRefs: [{kind: Service, name: web}]
+action: DENY
+rules:
+- from: [{source: {notIpBlocks: [10.0.0.0/8], requestPrincipals: [i/s]}}, {source: {remoteIpBlocks: [10.0.0.1]}}]
+  to: [{operation: {notHosts: [g]}}, {operation: {paths: ["/{*}/1"]}}]
+  when: [{key: "request.headers[x]", notValues: [b]}, {key: destination.port, values: ["80"]}]
+""",
 }
 WORKLOADS: tuple[Labels, ...] = ((("app", "web"),), (("app", "db"),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    principal: str
+    method: str
+    path: str
+    port: int
+    host: str = "h"
+    ip: str = "10.0.0.1"
+    token: str = ""
+    header: str = ""
+
+
 REQUESTS = tuple(
-    product(
+    Request(principal=principal, method=method, path=path, port=port)
+    for principal, method, path, port in product(
         ("td/ns/a/sa/x", "td/ns/b/sa/x", "td/ns/c/sa/y", ""),
         ("GET", "POST"),
         ("/admin/1", "/open", "/shut"),
         (80, 81),
     )
+) + tuple(
+    Request(
+        principal=principal,
+        method="GET",
+        path="/admin/1",
+        port=80,
+        host=host,
+        ip=ip,
+        token=token,
+        header=header,
+    )
+    for principal, host, ip, token, header in product(
+        ("td/ns/a/sa/x", "td/ns/b/sa/x"), ("h", "g"), ("10.0.0.1", "11.0.0.1"), ("i/s", "i/t", ""), ("a", "b")
+    )
 )
 
 
 def like(pattern: str, value: str) -> bool:
+    if pattern == "/{*}/1":
+        return value == "/admin/1"
+    if "/" in pattern and pattern[:1].isdigit():
+        return ip_address(value) in ip_network(pattern)
     if pattern.startswith("*"):
         return bool(value) and value.endswith(pattern[1:])
     return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern
 
 
-def holds(rule: PolicyRule, request: tuple[str, str, str, int]) -> bool:
-    principal, method, path, port = request
-    namespace = principal.split("/")[2] if principal else ""
-
-    def part(values: tuple[str, ...], not_values: tuple[str, ...], value: str) -> bool:
-        return (not values or any(like(one, value) for one in values)) and not any(
-            like(one, value) for one in not_values
-        )
-
-    def source(one: Source) -> bool:
-        return part(one.principals, one.not_principals, principal) and part(
-            one.namespaces, one.not_namespaces, namespace
-        )
-
-    def operation(one: Operation) -> bool:
-        ports = (not one.ports or port in one.ports) and port not in one.not_ports
-        return ports and part(one.methods, one.not_methods, method) and part(one.paths, one.not_paths, path)
-
-    return (not rule.sources or any(map(source, rule.sources))) and (
-        not rule.operations or any(map(operation, rule.operations))
+def part(values: tuple[str, ...], not_values: tuple[str, ...], value: str) -> bool:
+    return (not values or any(like(one, value) for one in values)) and not any(
+        like(one, value) for one in not_values
     )
 
 
-def passes(read: Reading, labels: Labels, request: tuple[str, str, str, int], *, deny_all: bool) -> bool:
+def holds(rule: PolicyRule, request: Request) -> bool:
+    namespace = request.principal.split("/")[2] if request.principal else ""
+
+    def source(one: Source) -> bool:
+        return (
+            part(one.principals, one.not_principals, request.principal)
+            and part(one.namespaces, one.not_namespaces, namespace)
+            and part(one.request_principals, one.not_request_principals, request.token)
+            and part(one.ip_blocks, one.not_ip_blocks, request.ip)
+            and part(one.remote_ip_blocks, one.not_remote_ip_blocks, request.ip)
+        )
+
+    def operation(one: Operation) -> bool:
+        ports = (not one.ports or request.port in one.ports) and request.port not in one.not_ports
+        return (
+            ports
+            and part(one.hosts, one.not_hosts, request.host)
+            and part(one.methods, one.not_methods, request.method)
+            and part(one.paths, one.not_paths, request.path)
+        )
+
+    def condition(one: Condition) -> bool:
+        value = {
+            Attribute.HEADER: request.header,
+            Attribute.NAMESPACE: namespace,
+            Attribute.DESTINATION_PORT: str(request.port),
+        }[one.attribute]
+        return part(one.values, one.not_values, value)
+
+    return (
+        (not rule.sources or any(map(source, rule.sources)))
+        and (not rule.operations or any(map(operation, rule.operations)))
+        and all(map(condition, rule.conditions))
+    )
+
+
+def over(one: AuthorizationPolicy, labels: Labels) -> bool:
+    """Whether a policy is over a workload; the service web is before those of its name."""
+    if one.targets:
+        return any(selects((("app", name),), labels) for name in one.targets)
+    return not one.selector or selects(one.selector, labels)
+
+
+def passes(read: Reading, labels: Labels, request: Request, *, deny_all: bool) -> bool:
     """The verdict beside an empty policy of the namespace (deny_all), or beside none."""
-    found = [one for one in read.facts if isinstance(one, AuthorizationPolicy)]
-    over = [one for one in found if not one.selector or selects(one.selector, labels)]
-    if any(holds(rule, request) for one in over if one.action is Action.DENY for rule in one.rules):
+    found = [one for one in read.facts if isinstance(one, AuthorizationPolicy) and over(one, labels)]
+    if any(holds(rule, request) for one in found if one.action in DENIES for rule in one.rules):
         return False
-    allows = [one for one in over if one.action is Action.ALLOW]
+    allows = [one for one in found if one.action is Action.ALLOW]
     allowed = any(holds(rule, request) for one in allows for rule in one.rules)
     return allowed or not (allows or deny_all)
+
+
+DENIES = (Action.DENY, Action.CUSTOM)
 
 
 JUNK: tuple[Any, ...] = (5, 1.5, True, "junk", [], {}, ["", 5], {"junk": 1}, [[]], [None])

@@ -246,17 +246,29 @@ spec:
     - source:
         principals: [td/ns/a/sa/b]
         notPrincipals: ["*/sa/c"]
+        requestPrincipals: [iss/sub]
+        notRequestPrincipals: ["iss/x*"]
         namespaces: [a]
         notNamespaces: ["b*"]
+        ipBlocks: [10.0.0.0/8]
+        notIpBlocks: [10.1.2.3]
+        remoteIpBlocks: ["fd00::/8"]
+        notRemoteIpBlocks: ["::1"]
     - source: {serviceAccounts: [web], notServiceAccounts: [a/b]}
     to:
     - operation:
+        hosts: [web.shop]
+        notHosts: ["*.example:8080"]
         methods: [GET]
         notMethods: [POST]
         paths: [/a]
         notPaths: [/b*]
         ports: ["8080"]
         notPorts: ["9090"]
+    when:
+    - key: request.auth.claims[a][b]
+      values: [c]
+      notValues: ["d*"]
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute

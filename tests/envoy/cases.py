@@ -55,6 +55,7 @@ from tests.compiler.facts import (
 )
 from tests.dialects.reading import document, reading
 from tests.dialects.whole import WHOLE
+from tests.fields.mesh import facts
 
 FRONTEND = workload("frontend")
 V1 = workload("reservations-v1", app="reservations", version="v1")
@@ -166,6 +167,45 @@ _POLICIES = (
         ),
     ),
 )
+
+_CONDITIONS = facts("""
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: allow, namespace: bistro}
+spec:
+  targetRefs: [{kind: Service, name: reservations}]
+  rules:
+  - from: [{source: {requestPrincipals: [i/s], ipBlocks: [10.0.0.0/8], notRemoteIpBlocks: [10.1.2.3]}}]
+    to:
+    - operation: {hosts: ["a.b", "*.c"], notHosts: ["d:*"], paths: ["/a/{*}/{**}"]}
+    when:
+    - {key: "request.headers[x-user]", values: [a, "*"], notValues: ["b*"]}
+    - {key: "request.auth.claims[a][b]", values: [c]}
+    - {key: request.auth.audiences, notValues: [d]}
+    - {key: destination.ip, values: ["fd00::/8"]}
+    - {key: destination.port, values: ["8080"]}
+    - {key: connection.sni, values: ["*.e"]}
+    - {key: "experimental.envoy.filters.http.f[g]", values: ["[h]", i]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny, namespace: bistro}
+spec:
+  action: DENY
+  rules:
+  - from: [{source: {requestPrincipals: [i/j/s], notRequestPrincipals: ["*"]}}]
+    to: [{operation: {hosts: ["a.b"], notHosts: [c]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: dry, namespace: bistro, annotations: {istio.io/dry-run: "true"}}
+spec: {action: CUSTOM, provider: {name: x}, rules: [{}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: audit, namespace: bistro}
+spec: {action: AUDIT, rules: [{}]}
+""")
 
 _LIMITS = (
     limited("all", limit(1000, per=0.5, burst=2000)),
@@ -319,6 +359,7 @@ CASES = {
         names=("shop", "outbound|80|shop", "outbound|8080|shop"),
     ),
     "policies": Case(facts=(*BISTRO, *_POLICIES), types=(ROUTES,), names=("inbound",)),
+    "conditions": Case(facts=(*BISTRO, *_CONDITIONS), types=(ROUTES,), names=("inbound",)),
     "limits": Case(facts=(*BISTRO, *_LIMITS), types=(ROUTES,), names=("inbound",)),
     "shut": Case(facts=(*BISTRO, policy("nobody")), types=(ROUTES,), names=("inbound",)),
     "ports-and-modes": Case(

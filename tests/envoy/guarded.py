@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.x509.oid import NameOID
 
 from plait.compiler.endpoints import endpoints
 from plait.compiler.merge import merge
@@ -34,7 +36,6 @@ from tests.envoy.support import (
     application,
     control_plane,
     envoy,
-    eventually,
     ready,
     short_folder,
     workload_uri,
@@ -99,7 +100,9 @@ class Guarded:
         assert check(snapshot, seen.outbound.missing) == ()
         await self.plane.publish({str(seen.node): self._changed(snapshot, marker)})
         if self.proxy is not None:
-            await eventually(lambda: self._heard(marker))
+            async with asyncio.timeout(20):
+                while not await self._heard(marker):  # noqa: ASYNC110  # Envoy tells of nothing
+                    await asyncio.sleep(0.002)
             assert self.plane.rejections == [], self.plane.rejections
             assert self.proxy.process.returncode is None, self.proxy.log
 
@@ -126,12 +129,14 @@ class Guarded:
         number: int = WEB,
         sni: str = "sni.example",
         token: Mapping[str, Any] | None = None,
+        subject: str = "",
     ) -> bytes:
-        """What comes back for a request, by whoever has the certificate of an account."""
+        """What comes back for a request, by whoever has the certificate of an account; `subject`: and a name in it."""
         lines = [f"{method} {path} HTTP/1.1", f"host: {host}", "connection: close", *headers]
         if token is not None:
             lines.append(f"authorization: Bearer {self.issuer.token(token)}")
-        return await self.send("\r\n".join([*lines, "", ""]).encode("latin-1"), by=by, number=number, sni=sni)
+        what = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        return await self.send(what, by=by and f"{by}/{subject}", number=number, sni=sni)
 
     async def send(
         self, what: bytes, *, by: str | None = "bistro/frontend", number: int = WEB, sni: str = "sni.example"
@@ -154,12 +159,13 @@ class Guarded:
 
     def _context(self, by: str) -> ssl.SSLContext:
         if by not in self._contexts:
-            namespace, account = by.split("/")
+            namespace, account, *subject = by.split("/")
             made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             made.check_hostname = False
             made.load_verify_locations(cadata=self.authority.root)
-            chain, key = self.authority.issue(workload_uri(namespace, account))
-            file = self.folder / f"{namespace}-{account}.pem"
+            parts = [x509.NameAttribute(NameOID.COMMON_NAME, one) for one in subject if one]
+            chain, key = self.authority.issue(workload_uri(namespace, account), subject=x509.Name(parts))
+            file = self.folder / f"{'-'.join([namespace, account, *subject])}.pem"
             file.touch(mode=0o600)
             file.write_text(chain + key)
             made.load_cert_chain(file)
@@ -206,9 +212,9 @@ def _with_marker(resource: Resource, marker: str) -> Resource:
         name=marker,
         domains=[marker],
         routes=[{"match": {"prefix": "/"}, "direct_response": {"status": 204}}],
-        typed_per_filter_config={
-            name: unguarded for name in (names.RBAC_AUDIT, names.RBAC_DENY, names.RBAC_ALLOW)
-        },
+        typed_per_filter_config=dict.fromkeys(
+            (names.RBAC_AUDIT, names.RBAC_DENY, names.RBAC_ALLOW), unguarded
+        ),
     )
     return build.resource(ROUTES, resource.name, routes)
 

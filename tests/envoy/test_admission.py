@@ -1,13 +1,27 @@
 """admission: policies over connections as one expression.  tests/envoy/test_transparent.py has Envoy evaluate them."""
 
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
 import pytest
 
 from plait.compiler.merge import merge
 from plait.compiler.view import view
 from plait.envoy.filters.admission import expression, extension
+from plait.envoy.filters.networks import pattern
 from plait.model.catalog import Protocol
 from plait.model.mesh import InboundPort
-from plait.model.policy import Action, AuthorizationPolicy, Operation, PolicyRule, Source
+from plait.model.policy import (
+    Action,
+    Attribute,
+    AuthorizationPolicy,
+    Condition,
+    Operation,
+    PolicyRule,
+    Source,
+)
 from tests.compiler.facts import SETTINGS, allows, listens, policy, principal, replica, workload
 
 DATABASE = workload("database", listens(5432, Protocol.TCP))
@@ -78,3 +92,58 @@ def test_more_than_envoy_can_parse_lets_nobody_in() -> None:
     assert len(said(allows(many))) > 90_000
     body = extension(guarded(policy("policy", ALLOW, allows(many)))).typed_config.value
     assert b"%CEL(false ? 'inbound|5432||' : '')%" in body
+
+
+def test_what_is_asked_of_addresses_and_names_is_asked_of_texts() -> None:
+    assert said(allows(Source(ip_blocks=("10.0.0.0/8",), not_remote_ip_blocks=("10.1.2.3/32",)))) == (
+        "(source.address.matches('\\U0000005e10\\U0000005c.')"
+        " && !source.address.matches('\\U0000005e10\\U0000005c.1\\U0000005c.2\\U0000005c.3:'))"
+    )
+    named = Condition(attribute=Attribute.SERVER_NAME, values=("*.b", "a"), not_values=("*",))
+    assert said(replace(allows(), conditions=(named,))) == (
+        "(((connection.requested_server_name in ['a']) || connection.requested_server_name.endsWith('.b'))"
+        " && !(connection.requested_server_name != ''))"
+    )
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        "0.0.0.0/0",
+        "10.0.0.0/8",
+        "10.16.0.0/12",
+        "10.0.0.128/25",
+        "1.2.3.4/32",
+        "128.0.0.0/1",
+        "1.2.3.4/30",
+        "1.2.0.0/15",
+    ],
+)
+def test_a_pattern_is_for_the_addresses_of_its_network(network: str) -> None:
+    found = pattern(network)
+    assert found is not None
+    inside = ip_network(network)
+    edges = (inside[0], inside[-1], *(edge for edge in _around(inside)))
+    for address in (*edges, ip_address("10.17.2.3"), ip_address("100.1.2.3"), ip_address("1.2.3.40")):
+        assert bool(re.search(found, f"{address}:{4711}")) is (address in inside), address
+
+
+def _around(network: IPv4Network | IPv6Network) -> Iterator[IPv4Address | IPv6Address]:
+    """The addresses right before and after it."""
+    for number in (int(network[0]) - 1, int(network[-1]) + 1):
+        if 0 <= number < 2**32:
+            yield ip_address(number)
+
+
+def test_no_caller_is_of_a_network_of_ipv6() -> None:
+    assert pattern("::/0") is None
+    assert said(allows(Source(ip_blocks=("::/0",)))) == "false"
+    assert said(allows(Source(not_ip_blocks=("::/0",)))) == "true"
+
+
+def test_what_decides_nothing_is_not_asked_and_custom_denies() -> None:
+    dry = replace(policy("dry", DENY, allows()), dry_run=True)
+    assert expression(guarded(dry, policy("audit", Action.AUDIT, allows()))) == "true"
+    assert expression(guarded(replace(policy("dry"), dry_run=True))) == "true"
+    assert said(allows(), action=Action.CUSTOM) == "false"
+    assert said(allows(operations=[Operation(ports=(80,))]), action=Action.CUSTOM) == "true"

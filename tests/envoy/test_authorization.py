@@ -248,3 +248,319 @@ async def test_a_rule_holds_for_what_it_says(
     assert status(await one.ask(**request_)) == (LET_IN if holds else SHUT_OUT)
     await one.say(*policy(deny(rule)))
     assert status(await one.ask(**request_)) == (SHUT_OUT if holds else LET_IN)
+
+
+WIDE: list[tuple[str, str]] = [
+    ("test.com", "test.com:80"),
+    ("test.com", "Test.Com.:8080"),
+    ("test.com", "test.com:"),
+    ("*.com", "test.com:80"),
+    ("*.com", "test.com.:80"),
+]
+"""A host that is named, and another way to write it: with a port."""
+
+
+@pytest.mark.parametrize(("named", "written"), WIDE)
+async def test_a_host_without_a_port_shuts_out_with_any_and_lets_in_without(
+    one: Guarded, named: str, written: str
+) -> None:
+    for spec, verdict in (
+        (deny(operation(hosts=[named])), SHUT_OUT),
+        (allow(operation(notHosts=[named])), SHUT_OUT),
+        (allow(operation(hosts=[named])), SHUT_OUT),
+        (deny(operation(notHosts=[named])), SHUT_OUT),
+    ):
+        await one.say(*policy(spec))
+        assert status(await one.ask(host=written)) == verdict, spec
+
+
+@pytest.mark.parametrize(
+    ("named", "token"),
+    [
+        ("a/b/c", {"iss": "a", "sub": "b/c"}),
+        ("https://bad*", {"iss": "https://bad.example", "sub": "x"}),
+        ("*x/y", {"iss": "i", "sub": "x/y"}),
+    ],
+)
+async def test_no_slash_in_a_subject_gets_round_a_denial(
+    one: Guarded, named: str, token: dict[str, str]
+) -> None:
+    await one.say(*policy(deny(source(requestPrincipals=[named]))))
+    assert status(await one.ask(token=token)) == SHUT_OUT
+    await one.say(*policy(allow(source(requestPrincipals=[named]))))
+    assert status(await one.ask(token=token)) == SHUT_OUT
+
+
+NORMALISED = [
+    "/admin/x", "/admin/x?a=b", "/admin/./x", "/./admin/x", "/%2e/admin/x", "/../admin/x",
+    "/a/../admin/x", "/a/%2e%2e/admin/x", "/a/%2E./admin/x", "/a%2f..%2fadmin/x", "/a/..;b/admin/x",
+    "//admin/x", "/admin//x", "///admin///x", "/admin%2fx", "/admin%2Fx",
+    "/admin\\x", "/admin%5cx", "/admin%5Cx", "/a\\..\\admin/x",
+    "/%61dmin/x", "/%61%64%6D%69%6e/x", "/admin/%78", "http://guarded/admin/x",
+]  # fmt: skip
+"""Of the guide: forms of one path that are made the same before a policy looks, and before the application does."""
+REFUSED = [
+    "%2fadmin/x",
+    "\\admin\\x",
+    "/admin/x#fragment",
+    "/admin%00/x",
+    "/admin\tx",
+    "/admin/\xff",
+    "admin/x",
+]
+"""And those that nobody is asked about."""
+DIFFERENT = [
+    "/admin;x/x",
+    "/ADMIN/x",
+    "/admin%20/x",
+    "/%2561dmin/x",
+    "/admin%252fx",
+    "/admin.json",
+    "/%c0%afadmin/x",
+]
+"""Forms that an application may take for the same, and no policy does."""
+
+
+@pytest.mark.parametrize("path", NORMALISED)
+async def test_the_forms_of_a_path_are_made_one_before_a_policy_looks(one: Guarded, path: str) -> None:
+    await one.say(*policy(deny(operation(paths=["/admin/*"]))))
+    assert status(await one.ask(path)) == SHUT_OUT
+    await one.say(*policy(allow(operation(paths=["/admin/x"]))))
+    assert status(await one.ask(path)) == LET_IN
+    assert one.seen[-1].raw_path.split("?")[0] == "/admin/x"
+
+
+@pytest.mark.parametrize("path", REFUSED)
+async def test_what_is_no_path_is_refused(one: Guarded, path: str) -> None:
+    await one.say()
+    before = len(one.seen)
+    assert status(await one.ask(path)) == b"400"
+    assert len(one.seen) == before
+
+
+@pytest.mark.parametrize("path", DIFFERENT)
+async def test_other_forms_are_kept_out_by_allowing_alone(one: Guarded, path: str) -> None:
+    await one.say(*policy(deny(operation(paths=["/admin/*"]))))
+    assert status(await one.ask(path)) == LET_IN
+    await one.say(*policy(allow(operation(paths=["/admin/*"]))))
+    assert status(await one.ask(path)) == SHUT_OUT
+
+
+async def test_no_name_of_a_workload_stands_for_an_account(one: Guarded) -> None:
+    """The subject of a certificate holds the names and labels of a workload, and Envoy looks at it as well."""
+    await one.say(*policy(allow(source(principals=["*admin"]))))
+    assert status(await one.ask(by="bistro/frontend", subject="admin")) == SHUT_OUT
+    assert status(await one.ask(by="bistro/admin")) == LET_IN
+    await one.say(*policy(allow(source(notPrincipals=["*frontend"]))))
+    assert status(await one.ask(by="bistro/frontend", subject="x")) == SHUT_OUT
+
+
+async def test_whoever_shows_no_certificate_is_nobody(one: Guarded) -> None:
+    clear = facts(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: clear, namespace: bistro}\n"
+        "spec: {mtls: {mode: PERMISSIVE}}\n"
+    )
+    for rule, holds in (
+        (source(principals=["*"]), False),
+        (source(namespaces=["*"]), False),
+        (source(notPrincipals=["*/sa/frontend"]), True),
+        (source(notNamespaces=["*"]), True),
+        (when("connection.sni", "*"), False),
+        (source(ipBlocks=["127.0.0.1"]), True),
+    ):
+        await one.say(*clear, *policy(allow(rule)))
+
+        async def as_said(holds: bool = holds) -> bool:  # noqa: FBT001
+            return status(await one.ask(by=None)) == (LET_IN if holds else SHUT_OUT)
+
+        await eventually(as_said)
+    await one.say()
+
+
+# What several policies say together ------------------------------------------------------------------------
+
+NONE: dict[str, Any] = {}
+ANYTHING: dict[str, Any] = {"rules": [{}]}
+FRONTEND, POST = source(principals=["*/sa/frontend"]), operation(methods=["POST"])
+
+
+@pytest.mark.parametrize(
+    ("policies", "verdict"),
+    [
+        ([], LET_IN),
+        ([NONE], SHUT_OUT),
+        ([ANYTHING], LET_IN),
+        ([NONE, ANYTHING], LET_IN),
+        ([ANYTHING, deny(FRONTEND)], SHUT_OUT),
+        ([ANYTHING, deny(POST)], LET_IN),
+        ([deny(POST)], LET_IN),
+        ([deny({})], SHUT_OUT),
+        ([allow(POST), allow(FRONTEND)], LET_IN),
+        ([{"rules": [POST, FRONTEND]}], LET_IN),
+        ([allow(POST), deny(POST)], SHUT_OUT),
+        ([{"action": "CUSTOM", "provider": {"name": "x"}, "rules": [{}]}, ANYTHING], SHUT_OUT),
+        ([{"action": "CUSTOM", "provider": {"name": "x"}, "rules": [POST]}, ANYTHING], LET_IN),
+        ([{"action": "AUDIT", "rules": [{}]}], LET_IN),
+        ([{"action": "AUDIT", "rules": [{}]}, NONE], SHUT_OUT),
+        ([{"selector": {"matchLabels": {"app": "other"}}}], LET_IN),
+        ([{"selector": {"matchLabels": {"app": "guarded"}}}], SHUT_OUT),
+        ([{"targetRefs": [{"kind": "Service", "name": "guarded"}]}], SHUT_OUT),
+        ([{"targetRefs": [{"kind": "Service", "name": "other"}]}], LET_IN),
+        ([{"targetRefs": [{"kind": "Service", "name": "other"}, {"kind": "Service", "name": "guarded"}]}], SHUT_OUT),
+        ([{"targetRefs": [{"kind": "Gateway", "name": "other"}], **ANYTHING}], SHUT_OUT),
+    ],
+)  # fmt: skip
+async def test_policies_together(one: Guarded, policies: list[dict[str, Any]], verdict: bytes) -> None:
+    await one.say(*(fact for index, spec in enumerate(policies) for fact in policy(spec, f"it-{index}")))
+    assert status(await one.ask()) == verdict
+
+
+@pytest.mark.parametrize(("namespace", "verdict"), [("istio-system", SHUT_OUT), ("market", LET_IN)])
+async def test_a_policy_of_the_root_namespace_is_for_the_whole_mesh(
+    one: Guarded, namespace: str, verdict: bytes
+) -> None:
+    for spec in (NONE, {"selector": {"matchLabels": {"app": "guarded"}}}, deny({})):
+        await one.say(*policy(spec, namespace=namespace))
+        assert status(await one.ask()) == verdict
+
+
+# What decides nothing --------------------------------------------------------------------------------------
+
+
+async def counted(one: Guarded) -> dict[str, int]:
+    """What the metrics page counts of the rules that decide nothing."""
+    assert one.proxy is not None
+    page = await one.proxy.metrics()
+    found = re.findall(
+        r'^envoy_http_rbac_(shadow_\w+)\{envoy_rbac_http_prefix="(\w+)_".*\} (\d+)$', page, re.MULTILINE
+    )
+    return {f"{prefix} {name}": int(count) for name, prefix, count in found}
+
+
+@pytest.mark.parametrize(
+    ("policies", "grown"),
+    [
+        ([({"action": "AUDIT", "rules": [FRONTEND]}, "{}")], "istio_audit shadow_denied"),
+        ([({"action": "AUDIT", "rules": [POST]}, "{}")], "istio_audit shadow_allowed"),
+        ([({"action": "AUDIT", "rules": [FRONTEND]}, DRY_RUN)], "istio_audit shadow_denied"),
+        ([(deny(FRONTEND), DRY_RUN)], "istio_dry_run_deny shadow_denied"),
+        ([(deny(POST), DRY_RUN)], "istio_dry_run_deny shadow_allowed"),
+        ([(allow(FRONTEND), DRY_RUN)], "istio_dry_run_allow shadow_allowed"),
+        ([(allow(POST), DRY_RUN)], "istio_dry_run_allow shadow_denied"),
+        ([(NONE, DRY_RUN)], "istio_dry_run_allow shadow_denied"),
+        ([(allow(POST), DRY_RUN), (allow(FRONTEND), "{}")], "istio_dry_run_allow shadow_denied"),
+        ([(deny(FRONTEND), DRY_RUN), (ANYTHING, "{}")], "istio_dry_run_deny shadow_denied"),
+    ],
+)
+async def test_what_decides_nothing_is_counted(
+    one: Guarded, policies: list[tuple[dict[str, Any], str]], grown: str
+) -> None:
+    said = [policy(spec, f"it-{at}", annotations=notes) for at, (spec, notes) in enumerate(policies)]
+    await one.say(*(fact for facts in said for fact in facts))
+    before = await counted(one)
+    assert status(await one.ask()) == LET_IN
+    after = await counted(one)
+    assert [name for name in after if after[name] != before.get(name, 0)] == [grown]
+    assert after[grown] == before.get(grown, 0) + 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "annotations", "prefix", "result"),
+    [
+        ({"action": "AUDIT", "rules": [POST, FRONTEND]}, "{}", names.AUDIT, "denied"),
+        (deny(FRONTEND), DRY_RUN, names.DRY_RUN_DENY, "denied"),
+    ],
+)
+async def test_what_decides_nothing_is_told_in_metadata(
+    one: Guarded, spec: dict[str, Any], annotations: str, prefix: str, result: str
+) -> None:
+    """Seen by a condition upon it, in a filter that comes after."""
+    rule = len(spec["rules"]) - 1
+    told = f"ns[bistro]-policy[told]-rule[{rule}]"
+    for key, value in (("shadow_effective_policy_id", told), ("shadow_engine_result", result)):
+        for said, verdict in ((value, LET_IN), ("other", SHUT_OUT)):
+            asks = allow(when(f"experimental.{names.RBAC_METADATA}[{prefix}{key}]", said))
+            await one.say(*policy(spec, "told", annotations=annotations), *policy(asks, "asks"))
+            assert status(await one.ask()) == verdict, key
+
+
+async def test_an_audit_is_made_of_what_is_denied_too(one: Guarded) -> None:
+    await one.say(*policy({"action": "AUDIT", "rules": [{}]}, "audit"), *policy(deny({}), "deny"))
+    before = await counted(one)
+    assert status(await one.ask()) == SHUT_OUT
+    assert (await counted(one))["istio_audit shadow_denied"] == before["istio_audit shadow_denied"] + 1
+
+
+# At a port that is TCP -------------------------------------------------------------------------------------
+
+CONNECTED: list[Case] = [
+    (source(principals=["*/sa/frontend"]), {}, True),
+    (source(principals=["*/sa/frontend"]), {"by": "bistro/other"}, False),
+    (source(namespaces=["bistro"], notPrincipals=["*/sa/other"]), {"by": "bistro/other"}, False),
+    (source(serviceAccounts=["frontend"]), {}, True),
+    (source(ipBlocks=["127.0.0.1"]), {}, True),
+    (source(ipBlocks=["127.0.0.0/8"]), {}, True),
+    (source(ipBlocks=["126.0.0.0/7"]), {}, True),
+    (source(ipBlocks=["127.0.0.0/29", "1.2.3.4"]), {}, True),
+    (source(ipBlocks=["127.0.0.2/31"]), {}, False),
+    (source(ipBlocks=["12.0.0.0/8", "27.0.0.1"]), {}, False),
+    (source(ipBlocks=["0.0.0.0/0"]), {}, True),
+    (source(ipBlocks=["::/0"]), {}, False),
+    (source(notIpBlocks=["127.0.0.0/8"]), {}, False),
+    (source(notIpBlocks=["10.0.0.0/8", "::/0"]), {}, True),
+    (source(remoteIpBlocks=["127.0.0.0/8"]), {}, True),
+    (source(notRemoteIpBlocks=["127.0.0.0/8"]), {}, False),
+    (when("source.ip", "127.0.0.1"), {}, True),
+    (when("source.ip", no=("127.0.0.1",)), {}, False),
+    (when("remote.ip", "10.0.0.0/8"), {}, False),
+    (when("source.namespace", "b*"), {}, True),
+    (when("source.principal", no=("*/sa/frontend",)), {}, False),
+    (when("source.serviceAccount", "market/frontend"), {"by": "market/frontend"}, True),
+    (when("destination.ip", "127.77.0.0/16"), {}, True),
+    (when("destination.ip", "127.78.0.0/16"), {}, False),
+    (when("destination.port", str(TCP)), {}, True),
+    (when("destination.port", no=(str(TCP),)), {}, False),
+    (when("connection.sni", "sni.example"), {}, True),
+    (when("connection.sni", "*.example"), {"sni": "SNI.Example"}, True),
+    (when("connection.sni", "sni*", no=("*.example",)), {}, False),
+    (when("connection.sni", "other"), {}, False),
+    (operation(ports=[str(TCP)]), {}, True),
+    (operation(ports=[str(WEB)]), {}, False),
+    ({**source(namespaces=["bistro"]), **when("source.ip", "10.0.0.1")}, {}, False),
+    ({}, {}, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "request_", "holds"), CONNECTED)
+async def test_a_rule_holds_for_connections_too(
+    one: Guarded,
+    rule: dict[str, Any],
+    request_: dict[str, Any],
+    holds: bool,  # noqa: FBT001
+) -> None:
+    for spec, let_in in ((allow(rule), holds), (deny(rule), not holds)):
+        await one.say(*policy(spec))
+        assert await one.send(b"", number=TCP, **request_) == (b"hello" if let_in else b"")
+    await one.say(*policy({**deny(rule), "action": "CUSTOM", "provider": {"name": "x"}}))
+    assert await one.send(b"", number=TCP, **request_) == (b"" if holds else b"hello")
+    await one.say(*policy({**deny(rule), "action": "AUDIT"}), *policy(deny(rule), "dry", annotations=DRY_RUN))
+    assert await one.send(b"", number=TCP, **request_) == b"hello"
+
+
+HTTP_ONLY = [
+    operation(hosts=["a"]), operation(notHosts=["a"]), operation(methods=["GET"]), operation(notMethods=["GET"]),
+    operation(paths=["/a"]), operation(notPaths=["/{*}"]), operation(paths=["/"], ports=[str(TCP)]),
+    source(requestPrincipals=["*"]), source(notRequestPrincipals=["*"]),
+    when("request.headers[a]", "b"), when("request.headers[a]", no=("b",)), when("request.auth.principal", "*"),
+    when("request.auth.audiences", no=("b",)), when("request.auth.presenter", "b"), when("request.auth.claims[a]", "b"),
+    when("experimental.envoy.filters.a[b]", no=("c",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", HTTP_ONLY)
+async def test_at_a_tcp_port_what_only_http_has_allows_nothing_and_denies(
+    one: Guarded, rule: dict[str, Any]
+) -> None:
+    for spec in (allow(rule), deny(rule)):
+        await one.say(*policy(spec))
+        assert await one.send(b"", number=TCP) == b""

@@ -20,8 +20,6 @@ from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 Policy = AuthorizationPolicy | PeerAuthentication
 Targets = Mapping[tuple[str, LimitTarget], Sequence[RateLimit]]
 """By namespace and object."""
-PolicyTargets = Mapping[tuple[str, str], Sequence[AuthorizationPolicy]]
-"""By namespace and service."""
 _Pair = tuple[str, str]
 
 
@@ -128,6 +126,27 @@ class Selectors(Generic[S]):
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Authorization policies, by whom they are for."""
+
+    selecting: Selectors[AuthorizationPolicy]
+    """Those without targets."""
+    targeting: Mapping[_Pair, Sequence[AuthorizationPolicy]]
+    """The others, by the namespace and the name of a service."""
+
+    @staticmethod
+    def of(policies: Iterable[AuthorizationPolicy]) -> Policies:
+        targeting: dict[_Pair, list[AuthorizationPolicy]] = {}
+        untargeted = []
+        for one in policies:
+            if not one.targets:
+                untargeted.append(one)
+            for name in one.targets:
+                targeting.setdefault((one.namespace, name), []).append(one)
+        return Policies(Selectors.of(untargeted), targeting)
+
+
 def _in_order(numbered: Iterable[tuple[int, S]]) -> tuple[S, ...]:
     return tuple(one for _, one in sorted(numbered, key=lambda pair: pair[0]))
 
@@ -142,9 +161,7 @@ class Selection:
     services: Selectors[Service]
     there: Mapping[str, Service]
     """By host."""
-    policies: Selectors[AuthorizationPolicy]
-    """Those without targets."""
-    policy_targets: PolicyTargets
+    policies: Policies
     peer_authentications: Selectors[PeerAuthentication]
     limits: Selectors[RateLimit]
     """Those without a target."""
@@ -181,11 +198,11 @@ class Selection:
 
     def policies_over(self, member: Member) -> tuple[AuthorizationPolicy, ...]:
         """The authorization policies over a member, in the order of their objects."""
-        found = self.policies.over(member, self.root_namespace)
-        if not self.policy_targets:
+        found = self.policies.selecting.over(member, self.root_namespace)
+        if not self.policies.targeting:
             return found
         services = self.services.selecting(member.namespace, member.labels)
-        named = (self.policy_targets.get((one.namespace, one.name), ()) for one in services)
+        named = (self.policies.targeting.get((one.namespace, one.name), ()) for one in services)
         targeting = dict.fromkeys(policy for policies in named for policy in policies)
         return tuple(sorted((*found, *targeting), key=lambda one: one.origin))
 
@@ -219,24 +236,11 @@ def _of(mesh: Mesh, made: Made) -> Selection:
         workloads=made.of("workloads", (mesh.workloads,), lambda them: Population.of(them.values())),
         services=made.of("services", (mesh.services,), lambda them: Selectors.of(them.values())),
         there=mesh.services,
-        policies=made.of("policies", (mesh.policies,), _untargeted_policies),
-        policy_targets=made.of("policy-targets", (mesh.policies,), _policy_targets),
+        policies=made.of("policies", (mesh.policies,), Policies.of),
         peer_authentications=made.of("peers", (mesh.peer_authentications,), Selectors.of),
         limits=made.of("limits", (mesh.rate_limits,), _untargeted),
         targets=made.of("targets", (mesh.rate_limits,), _targets),
     )
-
-
-def _untargeted_policies(policies: Iterable[AuthorizationPolicy]) -> Selectors[AuthorizationPolicy]:
-    return Selectors.of(one for one in policies if not one.targets)
-
-
-def _policy_targets(policies: Iterable[AuthorizationPolicy]) -> PolicyTargets:
-    found: dict[tuple[str, str], list[AuthorizationPolicy]] = {}
-    for one in policies:
-        for name in one.targets:
-            found.setdefault((one.namespace, name), []).append(one)
-    return found
 
 
 def _untargeted(limits: Iterable[RateLimit]) -> Selectors[RateLimit]:

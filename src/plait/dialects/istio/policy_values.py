@@ -21,6 +21,8 @@ _HOST = re.compile(r"[-a-z0-9._:\[\]*]+\Z")
 
 def values(cursor: Cursor, read: Callable[[Cursor], V]) -> tuple[V, ...]:
     """The values of a part; none of them when any can't be read: half of a part may mean less or more."""
+    if cursor.value is None:
+        return ()
     found = tuple(read(item) for item in cursor.each())
     if cursor.value == []:
         cursor.error("policy.empty", "an empty list says nothing: leave it away to mean any")
