@@ -124,6 +124,10 @@ def inlined(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
             if one.pop("config_discovery", None):
                 one["typed_config"] = extensions[one["name"]]["typed_config"]
             config = one["typed_config"]
+            for http_filter in config.get("http_filters", ()):
+                if "config_discovery" in http_filter and http_filter["name"] in extensions:
+                    del http_filter["config_discovery"]
+                    http_filter["typed_config"] = extensions[http_filter["name"]]["typed_config"]
             if "rds" in config:
                 config["route_config"] = routes[config.pop("rds")["route_config_name"]]
             if "scoped_routes" in config:

@@ -35,6 +35,7 @@ TRANSPORT_MATCH = "envoy.transport_socket_match"
 CHOSEN_CLUSTER = "envoy.tcp_proxy.cluster"
 """The state of a connection by which Envoy's TCP proxy is told where to go."""
 
+RBAC_CUSTOM = "rbac-custom"
 RBAC_DENY = "rbac-deny"
 RBAC_ALLOW = "rbac-allow"
 
@@ -49,6 +50,9 @@ another replica may be asked whatever the method was."""
 
 CALLED_HEADER = "x-plait-called"
 """In transparent mode: the address that the application called, which chooses the routes.  No application sees it."""
+
+NOBODY_HEADER = "x-plait-nobody"
+"""Where a token is looked for that nobody can have."""
 
 METRICS_PREFIX = "istio"
 
@@ -99,6 +103,11 @@ def inbound(number: int) -> str:
 def inbound_http(number: int) -> str:
     """The cluster for the HTTP of a port that may speak something else as well: `inbound|8080|http|`."""
     return f"inbound|{number}|http|"
+
+
+def of_port(filter_name: str, number: int) -> str:
+    """A filter whose configuration is a resource for each port of the workload: `inbound|8080|jwt|`."""
+    return f"inbound|{number}|{filter_name}|"
 
 
 def secret_file(secret: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plait.compiler.references import destinations, egress, policies, rate_limits, routes, services
+from plait.compiler.references import asking, destinations, egress, policies, rate_limits, routes, services
 from plait.compiler.references.policies import Known
 from plait.compiler.selection import selection
 from plait.compiler.sharing import Made
 from plait.compiler.sights import Stated
 from plait.model.finding import Finding
 from plait.model.mesh import Mesh
+from plait.model.policy import Action
 
 __all__ = ["Known", "check"]
 
@@ -45,3 +46,13 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
         "peers", (mesh.peer_authentications, settings, *running), policies.check_peers(mesh, selected)
     )
     yield from part("limits", (mesh.rate_limits, there, *running), rate_limits.check(mesh, selected))
+    seen_by = (mesh.common, mesh.sights, mesh.egress, mesh.for_clients)
+    if mesh.request_authentications:
+        about = (mesh.request_authentications, there, settings, *seen_by, *running)
+        yield from part("tokens", about, asking.check_tokens(mesh, selected))
+    if mesh.mesh_configs:
+        about = (mesh.mesh_configs, there, settings)
+        yield from part("configs", about, asking.check_configs(mesh))
+    if any(policy.action is Action.CUSTOM for policy in mesh.policies):
+        about = (mesh.policies, mesh.mesh_configs, there, settings, *seen_by, *running)
+        yield from part("custom", about, asking.check_custom(mesh, selected))

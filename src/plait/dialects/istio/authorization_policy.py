@@ -1,8 +1,8 @@
 """AuthorizationPolicy: who may call whom.
 
 What can't be read whole is closed.  Of ALLOW a rule is left out, so that it allows nothing.  Of DENY the part
-that can't be read is dropped, so that the rule denies more; CUSTOM, which asks somebody who isn't there, is
-DENY.  An ALLOW policy whose selector can't be read allows nothing in its whole namespace: with its rules it
+that can't be read is dropped, so that the rule denies more; so it is of CUSTOM, which then asks about more, and
+without somebody to ask is DENY.  An ALLOW policy whose selector can't be read allows nothing in its whole namespace: with its rules it
 would open workloads that it was never meant for.
 """
 
@@ -36,7 +36,7 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     denies = action in (_Action.DENY, _Action.CUSTOM)
     selected = _selector(spec)
     stated = rules(spec.at("rules"), subject, denies=denies)
-    _check_provider(spec, action)
+    provider = _provider(spec, action)
     unread = selected is None or has_strangers(spec) or bool(spec.at("action").error_count())
     if denies and not spec.at("rules").value and not spec.at("rules").error_count():
         message = "without rules it denies nothing; one empty rule denies everything"
@@ -46,17 +46,15 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     if not denies and unread:
         spec.error("policy.closed", "it can't be read whole, so it allows nothing")
         stated = ()
-    if action is _Action.CUSTOM:
-        message = "no provider is asked yet: what its rules name is denied"
-        spec.at("action").error("policy.custom", message)
     if _only_watches(root, spec, action, subject):
         return ()
     policy = AuthorizationPolicy(
         namespace=subject.namespace,
         name=subject.name,
-        action=Action.DENY if denies else Action.ALLOW,
+        action=(Action.CUSTOM if provider else Action.DENY) if denies else Action.ALLOW,
         selector=selected or (),
         rules=stated,
+        provider=provider,
         origin=subject.origin(root),
     )
     return (policy,)
@@ -88,11 +86,17 @@ def _selector(spec: Cursor) -> Labels | None:
     return found
 
 
-def _check_provider(spec: Cursor, action: _Action) -> None:
+def _provider(spec: Cursor, action: _Action) -> str:
+    """Who is asked; "", and errors that say so, when nobody is: then CUSTOM denies."""
     provider = spec.at("provider")
-    if provider.present and action is not _Action.CUSTOM:
-        provider.error("policy.provider", "only the action CUSTOM has a provider")
-    provider.at("name").text()
+    name = provider.at("name").text()
+    if action is not _Action.CUSTOM:
+        if provider.present:
+            provider.error("policy.provider", "only the action CUSTOM has a provider")
+        return ""
+    if not name and not provider.error_count():
+        provider.at("name").error("policy.custom", "no provider is named: what its rules name is denied")
+    return "" if provider.error_count() or provider.unread() else name
 
 
 def _only_watches(root: Cursor, spec: Cursor, action: _Action, subject: Subject) -> bool:

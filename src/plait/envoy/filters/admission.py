@@ -57,8 +57,8 @@ def extension(port: InboundPort) -> Any:
 
 
 def expression(port: InboundPort) -> str:
-    """Whether a caller may connect: no DENY rule holds, and where there are ALLOW policies one of their rules does."""
-    denied = _any(_rules(port, Action.DENY))
+    """Whether a caller may connect: no rule of DENY or CUSTOM holds, and where there are ALLOW policies one of their rules does."""
+    denied = _any([*_rules(port, Action.DENY), *_rules(port, Action.CUSTOM)])
     allowed = _any(_rules(port, Action.ALLOW)) if _policies(port, Action.ALLOW) else _ALWAYS
     if denied == _ALWAYS or allowed == _NEVER:
         return _NEVER

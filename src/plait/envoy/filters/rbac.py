@@ -28,8 +28,8 @@ def _empty() -> Any:
 
 def _filter(action: Action, name: str) -> HttpFilter:
     def on_inbound(port: InboundPort) -> Any | None:
-        rules = _rules(port, action)
-        return None if rules is None else api.message(f"{_HTTP}.RBACPerRoute")(rbac={"rules": rules})
+        found = rules(port, action)
+        return None if found is None else api.message(f"{_HTTP}.RBACPerRoute")(rbac={"rules": found})
 
     return HttpFilter(
         name=name,
@@ -45,8 +45,8 @@ DENY = _filter(Action.DENY, names.RBAC_DENY)
 ALLOW = _filter(Action.ALLOW, names.RBAC_ALLOW)
 
 
-def _rules(port: InboundPort, action: Action) -> Any | None:
-    """Envoy's rules for all policies of one action; None when there is no such policy.
+def rules(port: InboundPort, action: Action, then: str = "") -> Any | None:
+    """Envoy's rules for all policies of one action, and what Envoy does where one holds; None without such a policy.
 
     An ALLOW policy without a rule that could hold leaves rules that match nothing: everything is shut out.
     """
@@ -59,7 +59,7 @@ def _rules(port: InboundPort, action: Action) -> Any | None:
             entry = _policy(rule, port)
             if entry is not None:
                 entries[names.policy_rule(policy, rule)] = entry
-    return api.message("envoy.config.rbac.v3.RBAC")(action=action.value, policies=entries)
+    return api.message("envoy.config.rbac.v3.RBAC")(action=then or action.value, policies=entries)
 
 
 def _policy(rule: PolicyRule, port: InboundPort) -> Any | None:

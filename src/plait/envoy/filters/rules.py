@@ -20,7 +20,7 @@ def holds_at_tcp(rule: PolicyRule, action: Action, port: int) -> bool:
     possible = at_http(rule, port)
     if not possible:
         return possible is not None
-    return action is Action.DENY or not all(_asks_http(operation) for operation in possible)
+    return action is not Action.ALLOW or not all(_asks_http(operation) for operation in possible)
 
 
 def _is_for(operation: Operation, port: int) -> bool:
