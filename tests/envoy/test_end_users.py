@@ -26,7 +26,7 @@ PRINCIPAL = "cluster.local/ns/bistro/sa/frontend"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh() -> AsyncIterator[Mesh]:
-    async with running() as found:
+    async with running(but="Jwks async fetching") as found:
         yield found
 
 
@@ -117,7 +117,6 @@ def bad() -> dict[str, tuple[str, int]]:
         "another body": (f"{head}.{forged}.{signature}", 401),
         "another signature": (f"{head}.{body}.{signature[:-4]}AAAA", 401),
         "no token at all": ("hello", 401),
-        "nothing": ("", 401),
         "two parts": (f"{head}.{body}", 401),
         "four parts": (f"{head}.{body}.{signature}.{signature}", 401),
         "two tokens in one value": (f"{good()},{good()}", 401),
@@ -134,7 +133,7 @@ async def test_what_does_not_hold_is_refused_and_reaches_nobody(mesh: Mesh, what
         await ask(mesh, f"/?access_token={token.replace(' ', '%20')}"),
     ):
         assert answer.seen is None
-        assert answer.status == status or (what == "nothing" and answer.status == 401)
+        assert answer.status == status
 
 
 async def test_an_oversized_token_is_refused(mesh: Mesh) -> None:
@@ -280,7 +279,7 @@ async def test_keys_are_fetched_through_the_mesh_and_kept(mesh: Mesh) -> None:
     await mesh.say(authentication(fetched))
     for _ in range(5):
         assert (await ask(mesh, **bearer(good()))).status == 200
-    assert len(callers) == 1
+    assert len(callers) == 3  # a port each
     assert "spiffe://cluster.local/ns/bistro/sa/reservations" in callers[0]
     assert (await ask(mesh, **bearer(bad()["a foreign key"][0]))).status == 401
     del mesh.answers["reservations-v2"]
@@ -305,7 +304,9 @@ async def test_other_keys_hold_at_once_and_end_nothing(mesh: Mesh) -> None:
     await mesh.say(USUAL)
     two = key("RS256", "two")
 
-    async def shout(request: web.Request) -> web.WebSocketResponse:
+    async def shout(request: web.Request) -> web.WebSocketResponse | None:
+        if "upgrade" not in request.headers:
+            return None
         channel = web.WebSocketResponse()
         await channel.prepare(request)
         async for message in channel:

@@ -26,6 +26,8 @@ _NOBODY = "nobody"
 """A provider whose tokens nobody has: what needs it is refused."""
 _KEEP_SECONDS = 300.0
 """So long keys that were fetched are used before they are fetched again (Istio's time)."""
+_AGAIN_SECONDS = 10.0
+"""After a fetch that failed; a token that comes meanwhile has one of its own."""
 _FETCHES = 2
 """Tries of one fetch after the first."""
 
@@ -51,30 +53,51 @@ def extension(number: int, tokens: tuple[TokenRule, ...]) -> Any:
     """Whose tokens are taken at a port, as a resource of its own: keys change without a change of the listener."""
     rules = {f"{index}": rule for index, rule in enumerate(tokens) if rule.keys is not None}
     places = tuple(sorted({place for rule in tokens for place in rule.places}))
+    providers = {name: _provider(rule, rule.places) for name, rule in rules.items()}
+    if 1 < len(places) <= _MOST_PLACES:
+        providers |= {
+            _alone(name, place): _provider(rule, (place,), eager=False)
+            for name, rule in rules.items()
+            for place in rule.places
+        }
     return api.message("envoy.config.core.v3.TypedExtensionConfig")(
         **build.extension(
             names.of_port(JWT.name, number),
             _CONFIG,
-            providers={name: _provider(rule) for name, rule in rules.items()} | {_NOBODY: _nobody()},
-            rules=[*_given_twice(places), *_given(places, rules)],
+            providers=providers | {_NOBODY: _nobody()},
+            rules=[*_given_twice(places), *_together(places, rules), *_one_by_one(places, rules)],
         )
     )
 
 
-def _given(places: tuple[TokenPlace, ...], rules: dict[str, TokenRule]) -> Iterator[_Message]:
-    """What must hold of requests in which something stands in some places, and in no others: many places first."""
+def _alone(name: str, place: TokenPlace) -> str:
+    """The provider that looks at one place of a rule: others would miss what this one has taken away."""
+    return f"{name} {place.kind} {place.name} {place.prefix}"
+
+
+def _together(places: tuple[TokenPlace, ...], rules: dict[str, TokenRule]) -> Iterator[_Message]:
+    """What must hold of requests in which something stands in several places, the most of them first."""
     most = len(places) if len(places) <= _MOST_PLACES else 2
-    for number in range(most, 0, -1):
+    for number in range(most, 1, -1):
         for some in combinations(places, number):
-            needed = [_any_of(place, rules) for place in some]
-            if number > 1:
-                needed = [{"requires_all": {"requirements": needed}} if most == len(places) else _refused()]
-            yield {"match": _match([_stands(place) for place in some]), "requires": needed[0]}
+            each = [
+                _any_of([_alone(name, place) for name, rule in rules.items() if place in rule.places])
+                for place in some
+            ]
+            all_of = {"requires_all": {"requirements": each}} if most == len(places) else _refused()
+            yield {"match": _match([_stands(place) for place in some]), "requires": all_of}
 
 
-def _any_of(place: TokenPlace, rules: dict[str, TokenRule]) -> _Message:
+def _one_by_one(places: tuple[TokenPlace, ...], rules: dict[str, TokenRule]) -> Iterator[_Message]:
+    """What must hold of requests in which something stands in one place."""
+    for place in places:
+        known = [name for name, rule in rules.items() if place in rule.places]
+        yield {"match": _match([_stands(place)]), "requires": _any_of(known)}
+
+
+def _any_of(providers: list[str]) -> _Message:
     """One of the issuers whose tokens may stand in a place."""
-    found = [{"provider_name": name} for name, rule in rules.items() if place in rule.places]
+    found = [{"provider_name": name} for name in providers]
     if len(found) <= 1:
         return found[0] if found else _refused()
     return {"requires_any": {"requirements": found}}
@@ -129,16 +152,16 @@ def _header(name: str, regex: str) -> _Message:
     return {"name": name, "string_match": {"safe_regex": {"regex": regex}}}
 
 
-def _provider(rule: TokenRule) -> _Message:
+def _provider(rule: TokenRule, places: tuple[TokenPlace, ...], *, eager: bool = True) -> _Message:
     found: _Message = {
         "issuer": rule.issuer,
         "audiences": list(rule.audiences),
         "forward": rule.forward,
         "from_headers": [
-            {"name": one.name, "value_prefix": one.prefix} for one in _of(rule.places, PlaceKind.HEADER)
+            {"name": one.name, "value_prefix": one.prefix} for one in _of(places, PlaceKind.HEADER)
         ],
-        "from_params": [one.name for one in _of(rule.places, PlaceKind.PARAM)],
-        "from_cookies": [one.name for one in _of(rule.places, PlaceKind.COOKIE)],
+        "from_params": [one.name for one in _of(places, PlaceKind.PARAM)],
+        "from_cookies": [one.name for one in _of(places, PlaceKind.COOKIE)],
         "forward_payload_header": rule.payload_header,
         "claim_to_headers": [
             {"header_name": header, "claim_name": claim} for header, claim in rule.claim_headers
@@ -147,7 +170,7 @@ def _provider(rule: TokenRule) -> _Message:
         "normalize_payload_in_metadata": {"space_delimited_claims": list(rule.spaced_claims)},
     }
     if isinstance(rule.keys, KeysAt):
-        return found | {"remote_jwks": _fetched(rule.keys)}
+        return found | {"remote_jwks": _fetched(rule.keys, eager=eager)}
     return found | {"local_jwks": {"inline_string": rule.keys}}
 
 
@@ -155,18 +178,22 @@ def _of(places: Iterable[TokenPlace], kind: PlaceKind) -> list[TokenPlace]:
     return [place for place in places if place.kind is kind]
 
 
-def _fetched(keys: KeysAt) -> _Message:
-    """Keys that are fetched as soon as they are known of, and kept when a later fetch fails.  No listener waits."""
-    return {
+def _fetched(keys: KeysAt, *, eager: bool) -> _Message:
+    """Keys that are fetched when a token asks for them.
+
+    `eager`: as soon as they are known of, and kept when a later fetch fails.  No listener waits for them.
+    """
+    background = {"fast_listener": True, "failed_refetch_duration": build.seconds(_AGAIN_SECONDS)}
+    found: _Message = {
         "http_uri": {
             "uri": f"http://{keys.host}:{keys.port}{keys.path}",
             "cluster": names.cluster(ClusterKey(keys.host, keys.port)),
             "timeout": build.seconds(keys.timeout),
         },
         "cache_duration": build.seconds(_KEEP_SECONDS),
-        "async_fetch": {"fast_listener": True},
         "retry_policy": {"num_retries": {"value": _FETCHES}},
     }
+    return found | {"async_fetch": background} if eager else found
 
 
 def _nobody() -> _Message:
