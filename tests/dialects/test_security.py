@@ -208,13 +208,18 @@ def test_a_deny_policy_without_rules_is_an_error() -> None:
     assert (fact(read, AuthorizationPolicy).rules, codes(read)) == ((), [("spec.rules", "policy.no-rules")])
 
 
-def test_custom_is_deny_of_what_it_names() -> None:
-    read = authorization(
-        "{action: CUSTOM, provider: {name: x}, rules: [{to: [{operation: {paths: [/admin*]}}]}]}"
-    )
+def test_custom_asks_a_provider_and_denies_what_it_names_without_one() -> None:
+    rules = "rules: [{to: [{operation: {paths: [/admin*]}}]}]"
+    read = authorization(f"{{action: CUSTOM, provider: {{name: x}}, {rules}}}")
     found = fact(read, AuthorizationPolicy)
-    assert (found.action, found.rules[0].operations) == (Action.DENY, (Operation(paths=("/admin*",)),))
-    assert codes(read) == [("spec.action", "policy.custom")]
+    assert (found.action, found.provider, codes(read)) == (Action.CUSTOM, "x", [])
+    assert found.rules[0].operations == (Operation(paths=("/admin*",)),)
+    for provider in ("", "provider: {}, ", "provider: {name: ''}, ", "provider: {name: 7}, "):
+        read = authorization(f"{{action: CUSTOM, {provider}{rules}}}")
+        found = fact(read, AuthorizationPolicy)
+        assert (found.action, found.provider) == (Action.DENY, "")
+        assert found.rules[0].operations == (Operation(paths=("/admin*",)),)
+        assert len(codes(read)) == 1
 
 
 def test_audit_and_dry_runs_have_no_effect_and_say_so() -> None:

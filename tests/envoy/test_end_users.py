@@ -318,7 +318,9 @@ async def test_other_keys_hold_at_once_and_end_nothing(mesh: Mesh) -> None:
     mesh.answers["reservations-v1"] = shout
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(f"http://{HOST}/", proxy=mesh.proxies["frontend"].url, headers=bearer(good())) as channel,
+        session.ws_connect(
+            f"http://{HOST}/", proxy=mesh.proxies["frontend"].url, headers=bearer(good())
+        ) as channel,
     ):
         await channel.send_str("one")
         assert await channel.receive_str(timeout=5) == "ONE"

@@ -29,12 +29,17 @@ async def mesh() -> AsyncIterator[Mesh]:
 
 def written(api_version: str, kind: str, name: str, spec: Mapping[str, Any]) -> str:
     metadata = {"name": name, "namespace": "bistro"}
-    return json.dumps({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}) + "\n---\n"
+    return (
+        json.dumps({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}) + "\n---\n"
+    )
 
 
 def operator(*providers: Mapping[str, Any], name: str = "mesh") -> str:
     return written(
-        "install.istio.io/v1alpha1", "IstioOperator", name, {"meshConfig": {"extensionProviders": list(providers)}}
+        "install.istio.io/v1alpha1",
+        "IstioOperator",
+        name,
+        {"meshConfig": {"extensionProviders": list(providers)}},
     )
 
 
@@ -90,10 +95,12 @@ def by_header(request: web.Request) -> web.Response:
     return web.Response(status=401, text="say please", headers={"x-why": "no word", "x-other": "o"})
 
 
-SHOWN = {"includeRequestHeadersInCheck": ["x-pass"]}
+SHOWN: Mapping[str, Any] = {"includeRequestHeadersInCheck": ["x-pass"]}
 
 
-async def ask(mesh: Mesh, path: str = "/asked", method: str = "GET", body: bytes = b"", **headers: str) -> Any:
+async def ask(
+    mesh: Mesh, path: str = "/asked", method: str = "GET", body: bytes = b"", **headers: str
+) -> Any:
     told = {name.replace("_", "-"): value for name, value in headers.items()}
     return await mesh.ask(path, host=HOST, headers=told, method=method, body=body)
 
@@ -124,7 +131,7 @@ async def test_to_be_let_in_by_the_checker_is_not_to_be_let_in(mesh: Mesh) -> No
 
 async def test_headers_go_where_they_are_said_to_go_and_no_caller_forges_them(mesh: Mesh) -> None:
     seen = answers(mesh, by_header)
-    said = {
+    said: dict[str, Any] = {
         "includeRequestHeadersInCheck": ["x-pass", "x-some-*", "*-tail"],
         "includeAdditionalHeadersInCheck": {"x-from": "bistro"},
         "headersToUpstreamOnAllow": ["x-checked", "x-never", "x-set-*"],
@@ -132,7 +139,7 @@ async def test_headers_go_where_they_are_said_to_go_and_no_caller_forges_them(me
         "headersToDownstreamOnDeny": ["x-why"],
     }
     await mesh.say(operator(over_http(**said)) + custom())
-    forged = {
+    forged: dict[str, Any] = {
         "x_checked": "root", "x_never": "root", "x_set_user": "root", "x_other": "kept", "x_from": "me",
         "x_some_one": "1", "x_no_tail": "2",
     }  # fmt: skip
@@ -223,7 +230,10 @@ def response(*, headers: Mapping[str, str], ok: bool = True) -> bytes:
     verdict = (
         {"status": {"code": 0}, "ok_response": {"headers": added}}
         if ok
-        else {"status": {"code": 7}, "denied_response": {"status": {"code": 402}, "body": "pay", "headers": added}}
+        else {
+            "status": {"code": 7},
+            "denied_response": {"status": {"code": 402}, "body": "pay", "headers": added},
+        }
     )
     return api.serialize(api.message("envoy.service.auth.v3.CheckResponse")(**verdict))
 

@@ -124,7 +124,9 @@ class Mesh:
     """Which application was asked, one after the other."""
     failing: dict[str, int] = field(default_factory=dict)
     """Applications that fail, and with which status."""
-    answers: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse | None]]] = field(default_factory=dict)
+    answers: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse | None]]] = field(
+        default_factory=dict
+    )
     """What applications say by themselves; None: as the others."""
     checks: Callable[[bytes], bytes] | None = None
     """What those that speak gRPC answer, if not their name."""

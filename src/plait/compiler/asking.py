@@ -66,9 +66,7 @@ def asked(
 
 def reaching(over: Iterable[RequestAuthentication], sight: Sight) -> tuple[RequestAuthentication, ...]:
     """The same, without the keys that a proxy with this sight can't fetch."""
-    return tuple(
-        replace(one, rules=tuple(_reaching(rule, sight) for rule in one.rules)) for one in over
-    )
+    return tuple(replace(one, rules=tuple(_reaching(rule, sight) for rule in one.rules)) for one in over)
 
 
 def _reaching(rule: TokenRule, sight: Sight) -> TokenRule:
@@ -81,8 +79,5 @@ def tokens(over: Iterable[RequestAuthentication], services: Iterable[str]) -> tu
     """The rules that hold of tokens at a port to which these services lead."""
     leading = frozenset(services)
     return tuple(
-        rule
-        for one in over
-        if not one.services or not leading.isdisjoint(one.services)
-        for rule in one.rules
+        rule for one in over if not one.services or not leading.isdisjoint(one.services) for rule in one.rules
     )

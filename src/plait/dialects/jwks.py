@@ -28,16 +28,14 @@ def public_keys(cursor: Cursor) -> str:
         return ""
     keys = _keys(cursor.value)
     if not keys:
-        cursor.error("request-auth.keys", 'no key set: a JSON text such as {"keys": [{"kty": "RSA", ...}]}')
+        cursor.error("token.keys", 'no key set: a JSON text such as {"keys": [{"kty": "RSA", ...}]}')
         return ""
-    problems = [
-        f"keys[{index}]: {problem}" for index, key in enumerate(keys) for problem in _problems(key)
-    ]
+    problems = [f"keys[{index}]: {problem}" for index, key in enumerate(keys) for problem in _problems(key)]
     if any(isinstance(key, dict) and any(part in key for part in _PRIVATE) for key in keys):
         message = "a secret key is written here: whoever can read this can sign; make another key, and write its public part"
-        cursor.error("request-auth.secret-key", message)
+        cursor.error("token.secret-key", message)
     elif problems:
-        cursor.error("request-auth.keys", "; ".join(problems[:3]))
+        cursor.error("token.keys", "; ".join(problems[:3]))
     return "" if cursor.error_count() else _written(keys)
 
 

@@ -46,12 +46,14 @@ def _keys(mesh: Mesh, rule: TokenRule, under: Sequence[Member]) -> Iterator[Find
     problem = _problem(mesh, keys.host, keys.port)
     if problem:
         message = f"{problem}: tokens of this issuer are refused"
-        yield error("request-auth.keys-unreachable", message, rule.origin)
+        yield error("token.keys-unreachable", message, rule.origin)
         return
     blind = sorted(_blind(mesh, under, keys.host))
     if blind:
-        message = f"workloads in {', '.join(blind)} don't see {keys.host}: tokens of this issuer are refused there"
-        yield warning("request-auth.keys-hidden", message, rule.origin)
+        message = (
+            f"workloads in {', '.join(blind)} don't see {keys.host}: tokens of this issuer are refused there"
+        )
+        yield warning("token.keys-hidden", message, rule.origin)
 
 
 def _problem(mesh: Mesh, host: str, port: int) -> str:
@@ -85,10 +87,10 @@ def check_configs(mesh: Mesh) -> Iterator[Finding]:
                 f"the trust domain of this mesh is {mesh.settings.trust_domain}, and stays that: "
                 f"{one.trust_domain} has no effect"
             )
-            yield error("mesh-config.trust-domain", message, one.origin)
+            yield error("meshconfig.trust-domain", message, one.origin)
         if one.trust_domain_aliases:
             message = "Plait does not honour trustDomainAliases yet: nobody of another trust domain is let in"
-            yield warning("mesh-config.aliases", message, one.origin)
+            yield warning("meshconfig.aliases", message, one.origin)
         for asked in one.authorizers:
             yield from _authorizer(mesh, asked)
     yield from _differing(mesh.mesh_configs)
@@ -109,11 +111,13 @@ def _differing(configs: Sequence[MeshConfig]) -> Iterator[Finding]:
         for one in config.authorizers:
             before = first.setdefault(one.name, one)
             if not alike((before, one)):
-                message = f"{before.origin.ref} says otherwise who {one.name} is: nobody is asked by this name"
+                message = (
+                    f"{before.origin.ref} says otherwise who {one.name} is: nobody is asked by this name"
+                )
                 yield error("provider.twice", message, one.origin)
         if config.trust_domain_aliases != configs[0].trust_domain_aliases:
             message = f"{configs[0].origin.ref} already says which aliases there are, and stays in force"
-            yield error("mesh-config.said-twice", message, config.origin)
+            yield error("meshconfig.said-twice", message, config.origin)
 
 
 def check_custom(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
@@ -128,9 +132,14 @@ def check_custom(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
             message = f"there is no provider {one.provider!r} in a meshConfig{several}: what its rules name is denied"
             yield error("policy.unknown-provider", message, one.origin)
         elif blind := sorted(_blind(mesh, under, found.host)) if found.host in mesh.services else []:
-            message = f"workloads in {', '.join(blind)} don't see {found.host}: what its rules name is denied there"
+            message = (
+                f"workloads in {', '.join(blind)} don't see {found.host}: what its rules name is denied there"
+            )
             yield warning("policy.hidden-provider", message, one.origin)
-        before = next((first for member in under if (first := asked.setdefault(member, one)).provider != one.provider), None)
+        before = next(
+            (first for member in under if (first := asked.setdefault(member, one)).provider != one.provider),
+            None,
+        )
         if before is not None:
             message = f"{before.origin.ref} asks another provider over the same workload: what both name is denied there"
             yield error("policy.providers", message, one.origin)

@@ -7,7 +7,9 @@ from plait.model.names import CLUSTER_DOMAIN, is_dns_label, service_host
 
 def callee(text: str, namespace: str) -> str:
     """The full host of a Service that is named somehow (`keys`, `keys.bistro`, ...); "" when it can't be one."""
-    parts = text.lower().removesuffix(".").removesuffix(f".svc.{CLUSTER_DOMAIN}").removesuffix(".svc").split(".")
+    parts = (
+        text.lower().removesuffix(".").removesuffix(f".svc.{CLUSTER_DOMAIN}").removesuffix(".svc").split(".")
+    )
     if not all(is_dns_label(part) for part in parts):
         return ""
     match parts:

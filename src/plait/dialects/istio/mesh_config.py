@@ -54,7 +54,7 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
 def _trust_domain(cursor: Cursor) -> str:
     text = cursor.text()
     if text and not is_dns_subdomain(text):
-        cursor.error("mesh-config.trust-domain", f"{text[:80]!r} is no trust domain")
+        cursor.error("meshconfig.trust-domain", f"{text[:80]!r} is no trust domain")
         return ""
     return text
 
@@ -82,6 +82,8 @@ def _provider(item: Cursor, name: str, subject: Subject) -> Authorizer | None:
         return None
     said = [field for field in _ASKED if item.has(field)]
     if len(said) > 1 or (not said and _asks(item)):
+        for field in said:
+            item.at(field).ignore()
         item.error("provider.kind", f"one of {' and '.join(_ASKED)} says how it is asked")
         return None
     if not said:

@@ -45,11 +45,16 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     selected, services = selector(spec), targets.services(spec, subject.namespace)
     rules = tuple(_rule(item, subject) for item in spec.at("jwtRules").each())
     if not rules and not spec.at("jwtRules").error_count():
-        spec.warn("request-auth.no-rules", "without jwtRules it has no effect")
+        spec.warn("token.no-rules", "without jwtRules it has no effect")
     elsewhere = any(spec.at(field).error_count() or spec.at(field).unread() for field in _WHOM)
-    if selected is None or elsewhere or has_strangers(spec) or spec.at("jwtRules").error_count() > 0 == len(rules):
+    if (
+        selected is None
+        or elsewhere
+        or has_strangers(spec)
+        or spec.at("jwtRules").error_count() > 0 == len(rules)
+    ):
         message = "it can't be read whole: no token holds in its whole namespace where one may stand by it"
-        spec.error("request-auth.closed", message)
+        spec.error("token.closed", message)
         selected, services = (), ()
         rules = tuple(replace(rule, keys=None) for rule in rules) or (TokenRule(origin=subject.origin(spec)),)
     return (
@@ -99,7 +104,7 @@ def _rule(item: Cursor, subject: Subject) -> TokenRule:
         origin=subject.origin(item),
     )
     if item.error_count() or item.unread():
-        item.error("request-auth.rule-closed", "this rule can't be read whole: no token holds by it")
+        item.error("token.rule-closed", "this rule can't be read whole: no token holds by it")
         return replace(rule, keys=None)
     return rule
 
@@ -108,13 +113,13 @@ def _keys(item: Cursor, subject: Subject) -> str | KeysAt | None:
     inline, uri = item.at("jwks"), item.at("jwksUri")
     wait = seconds(item.at("timeout"), 5.0, least=0.001) or 5.0
     if inline.value and uri.value:
-        uri.error("request-auth.keys", "jwks and jwksUri: keep one")
+        uri.error("token.keys", "jwks and jwksUri: keep one")
     if inline.value:
         return public_keys(inline)
     if uri.value:
         return _keys_at(uri, wait, subject) if uri.is_text() else None
     message = "no jwks and no jwksUri: nothing is looked up by the name of an issuer"
-    item.error("request-auth.no-keys", message)
+    item.error("token.no-keys", message)
     return None
 
 
@@ -123,27 +128,29 @@ def _keys_at(cursor: Cursor, wait: float, subject: Subject) -> KeysAt | None:
         url = urlsplit(cursor.value)
         port = url.port
     except ValueError:
-        cursor.error("request-auth.keys-uri", f"{cursor.value[:_SHOWN]!r} is no URL")
+        cursor.error("token.keys-uri", f"{cursor.value[:_SHOWN]!r} is no URL")
         return None
     host = callee(url.hostname or "", subject.namespace)
     if url.scheme != "http" or not host or "@" in url.netloc or url.fragment or not _PATH.match(cursor.value):
         message = "keys are fetched from a Service of the mesh (http://SERVICE.NAMESPACE:PORT/PATH), over mutual TLS"
-        cursor.error("request-auth.keys-uri", f"{cursor.value[:_SHOWN]!r}: {message}; or write them into jwks")
+        cursor.error("token.keys-uri", f"{cursor.value[:_SHOWN]!r}: {message}; or write them into jwks")
         return None
     path = url.path or "/"
-    return KeysAt(
-        host=host, port=port or 80, path=f"{path}?{url.query}" if url.query else path, timeout=wait
-    )
+    return KeysAt(host=host, port=port or 80, path=f"{path}?{url.query}" if url.query else path, timeout=wait)
 
 
 def _places(item: Cursor) -> Iterator[TokenPlace]:
     for place in item.at("fromHeaders").each():
         name = place.at("name").text().lower()
         if not is_token(name) or name in _RESERVED[:-1]:
-            place.at("name").error("header.name", f"{name[:_SHOWN]!r} is no name of a header that can hold a token")
+            place.at("name").error(
+                "header.name", f"{name[:_SHOWN]!r} is no name of a header that can hold a token"
+            )
         prefix = place.at("prefix").text()
         if "," in prefix or not _line(prefix):
-            place.at("prefix").error("header.value", "a prefix is a part of one value: no comma, no line break")
+            place.at("prefix").error(
+                "header.value", "a prefix is a part of one value: no comma, no line break"
+            )
         elif is_token(name):
             yield TokenPlace(PlaceKind.HEADER, name, prefix)
     for field, kind in (("fromParams", PlaceKind.PARAM), ("fromCookies", PlaceKind.COOKIE)):

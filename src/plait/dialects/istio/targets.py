@@ -42,7 +42,9 @@ def _one(item: Cursor, namespace: str) -> Iterator[str]:
         item.at("name").text()
         return
     if group not in ("", "core"):
-        item.at("group").error("policy.target", f"{group[:80]!r} is not the group of a Service: leave it away")
+        item.at("group").error(
+            "policy.target", f"{group[:80]!r} is not the group of a Service: leave it away"
+        )
     if where != namespace:
         item.at("namespace").error("policy.target", "a target is in the namespace of its policy")
     name = dns_label(item.at("name"), "name of a Service")

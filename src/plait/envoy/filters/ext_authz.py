@@ -31,6 +31,10 @@ def asks(port: InboundPort) -> bool:
     return port.authorizer is not None and any(one.action is Action.CUSTOM for one in port.policies)
 
 
+def _nothing() -> Any:
+    return api.message(f"{_RBAC}.RBAC")()
+
+
 def _rules(port: InboundPort) -> Any | None:
     """The rules, only looked at."""
     if not asks(port):
@@ -46,7 +50,7 @@ def _asked(port: InboundPort) -> Any | None:
 
 CUSTOM = HttpFilter(
     name=names.RBAC_CUSTOM,
-    on_listener=lambda: api.message(f"{_RBAC}.RBAC")(),
+    on_listener=_nothing,
     outbound=False,
     inbound=True,
     waits=True,

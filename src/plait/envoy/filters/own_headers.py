@@ -6,6 +6,7 @@ is shown what the caller wrote there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,10 +25,13 @@ _CALLERS = frozenset(
 """What callers say themselves, and no authorizer alone."""
 
 
+def _nothing() -> Any:
+    return api.message(f"{_MESSAGES}.HeaderMutation")()
+
+
 def _on_inbound(port: InboundPort) -> Any | None:
-    removed: list[dict[str, Any]] = []
-    for name in sorted({name for rule in port.tokens for name in rule.told}):
-        removed.append({"remove": name})
+    told = sorted({name for rule in port.tokens for name in rule.told})
+    removed: list[dict[str, Any]] = [{"remove": name} for name in told]
     if port.authorizer is not None and asks(port):
         removed += _set_by(port.authorizer, port)
     if not removed:
@@ -36,23 +40,32 @@ def _on_inbound(port: InboundPort) -> Any | None:
 
 
 def _set_by(authorizer: Authorizer, port: InboundPort) -> Iterator[dict[str, Any]]:
-    tokens = {
-        place.name for rule in port.tokens for place in rule.places if place.kind is PlaceKind.HEADER
-    }
+    tokens = {place.name for rule in port.tokens for place in rule.places if place.kind is PlaceKind.HEADER}
     for one in authorizer.to_application:
-        if one.kind is MatchKind.EXACT and one.value not in _CALLERS | tokens and one not in authorizer.shown:
+        if _is_shown(one, authorizer):
+            continue
+        if one.kind is not MatchKind.EXACT:
+            yield {"remove_on_match": {"key_matcher": build.string_match(one)}}
+        elif one.value not in _CALLERS | tokens:
             yield {"remove": one.value}
-        elif one.kind is not MatchKind.EXACT and one not in authorizer.shown:
-            yield {"remove_on_match": {"key_matcher": _pattern(one)}}
 
 
-def _pattern(match: StringMatch) -> dict[str, Any]:
-    return build.string_match(match)
+def _is_shown(one: StringMatch, authorizer: Authorizer) -> bool:
+    """Whether the authorizer is shown what the caller writes there, and may leave it."""
+    if one in authorizer.shown:
+        return True
+    return one.kind is MatchKind.EXACT and any(_names(shown, one.value) for shown in authorizer.shown)
+
+
+def _names(match: StringMatch, name: str) -> bool:
+    if match.kind is MatchKind.PREFIX:
+        return name.startswith(match.value)
+    return match.kind is MatchKind.REGEX and re.fullmatch(match.value, name) is not None
 
 
 OWN_HEADERS = HttpFilter(
     name="envoy.filters.http.header_mutation",
-    on_listener=lambda: api.message(f"{_MESSAGES}.HeaderMutation")(),
+    on_listener=_nothing,
     outbound=False,
     inbound=True,
     waits=True,
