@@ -400,7 +400,6 @@ spec:
         timeout: 2s
         pathPrefix: /check
         statusOnError: "503"
-        clearRouteCache: true
         includeRequestHeadersInCheck: [cookie, "x-a-*"]
         includeHeadersInCheck: ["*-b"]
         includeAdditionalHeadersInCheck: {x-from: web}
@@ -414,7 +413,6 @@ spec:
         port: 81
         timeout: 2s
         statusOnError: "503"
-        clearRouteCache: true
         includeRequestBodyInCheck: {maxRequestBytes: 4096, packAsBytes: true}
 ---
 apiVersion: gateway.networking.k8s.io/v1beta1

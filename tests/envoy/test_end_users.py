@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -12,7 +13,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from plait.envoy import names
+from plait.envoy import api, build, names
+from plait.resource import ROUTES
+from tests.envoy.support import eventually
 from tests.envoy.tokens import ALGORITHMS, b64, by_hmac, claims, key, key_set, signed
 from tests.fields.mesh import Answer, Mesh, running
 
@@ -298,6 +301,86 @@ async def test_without_keys_to_fetch_no_token_holds(mesh: Mesh) -> None:
         await mesh.say(authentication(fetched))
         assert (await ask(mesh, **bearer(good()))).status == 401, uri
         assert (await ask(mesh)).status == 200
+
+
+async def test_keys_are_waited_for_as_long_as_is_said(mesh: Mesh) -> None:
+    async def late(request: web.Request) -> web.Response | None:
+        if request.path != "/late":
+            return None
+        await asyncio.sleep(0.5)
+        return web.Response(text=key_set(ONE))
+
+    mesh.answers["reservations-v2"] = late
+    for wait, status in (("0.1s", 401), ("5s", 200)):
+        fetched = rule(jwksUri="http://reservations-v2:8080/late", timeout=wait)
+        del fetched["jwks"]
+        await mesh.say(authentication(fetched))
+        assert (await ask(mesh, **bearer(good()))).status == status
+    del mesh.answers["reservations-v2"]
+
+
+def claim(*path: str, value: Mapping[str, Any]) -> Any:
+    """A rule of RBAC that wants something of the claims of a token, as policies have them."""
+    matcher = {
+        "filter": "envoy.filters.http.jwt_authn",
+        "path": [{"key": key} for key in ("payload", *path)],
+        "value": value,
+    }
+    principal = {"sourced_metadata": {"metadata_matcher": matcher}}
+    allowed = {"permissions": [{"any": True}], "principals": [principal]}
+    config = api.message("envoy.extensions.filters.http.rbac.v3.RBACPerRoute")
+    return api.pack(config(rbac={"rules": {"action": "ALLOW", "policies": {"it": allowed}}}))
+
+
+@asynccontextmanager
+async def ruled(mesh: Mesh, config: Any) -> AsyncIterator[None]:
+    """Version 1 with a rule that no policy says."""
+    node = str(mesh.replicas["reservations-v1"].key)
+    whole = mesh.plane.snapshots[node]
+    name = names.inbound(8080)
+    routes = api.parse(ROUTES, whole[ROUTES][name].body)
+    routes.typed_per_filter_config[names.RBAC_ALLOW].CopyFrom(config)
+    other = {**whole[ROUTES], name: build.resource(ROUTES, name, routes)}
+    await mesh.plane.publish({node: {**whole, ROUTES: other}})
+    await eventually(settled(mesh))
+    try:
+        yield
+    finally:
+        await mesh.plane.publish({node: whole})
+        await eventually(settled(mesh))
+
+
+def settled(mesh: Mesh) -> Callable[[], Awaitable[bool]]:
+    async def found() -> bool:
+        return mesh.plane.settled()
+
+    return found
+
+
+async def test_claims_are_where_policies_look_for_them(mesh: Mesh) -> None:
+    await mesh.say(authentication(rule(spaceDelimitedClaims=["roles"])))
+
+    def text(value: str) -> dict[str, Any]:
+        return {"string_match": {"exact": value}}
+
+    def listed(value: str) -> dict[str, Any]:
+        return {"list_match": {"one_of": text(value)}}
+
+    told = good(roles="cook waiter", scope="a b", address={"city": "Oslo"}, groups=["x", "y"])
+    for path, value, holds in (
+        (("iss",), text(ISSUER), True),
+        (("sub",), text("alice"), True),
+        (("aud",), text("bistro"), True),
+        (("address", "city"), text("Oslo"), True),
+        (("groups",), listed("y"), True),
+        (("roles",), listed("cook"), True),
+        (("scope",), listed("b"), True),
+        (("roles",), text("cook waiter"), False),
+        (("sub",), text("root"), False),
+    ):
+        async with ruled(mesh, claim(*path, value=value)):
+            assert (await ask(mesh, **bearer(told))).status == (200 if holds else 403), path
+            assert (await ask(mesh)).status == 403
 
 
 async def test_other_keys_hold_at_once_and_end_nothing(mesh: Mesh) -> None:

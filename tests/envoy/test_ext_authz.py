@@ -241,7 +241,7 @@ def response(*, headers: Mapping[str, str], ok: bool = True) -> bytes:
 async def test_a_checker_is_asked_over_grpc(mesh: Mesh) -> None:
     asked: list[Any] = []
 
-    def check(request: bytes) -> bytes:
+    async def check(request: bytes) -> bytes:
         found = api.message("envoy.service.auth.v3.CheckRequest").FromString(request).attributes
         asked.append(found)
         if found.request.http.headers.get("x-pass") == "yes":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
-Own = Callable[[bytes], bytes | None]
+Own = Callable[[bytes], Awaitable[bytes | None]]
+
+
+async def _nothing(_: bytes) -> bytes | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,14 @@ class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships n
             await context.send_initial_metadata(
                 (("answered-by", self._name), ("x-old", "old"), ("x-even-older", "older"))
             )
-            return self._own(request) or self._name.encode()
+            return await self._own(request) or self._name.encode()
 
         return grpc.unary_unary_rpc_method_handler(answer)
 
 
 @asynccontextmanager
 async def server(
-    address: str, port: int, name: str, seen: list[Call], own: Own = lambda _: None
+    address: str, port: int, name: str, seen: list[Call], own: Own = _nothing
 ) -> AsyncIterator[None]:
     """An application that speaks gRPC; what it sees comes into `seen`, and `own` may answer for it."""
     made = grpc.aio.server()

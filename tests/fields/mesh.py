@@ -128,7 +128,7 @@ class Mesh:
         default_factory=dict
     )
     """What applications say by themselves; None: as the others."""
-    checks: Callable[[bytes], bytes] | None = None
+    checks: Callable[[bytes], Awaitable[bytes]] | None = None
     """What those that speak gRPC answer, if not their name."""
     subset: str = ""
     """Of reservations, to which all requests go."""
@@ -300,9 +300,9 @@ class Mesh:
             await asyncio.sleep(0.5)
         return list(self.seen["reservations-v2"])
 
-    def checked(self, request: bytes) -> bytes | None:
+    async def checked(self, request: bytes) -> bytes | None:
         """What an application that speaks gRPC says by itself."""
-        return self.checks(request) if self.checks is not None else None
+        return await self.checks(request) if self.checks is not None else None
 
     @asynccontextmanager
     async def lacking(self, name: str, extension: str) -> AsyncIterator[None]:
@@ -369,4 +369,5 @@ async def running(but: str = r"\Z.") -> AsyncIterator[Mesh]:
         for proxy in mesh.proxies.values():
             assert proxy.process.returncode is None, proxy.log
             complaints = re.findall(r".*\[(?:warning|error|critical)\].*", proxy.log)
-            assert [one for one in complaints if not re.search(but, one)] == []
+            complaints = [one for one in complaints if not re.search(but, one)]
+            assert not complaints, complaints

@@ -35,7 +35,6 @@ class Authorizer:
     fail_open: bool = False
     """Whether a request passes when there is no answer."""
     status_on_error: int = 403
-    clear_route_cache: bool = False
     body: CheckedBody | None = None
     path_prefix: str = ""
     shown: tuple[StringMatch, ...] = ()

@@ -28,6 +28,9 @@ def authorizer(cursor: Cursor, name: str, subject: Subject, *, grpc: bool, port:
     if open_:
         message = "whoever this is asked for gets in when there is no answer"
         cursor.at("failOpen").warn("provider.fail-open", message)
+    if cursor.at("clearRouteCache").boolean():
+        message = "a request that comes in has one way, whatever is answered"
+        cursor.at("clearRouteCache").warn("provider.no-effect", message)
     common = Authorizer(
         name=name,
         grpc=grpc,
@@ -36,7 +39,6 @@ def authorizer(cursor: Cursor, name: str, subject: Subject, *, grpc: bool, port:
         timeout=wait,
         fail_open=open_,
         status_on_error=_status(cursor.at("statusOnError")),
-        clear_route_cache=cursor.at("clearRouteCache").boolean(),
         body=_body(cursor.at("includeRequestBodyInCheck"), grpc=grpc),
         origin=subject.origin(cursor),
     )

@@ -73,7 +73,6 @@ def extension(authorizer: Authorizer, port: int) -> Any:
         "transport_api_version": "V3",
         "failure_mode_allow": authorizer.fail_open,
         "status_on_error": {"code": authorizer.status_on_error},
-        "clear_route_cache": authorizer.clear_route_cache,
         "filter_enabled_metadata": {
             "filter": "envoy.filters.http.rbac",
             "path": [{"key": _MET}],
