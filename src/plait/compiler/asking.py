@@ -79,5 +79,5 @@ def tokens(over: Iterable[RequestAuthentication], services: Iterable[str]) -> tu
     """The rules that hold of tokens at a port to which these services lead."""
     leading = frozenset(services)
     return tuple(
-        rule for one in over if not one.services or not leading.isdisjoint(one.services) for rule in one.rules
+        rule for one in over if not one.targets or not leading.isdisjoint(one.targets) for rule in one.rules
     )

@@ -75,13 +75,13 @@ class TokenRule:
 class RequestAuthentication:
     """Whose tokens workloads take: who shows none is nobody, who shows one that does not hold is refused.
 
-    `selector` empty: every workload of the namespace, and of the mesh when that is the root namespace.  `services`:
+    `selector` empty: every workload of the namespace, and of the mesh when that is the root namespace.  `targets`:
     only what comes in for these services of the namespace; (): all that comes in.
     """
 
     namespace: str
     name: str
     selector: Labels = ()
-    services: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
     rules: tuple[TokenRule, ...] = ()
     origin: Origin

@@ -24,18 +24,18 @@ def check_tokens(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
         under = _under(mesh, selected, one)
         if one.selector and not under:
             yield warning("policy.no-workloads", "no workload has the labels that this selects", one.origin)
-        for name in one.services:
+        for name in one.targets:
             if service_host(one.namespace, name) not in mesh.services:
                 message = f"there is no Service {name} in namespace {one.namespace}"
-                yield error("policy.unknown-target", message, one.origin)
+                yield warning("policy.unknown-target", message, one.origin)
         for rule in one.rules:
             yield from _keys(mesh, rule, under)
 
 
 def _under(mesh: Mesh, selected: Selection, one: RequestAuthentication) -> Sequence[Member]:
-    if not one.services:
+    if not one.targets:
         return selected.under(one)
-    services = (mesh.services.get(service_host(one.namespace, name)) for name in one.services)
+    services = (mesh.services.get(service_host(one.namespace, name)) for name in one.targets)
     return [member for service in services if service is not None for member in selected.behind(service)]
 
 

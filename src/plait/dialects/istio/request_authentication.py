@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from plait.dialects.checks import is_token, seconds
 from plait.dialects.fields import has_strangers
-from plait.dialects.istio import targets
 from plait.dialects.istio.callees import callee
+from plait.dialects.istio.policy_targets import targets
 from plait.dialects.istio.shared import SECURITY_VERSIONS, selector
 from plait.dialects.jwks import public_keys
 from plait.dialects.kind import Kind, Subject
@@ -32,7 +32,6 @@ from plait.model.names import Origin
 from plait.model.reading import Fact
 
 _SHOWN = 80
-_MOST_RULES = 4096
 _SPACED = ("permission", "scope")
 """Istio takes these claims apart in any case."""
 _RESERVED = ("host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "cookie")
@@ -42,34 +41,26 @@ _PATH = re.compile(r"[!-~]*\Z")
 
 def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     spec = root.at("spec")
-    selected, services = selector(spec), targets.services(spec, subject.namespace)
+    selected, targeted = selector(spec), targets(spec, subject)
     rules = tuple(_rule(item, subject) for item in spec.at("jwtRules").each())
-    if not rules and not spec.at("jwtRules").error_count():
+    lost = not rules and bool(spec.at("jwtRules").error_count())
+    if not rules and not lost:
         spec.warn("token.no-rules", "without jwtRules it has no effect")
-    elsewhere = any(spec.at(field).error_count() or spec.at(field).unread() for field in _WHOM)
-    if (
-        selected is None
-        or elsewhere
-        or has_strangers(spec)
-        or spec.at("jwtRules").error_count() > 0 == len(rules)
-    ):
+    if selected is None or targeted is None or lost or has_strangers(spec):
         message = "it can't be read whole: no token holds in its whole namespace where one may stand by it"
         spec.error("token.closed", message)
-        selected, services = (), ()
+        selected, targeted = (), ()
         rules = tuple(replace(rule, keys=None) for rule in rules) or (TokenRule(origin=subject.origin(spec)),)
     return (
         RequestAuthentication(
             namespace=subject.namespace,
             name=subject.name,
-            selector=selected or (),
-            services=services,
+            selector=selected,
+            targets=targeted,
             rules=rules,
             origin=subject.origin(root),
         ),
     )
-
-
-_WHOM = ("selector", "targetRef", "targetRefs")
 
 
 def closed(subject: Subject) -> tuple[Fact, ...]:
