@@ -101,7 +101,8 @@ def accepted(config: dict[str, Any]) -> None:
         command = [ENVOY, "--mode", "validate", "-c", "bootstrap.json", "-l", "warning"]
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stderr
-    assert run.stderr == ""
+    # Keys are fetched at once, and nobody is there.
+    assert [line for line in run.stderr.splitlines() if "/jwks_" not in line] == []
 
 
 def bodies(snapshot: Snapshot, type_url: str) -> dict[str, dict[str, Any]]:
