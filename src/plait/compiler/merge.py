@@ -12,6 +12,8 @@ from plait.compiler.protocols import joined
 from plait.compiler.references import Known, check
 from plait.compiler.sharing import Made
 from plait.compiler.sights import Stated, sights
+from plait.model.authentication import RequestAuthentication
+from plait.model.authorizer import MeshConfig
 from plait.model.catalog import Member, Service, Workload
 from plait.model.finding import Finding, Severity
 from plait.model.limits import RateLimit
@@ -34,6 +36,8 @@ _Stated = (
     | AuthorizationPolicy
     | PeerAuthentication
     | RateLimit
+    | RequestAuthentication
+    | MeshConfig
 )
 S = TypeVar("S", bound=Service | Workload | _Stated)
 K = TypeVar("K", bound=Hashable)
@@ -78,6 +82,8 @@ def merge(
     policies = stated(AuthorizationPolicy, _origin)
     peer_authentications = stated(PeerAuthentication, _origin)
     rate_limits = stated(RateLimit, _origin)
+    authentications = stated(RequestAuthentication, _origin)
+    mesh_configs = stated(MeshConfig, _origin)
     members = shared.same("members", shared.of("documented", (workloads,), _members) | running)
     joint = shared.of("joined", (services, workloads), joined)
     said = Stated(
@@ -104,6 +110,8 @@ def merge(
         policies=tuple(policies.values()),
         peer_authentications=tuple(peer_authentications.values()),
         rate_limits=tuple(rate_limits.values()),
+        request_authentications=tuple(authentications.values()),
+        mesh_configs=tuple(mesh_configs.values()),
         members=members,
     )
     namespaces, accounts = tuple(of[Namespace]), tuple(of[ServiceAccount])

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from plait.envoy import build, clusters, endpoints, names, routes
-from plait.envoy.filters import admission
+from plait.envoy.filters import admission, ext_authz, jwt
 from plait.envoy.listeners import inbound, outbound
 from plait.model.catalog import Protocol
 from plait.model.locality import Place
@@ -84,6 +84,10 @@ class _Own:
     snapshot: Layered | None = None
     asked: int = 0
     """The sweep before which it was asked for last."""
+
+
+_UNGUARDED: Mapping[str, Any] = {"policies": (), "limits": (), "tokens": (), "authorizer": None}
+"""Of a port, without all that says who may."""
 
 
 class Renderer:
@@ -284,7 +288,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
     if not view.sidecar.transparent:
         yield _main_listener(view)
     if view.inbound:
-        ports = tuple(replace(port, policies=(), limits=()) for port in view.inbound)
+        ports = tuple(replace(port, **_UNGUARDED) for port in view.inbound)
         marks = {port.number: admission.mark(port) for port in view.inbound if port.protocol.may_be_tcp}
         admitting = tuple((number, mark) for number, mark in marks.items() if mark)
         yield _Piece(
@@ -310,7 +314,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
 
 def _application(port: InboundPort) -> Iterator[_Piece]:
     """To the application itself."""
-    there = replace(port, address="", port=0, mtls=MtlsMode.STRICT, services=(), policies=(), limits=())
+    there = replace(port, address="", port=0, mtls=MtlsMode.STRICT, services=(), **_UNGUARDED)
     name = names.inbound(port.number)
     yield _Piece(CLUSTER, name, there, partial(clusters.inbound, there), port.origins)
     if port.protocol is Protocol.UNDECLARED:
@@ -323,8 +327,21 @@ def _guards(port: InboundPort) -> Iterator[_Piece]:
     name = names.inbound(port.number)
     origins = (*port.origins, *(policy.origin for policy in port.policies))
     if port.protocol.may_be_tcp:
-        unlimited = replace(port, limits=())
-        yield _Piece(EXTENSION, name, unlimited, partial(admission.extension, unlimited), origins)
+        ruled = replace(port, limits=(), tokens=(), authorizer=None)
+        yield _Piece(EXTENSION, name, ruled, partial(admission.extension, ruled), origins)
     if port.protocol.may_be_http:
+        yield from _questions(port)
         limits = tuple(limit.origin for limit in port.limits)
         yield _Piece(ROUTES, name, port, partial(routes.inbound, port), (*origins, *limits))
+
+
+def _questions(port: InboundPort) -> Iterator[_Piece]:
+    """Whose tokens hold, and who is asked."""
+    if port.tokens:
+        origins = tuple(dict.fromkeys(rule.origin for rule in port.tokens))
+        name = jwt.JWT.at(port.number)
+        yield _Piece(EXTENSION, name, port.tokens, partial(jwt.extension, port.number, port.tokens), origins)
+    if port.authorizer is not None and ext_authz.asks(port):
+        one = port.authorizer
+        name = ext_authz.EXT_AUTHZ.at(port.number)
+        yield _Piece(EXTENSION, name, one, partial(ext_authz.extension, one, port.number), (one.origin,))

@@ -29,13 +29,13 @@ def _filter(name: str, action: Action, prefix: str, *, enforced: _Chosen, watche
         return api.message(f"{_HTTP}.RBAC")(shadow_rules_stat_prefix=prefix)
 
     def on_inbound(port: InboundPort) -> Any | None:
-        rules, shadow = _rules(port, action, enforced), _rules(port, action, watched)
-        if rules is None and shadow is None:
+        found, shadow = rules(port, action, enforced), rules(port, action, watched)
+        if found is None and shadow is None:
             return None
-        found = {} if rules is None else {"rules": rules}
+        said = {} if found is None else {"rules": found}
         if shadow is not None:
-            found |= {"shadow_rules": shadow, "shadow_rules_stat_prefix": prefix}
-        return api.message(f"{_HTTP}.RBACPerRoute")(rbac=found)
+            said |= {"shadow_rules": shadow, "shadow_rules_stat_prefix": prefix}
+        return api.message(f"{_HTTP}.RBACPerRoute")(rbac=said)
 
     return HttpFilter(
         name=name,
@@ -48,12 +48,8 @@ def _filter(name: str, action: Action, prefix: str, *, enforced: _Chosen, watche
 
 
 def _denies(policy: AuthorizationPolicy) -> bool:
-    return policy.action is Action.DENY or _denies_unasked(policy)
-
-
-def _denies_unasked(policy: AuthorizationPolicy) -> bool:
-    """CUSTOM, as long as nobody is asked: what its rules name is denied.  Take this away when somebody is."""
-    return policy.action is Action.CUSTOM
+    """A dry run of CUSTOM asks nobody: it tells what it would have asked about."""
+    return policy.action is Action.DENY or (policy.action is Action.CUSTOM and policy.dry_run)
 
 
 def _allows(policy: AuthorizationPolicy) -> bool:
@@ -83,7 +79,7 @@ AUDIT = _filter(
 )
 
 
-def _rules(port: InboundPort, action: Action, chosen: _Chosen) -> Any | None:
+def rules(port: InboundPort, action: Action, chosen: _Chosen) -> Any | None:
     """Envoy's rules for the chosen policies; None when there is no such policy.
 
     An ALLOW policy without a rule that could hold leaves rules that match nothing: everything is shut out.

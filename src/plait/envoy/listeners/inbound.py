@@ -142,7 +142,7 @@ def _in_the_clear(_alpn: tuple[str, ...]) -> dict[str, Any]:
 def _manager(port: InboundPort, *, mtls: bool) -> dict[str, Any]:
     return parts.manager(
         "inbound",
-        filters=[http_filter for http_filter in ORDER if http_filter.inbound],
+        filters=[parts.installed(one, port.number) for one in ORDER if one.inbound],
         access_log=[stats.at_destination(mtls=mtls), denials.of_requests(port.number)],
         rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
         common_http_protocol_options={
