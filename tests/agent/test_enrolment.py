@@ -91,7 +91,7 @@ async def test_the_agents_own_certificate_is_renewed_at_half_its_life(mesh: Plan
             return await mesh.hub.sign("local", request)
 
     keeping = asyncio.create_task(
-        enrolment.keep_renewed(Shaky(), lambda: renewals.put_nowait(enrolment.keypair()))
+        enrolment.keep_renewed(Shaky(), lambda: renewals.put_nowait(enrolment.keypair()), print)
     )
     new = await asyncio.wait_for(renewals.get(), 20)
     keeping.cancel()

@@ -12,6 +12,7 @@ from plait.compiler.protocols import joined
 from plait.compiler.references import Known, check
 from plait.compiler.sharing import Made
 from plait.compiler.sights import Stated, sights
+from plait.compiler.trust_domains import widened
 from plait.model.catalog import Member, Service, Workload
 from plait.model.finding import Finding, Severity
 from plait.model.limits import RateLimit
@@ -101,7 +102,11 @@ def merge(
         sights=others,
         egress=tuple(egress.values()),
         for_clients=tuple(one for one in destinations.values() if one.clients),
-        policies=tuple(policies.values()),
+        policies=shared.of(
+            "widened",
+            (policies, settings.trust_domains),
+            lambda *_: widened(policies.values(), settings.trust_domains),
+        ),
         peer_authentications=tuple(peer_authentications.values()),
         rate_limits=tuple(rate_limits.values()),
         members=members,

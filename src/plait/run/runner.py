@@ -65,6 +65,8 @@ class Runner:
     settings: MeshSettings
     mode: Mode
     listen: str
+    authority: Path | None
+    """The folder of the user's own certificate authority."""
     say: Callable[[str], None]
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -135,7 +137,12 @@ class Runner:
 
     def _control_plane(self) -> Part:
         command = [sys.executable, "-m", "plait.run.control_plane", "--state-dir", str(self.state.root)]
-        command += ["--trust-domain", self.settings.trust_domain, *self._outbound()]
+        settings = self.settings
+        command += ["--trust-domain", settings.trust_domain, *self._outbound()]
+        command += [f"--trust-domain-alias={alias}" for alias in settings.trust_domain_aliases]
+        command += ["--certificate-lifetime", str(settings.certificate_lifetime)]
+        command += ["--longest-connection", str(settings.longest_connection)]
+        command += ["--ca", str(self.authority)] if self.authority else []
         command += ["--listen", self.listen] if self.listen else []
         command += [str(path) for path in self.paths]
         return self._part(CONTROL_PLANE, command, self.state.control_plane / "log")
