@@ -51,6 +51,7 @@ CALLED_HEADER = "x-plait-called"
 """In transparent mode: the address that the application called, which chooses the routes.  No application sees it."""
 
 METRICS_PREFIX = "istio"
+OWN_METRICS_PREFIX = "plait"
 
 OWN_WORKLOAD = "PLAIT_WORKLOAD"
 OWN_NAMESPACE = "PLAIT_WORKLOAD_NAMESPACE"

@@ -18,6 +18,8 @@ _PEER_IDLE_SECONDS = 2 * LONGEST_IDLE
 _PEER_CONNECTION_SECONDS = 3600.0
 """After this, or before a certificate ends, a peer has to connect anew and to show one that holds; nothing running is
 cut."""
+_PEER_CONNECTION_SHARE = 0.25
+"""Of the life of a certificate, which has 45 % left at every handshake."""
 _JITTER_PERCENT = 10.0
 _DRAIN_SECONDS = 5.0
 """So long Envoy lets a connection live on that it has said goodbye to, for what is on its way."""
@@ -133,7 +135,10 @@ def _manager(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> dict[s
     return parts.manager(
         "inbound",
         filters=[http_filter for http_filter in ORDER if http_filter.inbound],
-        access_log=[stats.at_destination(mtls=mtls)],
+        access_log=[
+            stats.at_destination(mtls=mtls),
+            *([stats.outlasting("http", _sure_stream_seconds(settings))] if mtls else []),
+        ],
         rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
         common_http_protocol_options={
             "idle_timeout": build.seconds(_PEER_IDLE_SECONDS),
@@ -153,6 +158,8 @@ def _manager(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> dict[s
 def _tcp(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> list[dict[str, Any]]:
     """Bytes as they are, to the application once the caller is known and admitted, and otherwise nowhere."""
     log = stats.tcp_at_destination(port, mtls=mtls)
+    if mtls:
+        log = [*log, stats.outlasting("tcp", settings.certain)]
     proxy = parts.tcp_proxy(
         "inbound",
         names.BLACK_HOLE_CLUSTER,
@@ -165,9 +172,14 @@ def _tcp(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> list[dict[
 
 
 def _connection_seconds(settings: MeshSettings) -> float:
-    """After how long a connection is drained: so early that it is gone before the certificate of either end."""
-    before_the_end = (settings.certain - _DRAIN_SECONDS) / (1 + _JITTER_PERCENT / 100)
-    return min(_PEER_CONNECTION_SECONDS, float(int(before_the_end)))
+    """After how long a connection is drained: with its jitter and its goodbye it is gone before a certificate is."""
+    return min(_PEER_CONNECTION_SECONDS, settings.certificate_lifetime * _PEER_CONNECTION_SHARE)
+
+
+def _sure_stream_seconds(settings: MeshSettings) -> float:
+    """How long a stream can last that surely outlives no certificate, however late on its connection it began."""
+    latest = _connection_seconds(settings) * (1 + _JITTER_PERCENT / 100) + _DRAIN_SECONDS
+    return max(0.0, settings.certain - latest)
 
 
 def _at_most(field: str, settings: MeshSettings) -> dict[str, Any]:
