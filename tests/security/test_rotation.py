@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from plait.agent.record import ReplicaFiles
 from plait.agent.secrets import current
+from plait.api.client import Client
+from plait.api.views import AuthorityStatus, SignerView
 from tests.e2e.mesh import Mesh, bistro, loading, until
 
 pytestmark = pytest.mark.timeout(240)
@@ -27,24 +27,26 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
         yield running
 
 
-async def authority(mesh: Mesh) -> Any:
-    return json.loads(await mesh.plait("ca", "status", "--output", "json"))
+async def authority(mesh: Mesh) -> AuthorityStatus:
+    async with Client(mesh.state / "run" / "api.sock") as client:
+        return await client.authority()
 
 
-async def rotated(mesh: Mesh, what: str) -> tuple[Any, Any]:
+async def rotated(mesh: Mesh, what: str) -> tuple[AuthorityStatus, AuthorityStatus]:
     """How the authority stood before, and how it does once all is made anew."""
     before = await authority(mesh)
-    await mesh.plait("ca", "rotate", what)
+    async with Client(mesh.state / "run" / "api.sock") as client:
+        assert (await client.rotate(what)).phase != "steady"
 
     async def steady() -> bool:
-        return bool((await authority(mesh))["phase"] == "steady")
+        return (await authority(mesh)).phase == "steady"
 
     await until(steady, f"the rotation of {what} to be over", seconds=60)
     return before, await authority(mesh)
 
 
-def names(found: Any, kind: str) -> list[str]:
-    return [one["fingerprint"] for one in found[kind]]
+def names(found: tuple[SignerView, ...]) -> list[str]:
+    return [one.fingerprint for one in found]
 
 
 def serials(mesh: Mesh) -> dict[str, float]:
@@ -73,20 +75,20 @@ async def test_root_intermediate_and_leaves_are_made_anew_under_load(mesh: Mesh)
     async with loading(await mesh.sidecar("frontend"), RESERVATIONS, rate=RATE) as load:
         signed = serials(mesh)
         before, after = await rotated(mesh, "root")
-        assert len(after["roots"]) == len(before["roots"]) == 1
-        assert names(before, "roots") != names(after, "roots")
+        assert len(after.roots) == len(before.roots) == 1
+        assert names(before.roots) != names(after.roots)
         assert await shows(mesh, (mesh.state / "ca" / "root.pem").read_text())
         assert not await shows(mesh, old_root)
         assert all(serials(mesh)[name] > when for name, when in signed.items())
 
         before, after = await rotated(mesh, "intermediate")
-        assert names(before, "roots") == names(after, "roots")
-        assert names(before, "issuers") != names(after, "issuers")
+        assert names(before.roots) == names(after.roots)
+        assert names(before.issuers) != names(after.issuers)
 
         signed = serials(mesh)
         before, after = await rotated(mesh, "leaves")
-        assert names(before, "issuers") == names(after, "issuers")
-        assert (after["issuers"][0]["holders"], after["others"]) == (7, 0)  # six replicas and the agent
+        assert names(before.issuers) == names(after.issuers)
+        assert (after.issuers[0].holders, after.others) == (7, 0)  # six replicas and the agent
         assert all(serials(mesh)[name] > when for name, when in signed.items())
         seen = load.total
         await until(lambda: load.total > seen + RATE, "more answers")
