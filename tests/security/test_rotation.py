@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import signal
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from plait.agent.record import ReplicaFiles
 from plait.agent.secrets import current
-from plait.api.client import Client
+from plait.api.client import Client, NoMesh
 from plait.api.views import AuthorityStatus, SignerView
 from tests.e2e.mesh import Mesh, bistro, loading, until
 
@@ -32,17 +37,33 @@ async def authority(mesh: Mesh) -> AuthorityStatus:
         return await client.authority()
 
 
-async def rotated(mesh: Mesh, what: str) -> tuple[AuthorityStatus, AuthorityStatus]:
-    """How the authority stood before, and how it does once all is made anew."""
-    before = await authority(mesh)
+async def begun(mesh: Mesh, what: str) -> None:
     async with Client(mesh.state / "run" / "api.sock") as client:
         assert (await client.rotate(what)).phase != "steady"
 
-    async def steady() -> bool:
-        return (await authority(mesh)).phase == "steady"
 
-    await until(steady, f"the rotation of {what} to be over", seconds=60)
+async def until_phase(mesh: Mesh, phase: str) -> None:
+    async def reached() -> bool:
+        try:
+            return (await authority(mesh)).phase == phase
+        except NoMesh:  # it has just been killed
+            return False
+
+    await until(reached, f"the authority to be {phase}", seconds=60)
+
+
+async def rotated(mesh: Mesh, what: str) -> tuple[AuthorityStatus, AuthorityStatus]:
+    """How the authority stood before, and how it does once all is made anew."""
+    before = await authority(mesh)
+    await begun(mesh, what)
+    await until_phase(mesh, "steady")
     return before, await authority(mesh)
+
+
+async def killed(mesh: Mesh, role: str) -> None:
+    pid = mesh.pid(role)
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: mesh.pid(role) != pid, f"another {role}")
 
 
 def names(found: tuple[SignerView, ...]) -> list[str]:
@@ -92,4 +113,52 @@ async def test_root_intermediate_and_leaves_are_made_anew_under_load(mesh: Mesh)
         assert all(serials(mesh)[name] > when for name, when in signed.items())
         seen = load.total
         await until(lambda: load.total > seen + RATE, "more answers")
+    assert not load.failures, load.statuses
+
+
+@pytest.mark.prove
+async def test_a_rotation_goes_on_when_control_plane_and_agent_are_killed_in_it(mesh: Mesh) -> None:
+    """Killed in every phase; what is waited for is told, and is told again after the restart."""
+    async with loading(await mesh.sidecar("frontend"), RESERVATIONS, rate=100) as load:
+        for role in ("agent", "control plane"):
+            before = await authority(mesh)
+            await begun(mesh, "root")
+            await killed(mesh, role)  # nobody has acknowledged anything yet
+            await until_phase(mesh, "renewing")
+            await killed(mesh, role)
+            await until_phase(mesh, "steady")
+            after = await authority(mesh)
+            assert len(after.roots) == 1
+            assert names(before.roots) != names(after.roots)
+    assert not load.failures, load.statuses
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+async def test_ten_minutes_of_rotations_under_three_hundred_requests_a_second(
+    mesh: Mesh, record_property: Callable[[str, object], None]
+) -> None:
+    """Every other rotation has the control plane or the agent killed in the midst of it."""
+    turns: Counter[str] = Counter()
+    kills: Counter[str] = Counter()
+    chance = random.Random(6)
+    end = time.monotonic() + 600
+    async with loading(await mesh.sidecar("frontend"), RESERVATIONS, rate=RATE) as load:
+        while time.monotonic() < end:
+            what = ("root", "intermediate", "leaves")[turns.total() % 3]
+            await begun(mesh, what)
+            if turns.total() % 2:
+                await asyncio.sleep(chance.uniform(0, 4))
+                role = chance.choice(("control plane", "agent"))
+                await killed(mesh, role)
+                kills[role] += 1
+            await until_phase(mesh, "steady")
+            turns[what] += 1
+    for what, number in turns.items():
+        record_property(f"{what} made anew", number)
+    record_property(
+        "killed in the midst of it: control plane, agent", f"{kills['control plane']}, {kills['agent']}"
+    )
+    record_property("requests in ten minutes", load.total)
+    record_property("failed requests", sum(load.failures.values()))
     assert not load.failures, load.statuses
