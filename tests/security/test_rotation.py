@@ -162,3 +162,21 @@ async def test_ten_minutes_of_rotations_under_three_hundred_requests_a_second(
     record_property("requests in ten minutes", load.total)
     record_property("failed requests", sum(load.failures.values()))
     assert not load.failures, load.statuses
+
+
+@pytest.mark.prove
+async def test_a_machine_that_has_slept_longer_than_certificates_hold_comes_back(mesh: Mesh) -> None:
+    """Agent and control plane stand still meanwhile, as all does when a lid is closed."""
+    parts = [mesh.pid(role) for role in ("agent", "control plane")]
+    for pid in parts:
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(75)
+    for pid in parts:
+        os.kill(pid, signal.SIGCONT)
+    async with loading(await mesh.sidecar("frontend"), RESERVATIONS, rate=10) as load:
+        await until(lambda: load.statuses[200] > 50, "requests to be answered again")
+        failed = sum(load.failures.values())
+        seen = load.total
+        await until(lambda: load.total > seen + 50, "more answers")
+    assert sum(load.failures.values()) == failed
+    assert mesh.pid("agent") != parts[0]

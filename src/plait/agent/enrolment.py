@@ -64,6 +64,7 @@ class Enrolment:
         """Renews the certificate when that is due, and keeps the roots that are to be trusted, until cancelled.
 
         `renewed` is called after each time that there is a new key; `trusting` is told when only the roots are new.
+        RefusedError once the certificate has ended, which nobody takes any more: with it there is no way back.
         """
         failures, jitter = 0, _chance()
         while True:
@@ -80,6 +81,8 @@ class Enrolment:
                 chain, told = await signed(signer, SignRequest(csr=csr(key)), self.trusted)
                 self._keypair = self._kept(Keypair(key=key_pem(key), chain=chain, roots=told.roots))
             except (UnsignedError, OSError, ValueError) as error:
+                if held.expires <= time.time():
+                    raise RefusedError("its certificate has ended before it could be renewed") from error
                 failures += 1
                 _log.warning("the agent's own certificate could not be renewed: %s", error)
                 wait = retry_delay(failures, expires=held.expires, now=time.time(), jitter=jitter)

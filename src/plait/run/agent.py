@@ -157,10 +157,16 @@ async def _work(machine: Machine, enrolment: Enrolment, link: str, join: str, ro
         serve=machine.serve,
         held=enrolment.held,
     )
-    async with asyncio.TaskGroup() as group:
-        group.create_task(client.run())
-        group.create_task(machine.run(client))
-        group.create_task(enrolment.keep_renewed(client, client.renewed, client.holds))
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(client.run())
+            group.create_task(machine.run(client))
+            group.create_task(enrolment.keep_renewed(client, client.renewed, client.holds))
+    except ExceptionGroup as failed:
+        for one in failed.exceptions:
+            if isinstance(one, RefusedError):
+                raise one from failed
+        raise
 
 
 def _for_envoy(target: str) -> str:

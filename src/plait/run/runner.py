@@ -98,7 +98,7 @@ class Runner:
             if await self._admitted(control_plane):
                 keeping.append(asyncio.create_task(control_plane.keep()))
                 await agent.start()
-                keeping.append(asyncio.create_task(agent.keep()))
+                keeping.append(asyncio.create_task(agent.keep(self._readmit)))
                 self.say(SAID[self.mode])
                 keeping.append(asyncio.create_task(narrate(self.state.api_socket, self.say, began)))
                 code = await self._stopped()
@@ -182,8 +182,7 @@ class Runner:
         deadline = time.monotonic() + _START
         while not self._stop.is_set():
             try:
-                async with Client(self.state.api_socket) as client:
-                    created = await client.create_token(AGENT)
+                await self._admit()
             except NoMesh:
                 if control_plane.ended or time.monotonic() > deadline:
                     raise StartError(
@@ -191,9 +190,19 @@ class Runner:
                     ) from None
                 await asyncio.sleep(_PAUSE)
             else:
-                write_private(self.state.agent / "token", created.token.encode())  # a file that only it reads
                 return True
         return False
+
+    async def _admit(self) -> None:
+        """Give the agent a token to join with.  NoMesh, ApiError."""
+        async with Client(self.state.api_socket) as client:
+            created = await client.create_token(AGENT)
+        write_private(self.state.agent / "token", created.token.encode())  # a file that only it reads
+
+    async def _readmit(self) -> None:
+        """Another one, in case its certificate has ended: the machine may have slept.  Most often it needs none."""
+        with suppress(NoMesh, ApiError, OSError):
+            await self._admit()
 
     async def _drain(self) -> None:
         """Have everything stopped in order, as long as there is patience for it."""
