@@ -14,6 +14,7 @@ from plait.api.events import Events, Subscription
 from plait.api.plane import Unavailable
 from plait.api.server import serving
 from plait.api.views import (
+    AuthorityStatus,
     ConditionView,
     FindingView,
     MeshStatus,
@@ -23,6 +24,7 @@ from plait.api.views import (
     ReplicaState,
     RouteParentStatus,
     RouteStatus,
+    SignerView,
     TokenView,
     WorkloadStatus,
 )
@@ -70,6 +72,35 @@ PROXY = ProxyStatus(
             latency_ms=4.25,
         ),
     ),
+)
+AUTHORITY = AuthorityStatus(
+    trust_domain="cluster.local",
+    certificate_lifetime=86_400.0,
+    phase="spreading",
+    since="2031-02-03T04:05:06Z",
+    waits_for=("bistro/frontend/0",),
+    roots=tuple(
+        SignerView(
+            role=role,
+            subject=f"CN=Plait root {role}",
+            fingerprint="ab" * 32,
+            not_before="2030-02-03T04:05:06Z",
+            not_after="2931-02-03T04:05:06Z",
+        )
+        for role in ("trusted", "leaving")
+    ),
+    issuers=(
+        SignerView(
+            role="signs",
+            subject="CN=our own",
+            fingerprint="cd" * 32,
+            not_before="2030-02-03T04:05:06Z",
+            not_after="2931-02-03T04:05:06Z",
+            holders=3,
+            given=True,
+        ),
+    ),
+    others=2,
 )
 ROUTE = RouteStatus(
     kind="HTTPRoute",
@@ -176,6 +207,14 @@ class FakePlane:
         if agent == "bug":
             raise RuntimeError("secret detail")
         return TokenView(token="t0ken", id="1", agent=agent, expires=f"{lifetime}")
+
+    def authority(self) -> AuthorityStatus:
+        return AUTHORITY
+
+    def rotate(self, what: str) -> None:
+        if what == "leaves":
+            raise ValueError("a rotation is under way (spreading)")
+        self.asked.append(what)
 
     def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> FakeSession:
         self.asked.append((replica, command))

@@ -14,7 +14,7 @@ from plait.model.authentication import KeysAt
 from plait.model.authorizer import Authorizer, MeshConfig
 from plait.model.catalog import Protocol
 from plait.model.mesh import InboundPort
-from plait.model.policy import Action, AuthorizationPolicy
+from plait.model.policy import Action, AuthorizationPolicy, Source
 from plait.model.reading import Fact
 from tests.compiler.facts import (
     NS,
@@ -193,7 +193,15 @@ def test_another_trust_domain_is_told() -> None:
     assert compiled(config(trust_domain="other.example"))[1] == [("it", "meshconfig.trust-domain")]
 
 
-def test_aliases_are_told() -> None:
-    assert compiled(config(trust_domain_aliases=("old",)))[1] == [("it", "meshconfig.aliases")]
+def test_aliases_of_a_mesh_config_are_those_of_the_mesh() -> None:
+    given = replace(SETTINGS, trust_domain_aliases=("older",))
+    facts = (*MESH, policy("allow", Action.ALLOW, allows(Source(principals=("old/ns/x/sa/y",))), app="web"))
+    mesh, _ = merge((*facts, config(trust_domain_aliases=("old",))), given)
+    assert view(mesh, replica(WEB)).settings.trust_domains == (SETTINGS.trust_domain, "older", "old")
+    assert len(mesh.policies[0].rules[0].sources[0].principals) == 3
+
+
+def test_aliases_that_differ_are_told() -> None:
+    assert compiled(config(trust_domain_aliases=("old",)))[1] == []
     two = (config(trust_domain_aliases=("old",)), config(name="too"))
     assert ("too", "meshconfig.said-twice") in compiled(*two)[1]

@@ -88,8 +88,8 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
             f"spec.meshConfig.{field}": ("tests/compiler/test_asking.py", test)
             for field, test in {
                 "trustDomain": "test_another_trust_domain_is_told",
-                "trustDomainAliases": "test_aliases_are_told",
-                "trustDomainAliases[]": "test_aliases_are_told",
+                "trustDomainAliases": "test_aliases_of_a_mesh_config_are_those_of_the_mesh",
+                "trustDomainAliases[]": "test_aliases_of_a_mesh_config_are_those_of_the_mesh",
             }.items()
         },
     },

@@ -12,6 +12,7 @@ import aiohttp
 
 from plait.api.events import Event
 from plait.api.views import (
+    AuthorityStatus,
     ExecEnd,
     ExecStart,
     Failure,
@@ -20,6 +21,7 @@ from plait.api.views import (
     LogLine,
     Proxies,
     ProxyStatus,
+    RotationRequest,
     Status,
     TokenRequest,
     TokenView,
@@ -32,6 +34,8 @@ _STATUS: Codec[Status] = Codec(Status, lenient=True)
 _PROXIES: Codec[Proxies] = Codec(Proxies, lenient=True)
 _FINDINGS: Codec[Findings] = Codec(Findings, lenient=True)
 _EVENT: Codec[Event] = Codec(Event, lenient=True)
+_AUTHORITY: Codec[AuthorityStatus] = Codec(AuthorityStatus, lenient=True)
+_ROTATION: Codec[RotationRequest] = Codec(RotationRequest)
 _TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
 _TOKEN: Codec[TokenView] = Codec(TokenView, lenient=True)
 _EXEC_START: Codec[ExecStart] = Codec(ExecStart)
@@ -95,6 +99,15 @@ class Client:
         """A join token for an agent; `lifetime` in seconds."""
         body = _TOKEN_REQUEST.encode(TokenRequest(agent=agent, lifetime=lifetime))
         return await self._ask(_TOKEN, "POST", "/v1/tokens", data=body)
+
+    async def authority(self) -> AuthorityStatus:
+        """The certificate authority: what is trusted, who signs, and where a rotation stands."""
+        return await self._ask(_AUTHORITY, "GET", "/v1/authority")
+
+    async def rotate(self, what: str) -> AuthorityStatus:
+        """Have root, intermediate or leaves made anew; answers at once."""
+        body = _ROTATION.encode(RotationRequest(what=what))
+        return await self._ask(_AUTHORITY, "POST", "/v1/authority/rotate", data=body)
 
     async def shutdown(self) -> None:
         """Have every workload drained and stopped; answers at once."""

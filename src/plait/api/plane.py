@@ -6,7 +6,15 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from plait.api.events import Subscription
-from plait.api.views import FindingView, MeshStatus, ProxyStatus, RouteStatus, TokenView, WorkloadStatus
+from plait.api.views import (
+    AuthorityStatus,
+    FindingView,
+    MeshStatus,
+    ProxyStatus,
+    RouteStatus,
+    TokenView,
+    WorkloadStatus,
+)
 from plait.model.names import ReplicaKey
 
 
@@ -48,6 +56,11 @@ class Plane(Protocol):
 
     def create_token(self, agent: str, lifetime: float) -> TokenView:
         """A join token; ValueError when there can be none for such an agent or so long."""
+
+    def authority(self) -> AuthorityStatus: ...
+
+    def rotate(self, what: str) -> None:
+        """Have root, intermediate or leaves made anew; ValueError when that can't be now."""
 
     def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> Session:
         """Run a command in the place of a replica; Unavailable.  The caller closes the session."""

@@ -20,6 +20,7 @@ from plait.api.events import ConfigChanged, Event, FindingAppeared, ReplicaChang
 from plait.api.plane import Plane, Session, Unavailable
 from plait.api.targets import NotFound, NotReady, Target, replicas, running_replica
 from plait.api.views import (
+    AuthorityStatus,
     ExecEnd,
     ExecStart,
     Failure,
@@ -27,6 +28,7 @@ from plait.api.views import (
     LogLine,
     Problem,
     Proxies,
+    RotationRequest,
     Status,
     TokenRequest,
     TokenView,
@@ -40,6 +42,8 @@ STATUS: Codec[Status] = Codec(Status)
 PROXIES: Codec[Proxies] = Codec(Proxies)
 FINDINGS: Codec[Findings] = Codec(Findings)
 EVENT: Codec[Event] = Codec(Event)
+AUTHORITY: Codec[AuthorityStatus] = Codec(AuthorityStatus)
+ROTATION: Codec[RotationRequest] = Codec(RotationRequest)
 TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
 TOKEN: Codec[TokenView] = Codec(TokenView)
 EXEC_START: Codec[ExecStart] = Codec(ExecStart)
@@ -63,6 +67,8 @@ def application(plane: Plane) -> web.Application:
             web.get("/v1/events", routes.events),
             web.get("/v1/logs", routes.logs),
             web.get("/v1/exec", routes.exec),
+            web.get("/v1/authority", routes.authority),
+            web.post("/v1/authority/rotate", routes.rotate),
             web.post("/v1/tokens", routes.tokens),
             web.post("/v1/shutdown", routes.shutdown),
         ]
@@ -131,6 +137,13 @@ class _Routes:
     async def tokens(self, request: web.Request) -> web.Response:
         asked = TOKEN_REQUEST.decode(await request.read())
         return _answer(TOKEN, self._plane.create_token(asked.agent, asked.lifetime), status=201)
+
+    async def authority(self, _request: web.Request) -> web.Response:
+        return _answer(AUTHORITY, self._plane.authority())
+
+    async def rotate(self, request: web.Request) -> web.Response:
+        self._plane.rotate(ROTATION.decode(await request.read()).what)
+        return _answer(AUTHORITY, self._plane.authority(), status=202)
 
     async def shutdown(self, _request: web.Request) -> web.Response:
         self._plane.shutdown()

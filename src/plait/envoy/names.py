@@ -80,6 +80,7 @@ NOBODY_HEADER = "x-plait-nobody"
 """Where a token is looked for that nobody can have."""
 
 METRICS_PREFIX = "istio"
+OWN_METRICS_PREFIX = "plait"
 
 OWN_WORKLOAD = "PLAIT_WORKLOAD"
 OWN_NAMESPACE = "PLAIT_WORKLOAD_NAMESPACE"

@@ -144,13 +144,11 @@ class Renderer:
         return kept.tables
 
     def _parts(self, view: View, found: Endpoints) -> Iterator[tuple[str, _Shared]]:
-        told, sidecar, trust_domain = view.outbound, view.sidecar, view.settings.trust_domain
+        told, sidecar, domains = view.outbound, view.sidecar, view.settings.trust_domains
         mode = (sidecar.transparent, told.scope)
         yield (
             CLUSTER,
-            self._part(
-                (CLUSTER, mode), (told.clusters, trust_domain), lambda: _clusters(told.clusters, trust_domain)
-            ),
+            self._part((CLUSTER, mode), (told.clusters, domains), lambda: _clusters(told.clusters, domains)),
         )
         yield (
             ENDPOINTS,
@@ -220,13 +218,13 @@ def _made(pieces: Iterable[_Piece], before: _Made, make: Callable[[_Piece], Reso
     return found
 
 
-def _clusters(called: Iterable[Cluster], trust_domain: str) -> Iterator[_Piece]:
+def _clusters(called: Iterable[Cluster], trust_domains: tuple[str, ...]) -> Iterator[_Piece]:
     for one in called:
         yield _Piece(
             CLUSTER,
             names.cluster(one.key),
-            (one, trust_domain),
-            partial(clusters.outbound, one, trust_domain),
+            (one, trust_domains),
+            partial(clusters.outbound, one, trust_domains),
             one.origins,
         )
 
@@ -295,7 +293,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
             LISTENER,
             names.INBOUND_LISTENER,
             (view.sidecar, view.settings, ports, admitting),
-            partial(inbound.listener, view.sidecar, view.settings.trust_domain, ports, dict(admitting)),
+            partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting)),
             tuple(dict.fromkeys(origin for port in ports for origin in port.origins)),
         )
     for port in view.inbound:
@@ -305,8 +303,8 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
     if view.sidecar.transparent or any(port.protocol.may_be_tcp for port in view.inbound):
         yield _Piece(CLUSTER, names.BLACK_HOLE_CLUSTER, (), clusters.black_hole)
     if view.sidecar.transparent:
-        trust_domain = view.settings.trust_domain
-        yield _Piece(CLUSTER, names.REPLICAS_CLUSTER, trust_domain, partial(clusters.replicas, trust_domain))
+        domains = view.settings.trust_domains
+        yield _Piece(CLUSTER, names.REPLICAS_CLUSTER, domains, partial(clusters.replicas, domains))
     anywhere = view.settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
     if view.sidecar.transparent and anywhere:
         yield _Piece(CLUSTER, names.PASSTHROUGH_CLUSTER, (), clusters.passthrough)

@@ -69,4 +69,4 @@ class Signing:
             certificate: Certificate = self.authority.sign(csr, uri=uri, now=time.time(), subject=subject)
         except RequestRefused as refusal:
             return Signed(error=str(refusal))
-        return Signed(chain=certificate.chain, roots=self.authority.roots, expires=certificate.expires)
+        return Signed(chain=certificate.chain, trust=self.authority.trust, expires=certificate.expires)

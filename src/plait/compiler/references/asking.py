@@ -88,9 +88,6 @@ def check_configs(mesh: Mesh) -> Iterator[Finding]:
                 f"{one.trust_domain} has no effect"
             )
             yield error("meshconfig.trust-domain", message, one.origin)
-        if one.trust_domain_aliases:
-            message = "Plait does not honour trustDomainAliases yet: nobody of another trust domain is let in"
-            yield warning("meshconfig.aliases", message, one.origin)
         for asked in one.authorizers:
             yield from _authorizer(mesh, asked)
     yield from _differing(mesh.mesh_configs)
