@@ -3,10 +3,10 @@
 import typer
 
 from plait.cli import exec as exec_command
-from plait.cli import logs, proxies, status
+from plait.cli import logs, proxies, status, token
 
 app = typer.Typer()
-for command in (status, proxies, exec_command, logs):
+for command in (status, proxies, exec_command, logs, token):
     command.register(app)
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-COMMANDS = ("up", "down", "status", "proxies", "check", "compile", "exec", "logs")
+COMMANDS = ("up", "down", "status", "proxies", "check", "compile", "exec", "logs", "token")
 
 app = typer.Typer(
     name="plait",

@@ -1,7 +1,7 @@
 """The control plane as a process: `python -m plait.run.control_plane`, started by `plait up`.
 
 It serves xDS with mutual TLS on a Unix socket (and on TCP when told to), the link and joins on two more, and its
-HTTP API on a fourth; all in the state directory, for the user who runs the mesh alone.
+HTTP API on a fourth (and on TCP when told to); all in the state directory, for the user who runs the mesh alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ctypes
 import gc
 import logging
 import random
+import secrets
 import signal
 import time
 from collections.abc import Sequence
@@ -23,12 +24,20 @@ from pathlib import Path
 import grpc.aio
 
 from plait.api.events import Events, Subscription
+from plait.api.listening import serving, serving_tcp
 from plait.api.plane import Session, Unavailable
-from plait.api.server import serving
-from plait.api.views import FindingView, MeshStatus, ProxyStatus, RouteStatus, TokenView, WorkloadStatus
+from plait.api.views import (
+    FindingView,
+    MeshStatus,
+    ProxyStatus,
+    RouteStatus,
+    TokenStatus,
+    TokenView,
+    WorkloadStatus,
+)
 from plait.codec import CodecError
 from plait.identity.authority import Authority
-from plait.identity.files import Insecure
+from plait.identity.files import Insecure, write_private
 from plait.identity.keys import Keypair, validity
 from plait.identity.renewal import renewal_delay
 from plait.identity.tokens import Tokens
@@ -142,6 +151,17 @@ class ControlPlane:
             token=created.token, id=created.id, agent=created.agent, expires=views.iso(created.expires)
         )
 
+    def tokens(self) -> tuple[TokenStatus, ...]:
+        """Every join token that may still be used."""
+        return tuple(
+            TokenStatus(id=one.id, agent=one.agent, expires=views.iso(one.expires))
+            for one in self.signing.tokens.live(time.time())
+        )
+
+    def revoke_token(self, token_id: str) -> bool:
+        """Make a join token worthless."""
+        return self.signing.tokens.revoke(token_id)
+
     def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> Session:
         """Run a command in the place of a replica."""
         return self._open(replica, ExecRequest(replica=replica, command=command))
@@ -196,8 +216,10 @@ def join_tokens(path: Path) -> Tokens:
         return Tokens(path)
 
 
-async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSettings, address: str) -> None:
-    """Run until SIGTERM or SIGINT; `address` is HOST:PORT for xDS over TCP, "" for none."""
+async def serve(
+    state: StateDirectory, paths: Sequence[Path], settings: MeshSettings, address: str, api: str
+) -> None:
+    """Run until SIGTERM or SIGINT; `address` is HOST:PORT for xDS over TCP, `api` for the API, "" for none."""
     trust_domain = settings.trust_domain
     state.create()
     stop = asyncio.Event()
@@ -218,7 +240,8 @@ async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSett
         events=Events(),
         held_path=state.control_plane / "held.json",
     )
-    plane = ControlPlane(loop, Signing(authority, join_tokens(state.control_plane / "tokens.json"), registry))
+    tokens = join_tokens(state.control_plane / "tokens.json")
+    plane = ControlPlane(loop, Signing(authority, tokens, registry, loop.doubts))
     loop.link = Link(plane, trust_domain=trust_domain)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
@@ -241,6 +264,7 @@ async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSett
             stack.push_async_callback(one.stop, None)
         stack.push_async_callback(loop.link.close)
         stack.callback(server.close)
+        await _serve_api_over_tcp(stack, plane, state, api)
         await stack.enter_async_context(serving(plane, state.api_socket))
         log.info("serving %d documents from %s", len(loop.store.documents()), ", ".join(map(str, paths)))
         async with asyncio.TaskGroup() as tasks:
@@ -254,6 +278,19 @@ async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSett
             for task in running:
                 task.cancel()
         loop.events.close()
+
+
+async def _serve_api_over_tcp(
+    stack: AsyncExitStack, plane: ControlPlane, state: StateDirectory, address: str
+) -> None:
+    """With a token made anew; where it is and the token are written beside each other, or neither is there."""
+    for path in (state.api_token, state.api_address):
+        path.unlink(missing_ok=True)
+    if address:
+        token = secrets.token_urlsafe(32)
+        place = await stack.enter_async_context(serving_tcp(plane, address, token))
+        write_private(state.api_token, token.encode())
+        write_private(state.api_address, place.encode())
 
 
 def _keep_out_of_garbage_collection() -> None:
@@ -314,6 +351,7 @@ def main() -> None:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--trust-domain", required=True)
     parser.add_argument("--listen", default="", metavar="HOST:PORT")
+    parser.add_argument("--api", default="", metavar="HOST:PORT")
     parser.add_argument(
         "--outbound-traffic-policy",
         type=OutboundTrafficPolicy,
@@ -327,7 +365,8 @@ def main() -> None:
     settings = MeshSettings(
         trust_domain=arguments.trust_domain, outbound_traffic_policy=arguments.outbound_traffic_policy
     )
-    asyncio.run(serve(StateDirectory(arguments.state_dir), arguments.paths, settings, arguments.listen))
+    state = StateDirectory(arguments.state_dir)
+    asyncio.run(serve(state, arguments.paths, settings, arguments.listen, arguments.api))
 
 
 if __name__ == "__main__":

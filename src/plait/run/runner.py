@@ -65,6 +65,7 @@ class Runner:
     settings: MeshSettings
     mode: Mode
     listen: str
+    api: str
     say: Callable[[str], None]
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,6 +99,7 @@ class Runner:
                 await agent.start()
                 keeping.append(asyncio.create_task(agent.keep()))
                 self.say(SAID[self.mode])
+                self._say_where_the_api_is()
                 keeping.append(asyncio.create_task(narrate(self.state.api_socket, self.say, began)))
                 code = await self._stopped()
         except (StartError, OSError) as error:
@@ -109,6 +111,12 @@ class Runner:
             await asyncio.gather(agent.stop(_GRACE), control_plane.stop(_GRACE))
             clean = self._swept()
         return code if clean else 1
+
+    def _say_where_the_api_is(self) -> None:
+        if self.api:
+            with suppress(OSError):
+                place = self.state.api_address.read_text()
+                self.say(f"the API is served at http://{place} too; its token: {self.state.api_token}")
 
     async def _stopped(self) -> int:
         """Returns once everything has been stopped in order: because it was asked for, or has to be; the exit code."""
@@ -137,6 +145,7 @@ class Runner:
         command = [sys.executable, "-m", "plait.run.control_plane", "--state-dir", str(self.state.root)]
         command += ["--trust-domain", self.settings.trust_domain, *self._outbound()]
         command += ["--listen", self.listen] if self.listen else []
+        command += ["--api", self.api] if self.api else []
         command += [str(path) for path in self.paths]
         return self._part(CONTROL_PLANE, command, self.state.control_plane / "log")
 
