@@ -296,3 +296,16 @@ async def test_what_a_policy_saw_is_what_the_application_gets(mesh: Fortress) ->
         ("/open?a=/../admin&b=%2e%2e", "/open?a=/../admin&b=%2e%2e"),
     ):
         assert (await arrived(mesh, get(asked), port=ONLY_OPEN)).path == got
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x_forwarded_client_cert", "X_Forwarded_Client_Cert", "x-forwarded_client_cert", "x_forwarded-client-cert", "x-forwarded-client_cert",
+        "x_forwarded_for", "x_envoy_internal", "x-envoy_external_address", "content_length", "transfer_encoding",
+    ],
+)  # fmt: skip
+async def test_no_header_passes_for_another_where_dashes_are_underscores(mesh: Fortress, name: str) -> None:
+    """To programs that are told headers by CGI's rules (WSGI, PHP) the two are one."""
+    seen = await arrived(mesh, get("/open", f"{name}: 7", "x_own: kept"))
+    assert [known for known, _ in seen.headers if "_" in known] == ["x_own"]
