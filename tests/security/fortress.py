@@ -286,18 +286,18 @@ def untouched(application: Application) -> Iterator[None]:
 async def fortress() -> AsyncIterator[Fortress]:
     """The mesh, with every stat that Envoy knows of."""
     replicas = {}
-    for of in _WORKLOADS:
+    for one in _WORKLOADS:
         address, app_address = addresses()
-        replicas[of.name] = replica(of, address=address, app_address=app_address)
+        replicas[one.name] = replica(one, address=address, app_address=app_address)
     authority, application = Authority(), Application()
     async with AsyncExitStack() as stack:
         folder: Path = stack.enter_context(short_folder())
         plane = await stack.enter_async_context(control_plane(authority, folder))
         mesh, _ = merge(_FACTS, SETTINGS)
         found, renderer = endpoints(mesh, replicas.values()), Renderer()
-        for one in replicas.values():
-            seen = view(mesh, one)
-            plane.snapshots[str(one.key)] = snapshot = renderer.render(seen, found)
+        for known in replicas.values():
+            seen = view(mesh, known)
+            plane.snapshots[str(known.key)] = snapshot = renderer.render(seen, found)
             assert check(snapshot, seen.outbound.missing) == ()
         proxies = {
             name: await stack.enter_async_context(

@@ -25,7 +25,7 @@ from plait.agent.record import ReplicaFiles
 from plait.api.listening import serving
 from plait.identity.authority import Authority, AuthorityError
 from plait.identity.files import Insecure, read_private, write_private
-from plait.identity.keys import key_pem, new_key
+from plait.identity.keys import csr, key_pem, new_key
 from plait.identity.tokens import Tokens
 from plait.link.messages import Signed, SignRequest
 from plait.model.change import Located, Stated
@@ -81,7 +81,7 @@ def writes_a_replicas_key(folder: Path) -> None:
 
 def writes_an_agents_key(folder: Path) -> None:
     enrolment, private = Enrolment("local", folder), new_key()
-    request = secrets.csr(private)
+    request = csr(private)
     enrolment._store(key_pem(private), asyncio.run(Signer(folder.parent).sign(SignRequest(csr=request))))
 
 

@@ -15,9 +15,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from plait.api.plane import Plane
-from plait.api.server import FAILURE, Handler, Middleware, application
+from plait.api.server import FAILURE, application
 from plait.api.views import Failure, Problem
 
 Address = IPv4Address | IPv6Address

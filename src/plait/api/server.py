@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from aiohttp import WSMsgType, web
+from aiohttp.typedefs import Handler, Middleware
 
 from plait.api.events import ConfigChanged, Event, FindingAppeared, ReplicaChanged
 from plait.api.plane import Plane, Session, Unavailable
@@ -47,9 +48,6 @@ EXEC_END: Codec[ExecEnd] = Codec(ExecEnd)
 LOG_LINE: Codec[LogLine] = Codec(LogLine)
 FAILURE: Codec[Failure] = Codec(Failure)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
-
 _LONGEST_LINE = 16_384
 _LARGEST_BODY = 65_536
 
@@ -57,7 +55,7 @@ _LARGEST_BODY = 65_536
 def application(plane: Plane, guard: Middleware | None = None) -> web.Application:
     """The API as an aiohttp application; `guard` sees every request before anything else does."""
     routes = _Routes(plane)
-    middlewares = [guard, _errors] if guard is not None else [_errors]
+    middlewares: list[Middleware] = [guard, _errors] if guard is not None else [_errors]
     app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY)
     app.add_routes(
         [

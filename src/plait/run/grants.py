@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from plait.link.messages import Assignments, ReplicaReport, State, WorkloadAssignment
@@ -137,7 +138,7 @@ class Doubts:
         found = []
         for report in reports:
             key = report.replica.key
-            if self._believed(agent, report, known.get(key), lambda key=key: staying[key.workload]):
+            if self._believed(agent, report, known.get(key), partial(staying.__getitem__, key.workload)):
                 found.append(report)
                 staying[key.workload] += _stays(report)
         return found
