@@ -69,20 +69,46 @@ _WORKLOADS = (_PAYMENTS, _LOBBY, _CALLER, _VAULT)
 _HAS_ENVOY = ("payments", "lobby", "frontend")
 _OPEN = allows(principal("frontend"), operations=[Operation(paths=("/open", "/open/*"), methods=("GET",))])
 _POLICIES = (
-    policy("callers", Action.ALLOW, allows(principal("frontend"), operations=[Operation(not_ports=(ONLY_OPEN,))]), app="payments"),
-    policy("only-open", Action.ALLOW, allows(*_OPEN.sources, operations=[Operation(paths=("/open", "/open/*"), methods=("GET",), ports=(ONLY_OPEN,))]), app="payments"),
-    policy("no-admin", Action.DENY, allows(operations=[Operation(paths=("/admin", "/admin/*"), ports=(HTTP,))]), app="payments"),
-    policy("known", Action.ALLOW, allows(principal("frontend")), allows(operations=[Operation(paths=("/open",))], index=1), app="lobby"),
+    policy(
+        "callers",
+        Action.ALLOW,
+        allows(principal("frontend"), operations=[Operation(not_ports=(ONLY_OPEN,))]),
+        app="payments",
+    ),
+    policy(
+        "only-open",
+        Action.ALLOW,
+        allows(
+            *_OPEN.sources,
+            operations=[Operation(paths=("/open", "/open/*"), methods=("GET",), ports=(ONLY_OPEN,))],
+        ),
+        app="payments",
+    ),
+    policy(
+        "no-admin",
+        Action.DENY,
+        allows(operations=[Operation(paths=("/admin", "/admin/*"), ports=(HTTP,))]),
+        app="payments",
+    ),
+    policy(
+        "known",
+        Action.ALLOW,
+        allows(principal("frontend")),
+        allows(operations=[Operation(paths=("/open",))], index=1),
+        app="lobby",
+    ),
     peers("lobby", MtlsMode.PERMISSIVE, app="lobby"),
-)  # fmt: skip
+)
 _FACTS = (
     *_WORKLOADS,
     service("frontend"),
-    service("payments", port(HTTP), port(ONLY_OPEN), port(BYTES, Protocol.TCP), port(ODD, Protocol.UNDECLARED)),
+    service(
+        "payments", port(HTTP), port(ONLY_OPEN), port(BYTES, Protocol.TCP), port(ODD, Protocol.UNDECLARED)
+    ),
     service("lobby"),
     service("vault"),
     *_POLICIES,
-)  # fmt: skip
+)
 
 _PATIENCE = 10.0
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -93,8 +93,14 @@ def writes_a_bootstrap(folder: Path) -> None:
 
 
 WRITERS: tuple[Callable[[Path], None], ...] = (
-    writes_an_authority, writes_tokens, writes_replicas, writes_what_is_held, writes_a_replicas_key, writes_an_agents_key, writes_a_bootstrap,
-)  # fmt: skip
+    writes_an_authority,
+    writes_tokens,
+    writes_replicas,
+    writes_what_is_held,
+    writes_a_replicas_key,
+    writes_an_agents_key,
+    writes_a_bootstrap,
+)
 
 
 def files_of(folder: Path) -> list[Path]:

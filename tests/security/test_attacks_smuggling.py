@@ -49,7 +49,9 @@ ENDED = b"0\r\n\r\n" + HIDDEN
 HTTP1 = {
     "length, then chunks": post(length(ENDED), CHUNKED, body=ENDED),
     "chunks, then length": post(CHUNKED, length(ENDED), body=ENDED),
-    "chunks and length 0": post(CHUNKED, b"content-length: 0", body=b"2d\r\n" + HIDDEN[:45] + b"\r\n0\r\n\r\n"),
+    "chunks and length 0": post(
+        CHUNKED, b"content-length: 0", body=b"2d\r\n" + HIDDEN[:45] + b"\r\n0\r\n\r\n"
+    ),
     "chunks of another name": post(length(ENDED), b"transfer-encoding: xchunked", body=ENDED),
     "a space before the colon": post(length(ENDED), b"transfer-encoding : chunked", body=ENDED),
     "a tab before the value": post(length(ENDED), b"transfer-encoding:\tchunked", body=ENDED),
@@ -70,7 +72,9 @@ HTTP1 = {
     "after a bare carriage return": post(length(ENDED), b"x: y\rtransfer-encoding: chunked", body=ENDED),
     "after a null": post(length(ENDED), b"x: \0y\r\ntransfer-encoding: chunked", body=ENDED),
     "in HTTP/1.0": post(length(ENDED), CHUNKED, body=ENDED, version=b"1.0"),
-    "underscore": post(length(b"0"), b"content_length: 99", b"transfer_encoding: chunked", body=b"0" + HIDDEN),
+    "underscore": post(
+        length(b"0"), b"content_length: 99", b"transfer_encoding: chunked", body=b"0" + HIDDEN
+    ),
     "two lengths": post(b"content-length: 0", length(HIDDEN), body=HIDDEN),
     "two lengths, the longer first": post(length(HIDDEN), b"content-length: 0", body=HIDDEN),
     "two lengths in one": post(b"content-length: 0, %d" % len(HIDDEN), body=HIDDEN),
@@ -81,13 +85,17 @@ HTTP1 = {
     "a length of another name": post(b"content-length : %d" % len(HIDDEN), b"content-length: 0", body=HIDDEN),
     "an empty length": post(b"content-length: ", body=HIDDEN),
     "a length beyond 64 bits": post(b"content-length: 18446744073709551616", body=HIDDEN),
-    "an extension of a chunk that hides lines": post(CHUNKED, body=b"1;x\n\r\n0\r\n\r\n" + HIDDEN + b"0\r\n\r\n"),
+    "an extension of a chunk that hides lines": post(
+        CHUNKED, body=b"1;x\n\r\n0\r\n\r\n" + HIDDEN + b"0\r\n\r\n"
+    ),
     "a chunk's size that overflows": post(CHUNKED, body=b"10000000000000000\r\n" + ENDED),
     "a chunk's size with a prefix": post(CHUNKED, body=b"0x0\r\n\r\n" + HIDDEN),
     "a chunk's size with a sign": post(CHUNKED, body=b"-0\r\n\r\n" + HIDDEN),
     "a chunk that is longer than it says": post(CHUNKED, body=b"1\r\nxGET\r\n0\r\n\r\n" + HIDDEN),
     "chunks with bare line feeds": post(CHUNKED, body=b"1\nx\n0\n\n" + HIDDEN),
-    "a trailer that is a length": post(CHUNKED, body=b"0\r\ncontent-length: 50\r\ntransfer-encoding: x\r\n\r\n" + HIDDEN),
+    "a trailer that is a length": post(
+        CHUNKED, body=b"0\r\ncontent-length: 50\r\ntransfer-encoding: x\r\n\r\n" + HIDDEN
+    ),
     "bare line feeds": post(b"content-length: 0", end=b"\n", body=HIDDEN),
     "bare carriage returns": post(b"content-length: 0", end=b"\r", body=HIDDEN),
     "a line without a colon": post(b"content-length: 0", b"transfer-encoding chunked", body=HIDDEN),
@@ -95,11 +103,26 @@ HTTP1 = {
     "no name": post(b"content-length: 0", b": x", body=HIDDEN),
     "the length is hop by hop": post(length(HIDDEN), b"connection: content-length", body=HIDDEN),
     "the chunks are hop by hop": post(CHUNKED, b"connection: transfer-encoding", body=ENDED),
-    "an upgrade to h2c": post(b"content-length: 0", b"connection: upgrade, http2-settings", b"upgrade: h2c", b"http2-settings: AAMAAABk", body=HIDDEN),
-    "an upgrade that is not taken": post(b"content-length: 0", b"connection: upgrade", b"upgrade: websocket", b"sec-websocket-version: 777", body=HIDDEN),
+    "an upgrade to h2c": post(
+        b"content-length: 0",
+        b"connection: upgrade, http2-settings",
+        b"upgrade: h2c",
+        b"http2-settings: AAMAAABk",
+        body=HIDDEN,
+    ),
+    "an upgrade that is not taken": post(
+        b"content-length: 0",
+        b"connection: upgrade",
+        b"upgrade: websocket",
+        b"sec-websocket-version: 777",
+        body=HIDDEN,
+    ),
     "a body that is waited for": post(length(HIDDEN), b"expect: 100-continue", body=HIDDEN),
-    "a request in a request's line": b"GET /open HTTP/1.1\r\nhost: payments\r\n\r\n".replace(b" HTTP", b" HTTP/1.1\tx: y HTTP") + HIDDEN,
-}  # fmt: skip
+    "a request in a request's line": b"GET /open HTTP/1.1\r\nhost: payments\r\n\r\n".replace(
+        b" HTTP", b" HTTP/1.1\tx: y HTTP"
+    )
+    + HIDDEN,
+}
 
 
 Outcomes = dict[str, tuple[Any, list[Seen]]]
@@ -213,13 +236,17 @@ HTTP2: dict[str, bytes] = {
     "keep-alive": asked([*OPEN, (b"keep-alive", b"1")]),
     "proxy-connection": asked([*OPEN, (b"proxy-connection", b"close")]),
     "transfer-encoding": asked([*POST2, (b"transfer-encoding", b"chunked")], ENDED),
-    "transfer-encoding and a length": asked([*POST2, (b"content-length", b"5"), (b"transfer-encoding", b"chunked")], b"0\r\n\r\n"),
+    "transfer-encoding and a length": asked(
+        [*POST2, (b"content-length", b"5"), (b"transfer-encoding", b"chunked")], b"0\r\n\r\n"
+    ),
     "upgrade": asked([*OPEN, (b"upgrade", b"h2c")]),
     "te: chunked": asked([*OPEN, (b"te", b"chunked")]),
     "a length too short": asked([*POST2, (b"content-length", b"0")], HIDDEN),
     "a length too long": asked([*POST2, (b"content-length", b"999")], HIDDEN),
     "a length without a body": asked([*POST2, (b"content-length", b"50")]),
-    "two lengths": asked([*POST2, (b"content-length", b"0"), (b"content-length", b"%d" % len(HIDDEN))], HIDDEN),
+    "two lengths": asked(
+        [*POST2, (b"content-length", b"0"), (b"content-length", b"%d" % len(HIDDEN))], HIDDEN
+    ),
     "a length that is none": asked([*POST2, (b"content-length", b"0x0")], HIDDEN),
     "a length with a list": asked([*POST2, (b"content-length", b"0,%d" % len(HIDDEN))], HIDDEN),
     "a path with a request": asked(but(b":path", b"/open HTTP/1.1\r\nhost: x\r\n\r\nGET /admin/smuggled")),
@@ -241,7 +268,9 @@ HTTP2: dict[str, bytes] = {
     "a scheme with a path": asked(but(b":scheme", b"http://payments/admin/smuggled?")),
     "two schemes": asked([*OPEN, (b":scheme", b"http")]),
     "an authority with a path": asked(but(b":authority", b"payments/admin/smuggled")),
-    "an authority with lines": asked(but(b":authority", b"payments\r\n\r\nGET /admin/smuggled HTTP/1.1\r\nx: y")),
+    "an authority with lines": asked(
+        but(b":authority", b"payments\r\n\r\nGET /admin/smuggled HTTP/1.1\r\nx: y")
+    ),
     "an authority with a user": asked(but(b":authority", b"user@payments")),
     "two authorities": asked([*OPEN, (b":authority", b"elsewhere")]),
     "a host beside the authority": asked([*OPEN, (b"host", b"elsewhere")]),
@@ -257,14 +286,27 @@ HTTP2: dict[str, bytes] = {
     "a colon in a name": asked([*OPEN, (b"transfer-encoding: chunked\r\nx", b"y")]),
     "a space in a name": asked([*OPEN, (b"transfer-encoding ", b"chunked")]),
     "an empty name": asked([*OPEN, (b"", b"x")]),
-    "an extended CONNECT to what is denied": asked([(b":method", b"CONNECT"), (b":protocol", b"websocket"), *but(b":path", ADMIN)[1:]]),
-    "an extended CONNECT of another protocol": asked([(b":method", b"CONNECT"), (b":protocol", b"connect-udp"), *but(b":path", ADMIN)[1:]]),
+    "an extended CONNECT to what is denied": asked(
+        [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *but(b":path", ADMIN)[1:]]
+    ),
+    "an extended CONNECT of another protocol": asked(
+        [(b":method", b"CONNECT"), (b":protocol", b"connect-udp"), *but(b":path", ADMIN)[1:]]
+    ),
     "a CONNECT": asked([(b":method", b"CONNECT"), (b":authority", b"127.0.0.1:22")]),
     "a protocol without CONNECT": asked([(b":protocol", b"websocket"), *but(b":path", ADMIN)]),
-    "headers after the end": asked([*POST2, (b"content-length", b"0")], b"") + frame(HEADERS, END_HEADERS | END_STREAM, Encoder().encode(but(b":path", ADMIN))),
-    "pseudo-headers in trailers": asked(POST2, b"x")[:-1 - 9] + frame(DATA, 0, b"x") + frame(HEADERS, END_HEADERS | END_STREAM, Encoder().encode([(b":path", ADMIN)])),
-    "a length in trailers": asked(POST2, b"x")[:-1 - 9] + frame(DATA, 0, b"x") + frame(HEADERS, END_HEADERS | END_STREAM, Encoder().encode([(b"content-length", b"99"), (b"transfer-encoding", b"chunked")])),
-}  # fmt: skip
+    "headers after the end": asked([*POST2, (b"content-length", b"0")], b"")
+    + frame(HEADERS, END_HEADERS | END_STREAM, Encoder().encode(but(b":path", ADMIN))),
+    "pseudo-headers in trailers": asked(POST2, b"x")[: -1 - 9]
+    + frame(DATA, 0, b"x")
+    + frame(HEADERS, END_HEADERS | END_STREAM, Encoder().encode([(b":path", ADMIN)])),
+    "a length in trailers": asked(POST2, b"x")[: -1 - 9]
+    + frame(DATA, 0, b"x")
+    + frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        Encoder().encode([(b"content-length", b"99"), (b"transfer-encoding", b"chunked")]),
+    ),
+}
 
 
 @dataclass(slots=True)

@@ -76,9 +76,14 @@ async def heard(mesh: Fortress, tls: ssl.SSLContext) -> None:
 @pytest.mark.parametrize("port", [HTTP, BYTES, ODD])
 @pytest.mark.parametrize(
     "words",
-    [get(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", b"\x16\x03\x01\0\x05hello", b"hello\r\n\r\n"],
+    [
+        get(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+        b"\x16\x03\x01\0\x05hello",
+        b"hello\r\n\r\n",
+    ],
     ids=["http", "http2", "half-tls", "bytes"],
-)  # fmt: skip
+)
 async def test_clear_text_is_not_heard(mesh: Fortress, port: int, words: bytes) -> None:
     with untouched(mesh.application):
         before = await mesh.stat(NO_TLS)
@@ -262,14 +267,26 @@ class Impostor:
     [
         ("another workload", lambda mesh: certificate(mesh.authority, OUTSIDER), NOT_A_WORKLOAD),
         ("the caller itself", lambda mesh: certificate(mesh.authority, FRONTEND), NOT_A_WORKLOAD),
-        ("the same account elsewhere", lambda mesh: certificate(mesh.authority, workload_uri("market", "vault")), NOT_A_WORKLOAD),
-        ("its DNS name alone", lambda mesh: certificate(mesh.authority, dns=("vault.bistro.svc.cluster.local",)), NOT_A_WORKLOAD),
+        (
+            "the same account elsewhere",
+            lambda mesh: certificate(mesh.authority, workload_uri("market", "vault")),
+            NOT_A_WORKLOAD,
+        ),
+        (
+            "its DNS name alone",
+            lambda mesh: certificate(mesh.authority, dns=("vault.bistro.svc.cluster.local",)),
+            NOT_A_WORKLOAD,
+        ),
         ("another authority", lambda _: certificate(Authority(), workload_uri("bistro", "vault")), NOT_OURS),
-        ("an expired one", lambda mesh: certificate(mesh.authority, workload_uri("bistro", "vault"), validity=PAST), NOT_OURS),
+        (
+            "an expired one",
+            lambda mesh: certificate(mesh.authority, workload_uri("bistro", "vault"), validity=PAST),
+            NOT_OURS,
+        ),
         ("no tls", lambda _: None, NO_TLS),
     ],
     ids=lambda value: value if isinstance(value, str) and "." not in value else "",
-)  # fmt: skip
+)
 async def test_a_server_that_is_not_who_was_meant_is_told_nothing(
     mesh: Fortress, name: str, shown: Callable[[Fortress], tuple[str, str] | None], why: str
 ) -> None:
