@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from plait.api.events import Events, Subscription
+from plait.api.listening import serving
 from plait.api.plane import Unavailable
-from plait.api.server import serving
 from plait.api.views import (
     AuthorityStatus,
     ConditionView,
@@ -25,6 +25,7 @@ from plait.api.views import (
     RouteParentStatus,
     RouteStatus,
     SignerView,
+    TokenStatus,
     TokenView,
     WorkloadStatus,
 )
@@ -163,6 +164,7 @@ class FakePlane:
     proxied: tuple[ProxyStatus, ...] = (PROXY,)
     routed: tuple[RouteStatus, ...] = ()
     agents: tuple[str, ...] = ("local",)
+    joining: dict[str, TokenStatus] = field(default_factory=dict)
     bus: Events = field(default_factory=Events)
     act: Act | None = None
     asked: list[Any] = field(default_factory=list)
@@ -206,6 +208,7 @@ class FakePlane:
             raise ValueError("no such name")
         if agent == "bug":
             raise RuntimeError("secret detail")
+        self.joining["1"] = TokenStatus(id="1", agent=agent, expires=f"{lifetime}")
         return TokenView(token="t0ken", id="1", agent=agent, expires=f"{lifetime}")
 
     def authority(self) -> AuthorityStatus:
@@ -215,6 +218,12 @@ class FakePlane:
         if what == "leaves":
             raise ValueError("a rotation is under way (spreading)")
         self.asked.append(what)
+
+    def tokens(self) -> tuple[TokenStatus, ...]:
+        return tuple(self.joining.values())
+
+    def revoke_token(self, token_id: str) -> bool:
+        return self.joining.pop(token_id, None) is not None
 
     def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> FakeSession:
         self.asked.append((replica, command))

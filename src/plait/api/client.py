@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 
@@ -23,7 +24,9 @@ from plait.api.views import (
     ProxyStatus,
     RotationRequest,
     Status,
+    TokenList,
     TokenRequest,
+    TokenStatus,
     TokenView,
 )
 from plait.codec import Codec, CodecError
@@ -38,6 +41,7 @@ _AUTHORITY: Codec[AuthorityStatus] = Codec(AuthorityStatus, lenient=True)
 _ROTATION: Codec[RotationRequest] = Codec(RotationRequest)
 _TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
 _TOKEN: Codec[TokenView] = Codec(TokenView, lenient=True)
+_TOKENS: Codec[TokenList] = Codec(TokenList, lenient=True)
 _EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 _EXEC_END: Codec[ExecEnd] = Codec(ExecEnd, lenient=True)
 _LOG_LINE: Codec[LogLine] = Codec(LogLine, lenient=True)
@@ -108,6 +112,16 @@ class Client:
         """Have root, intermediate or leaves made anew; answers at once."""
         body = _ROTATION.encode(RotationRequest(what=what))
         return await self._ask(_AUTHORITY, "POST", "/v1/authority/rotate", data=body)
+
+    async def tokens(self) -> tuple[TokenStatus, ...]:
+        """Every join token that may still be used."""
+        return (await self._ask(_TOKENS, "GET", "/v1/tokens")).tokens
+
+    async def revoke_token(self, token_id: str) -> None:
+        """Make a join token worthless; ApiError (not_found) when there is none of this id."""
+        with self._reached():
+            async with self._session.delete(f"/v1/tokens/{quote(token_id, safe='')}") as response:
+                await _check(response)
 
     async def shutdown(self) -> None:
         """Have every workload drained and stopped; answers at once."""

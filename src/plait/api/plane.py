@@ -12,6 +12,7 @@ from plait.api.views import (
     MeshStatus,
     ProxyStatus,
     RouteStatus,
+    TokenStatus,
     TokenView,
     WorkloadStatus,
 )
@@ -61,6 +62,12 @@ class Plane(Protocol):
 
     def rotate(self, what: str) -> None:
         """Have root, intermediate or leaves made anew; ValueError when that can't be now."""
+
+    def tokens(self) -> tuple[TokenStatus, ...]:
+        """Every join token that may still be used."""
+
+    def revoke_token(self, token_id: str) -> bool:
+        """Make a join token worthless; False when there is none of this id."""
 
     def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> Session:
         """Run a command in the place of a replica; Unavailable.  The caller closes the session."""

@@ -229,6 +229,22 @@ class RotationRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenStatus:
+    """A join token that may still be used, once, by one agent."""
+
+    id: str
+    agent: str
+    expires: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenList:
+    """The answer of GET /v1/tokens."""
+
+    tokens: tuple[TokenStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecStart:
     """The first message of a client on /v1/exec: which replica of what (NAMESPACE/WORKLOAD[/NUMBER]), and what to run."""
 

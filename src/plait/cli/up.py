@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from plait.api.listening import loopback
 from plait.cli.options import StateDir, seconds
 from plait.identity import given
 from plait.identity.authority import (
@@ -80,8 +81,17 @@ def up(  # noqa: PLR0913, PLR0917 - an option each
         str,
         typer.Option(help="Serve xDS on this TCP address too (with mutual TLS).", metavar="HOST:PORT"),
     ] = "",
+    api: Annotated[
+        str,
+        typer.Option(
+            help="Serve the API on this address of the machine itself too, to who has the token that lies in the "
+            "state directory; port 0 for any.",
+            metavar="HOST:PORT",
+        ),
+    ] = "",
 ) -> None:
     """Run the workloads of a folder of YAML, each behind its own Envoy, until Ctrl-C."""
+    _check_api(api)
     state = StateDirectory(state_dir.resolve())
     settings = MeshSettings(
         trust_domain=trust_domain,
@@ -105,6 +115,7 @@ def up(  # noqa: PLR0913, PLR0917 - an option each
             authority=ca.resolve() if ca else None,
             mode=_mode(mode, outbound_traffic_policy),
             listen=listen,
+            api=api,
             say=_say,
         )
         raise typer.Exit(asyncio.run(runner.run()))
@@ -123,6 +134,16 @@ def _check(settings: MeshSettings, ca: Path | None) -> None:
         raise AuthorityError("a connection may last for 60s at least")
     if ca is not None:
         given.read(ca, time.time())
+
+
+def _check_api(address: str) -> None:
+    """End the command when the API may not be served there."""
+    try:
+        if address:
+            loopback(address)
+    except ValueError as error:
+        typer.echo(f"plait up: {error}", err=True)
+        raise typer.Exit(2) from error
 
 
 def _mode(wanted: Mode | None, policy: OutboundTrafficPolicy) -> Mode:

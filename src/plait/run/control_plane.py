@@ -1,7 +1,7 @@
 """The control plane as a process: `python -m plait.run.control_plane`, started by `plait up`.
 
 It serves xDS with mutual TLS on a Unix socket (and on TCP when told to), the link and joins on two more, and its
-HTTP API on a fourth; all in the state directory, for the user who runs the mesh alone.
+HTTP API on a fourth (and on TCP when told to); all in the state directory, for the user who runs the mesh alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import gc
 import logging
+import secrets
 import signal
 import time
 from collections.abc import Sequence
@@ -22,20 +23,21 @@ from pathlib import Path
 import grpc.aio
 
 from plait.api.events import Events, Subscription
+from plait.api.listening import serving, serving_tcp
 from plait.api.plane import Session, Unavailable
-from plait.api.server import serving
 from plait.api.views import (
     AuthorityStatus,
     FindingView,
     MeshStatus,
     ProxyStatus,
     RouteStatus,
+    TokenStatus,
     TokenView,
     WorkloadStatus,
 )
 from plait.codec import CodecError
 from plait.identity.authority import Authority, AuthorityError
-from plait.identity.files import Insecure
+from plait.identity.files import Insecure, write_private
 from plait.identity.keys import validity
 from plait.identity.tokens import Tokens
 from plait.identity.trust import Held
@@ -168,6 +170,17 @@ class ControlPlane:
         """Have root, intermediate or leaves made anew; ValueError."""
         self.custody.rotate(what)
 
+    def tokens(self) -> tuple[TokenStatus, ...]:
+        """Every join token that may still be used."""
+        return tuple(
+            TokenStatus(id=one.id, agent=one.agent, expires=views.iso(one.expires))
+            for one in self.signing.tokens.live(time.time())
+        )
+
+    def revoke_token(self, token_id: str) -> bool:
+        """Make a join token worthless."""
+        return self.signing.tokens.revoke(token_id)
+
     def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> Session:
         """Run a command in the place of a replica."""
         return self._open(replica, ExecRequest(replica=replica, command=command))
@@ -222,14 +235,16 @@ def join_tokens(path: Path) -> Tokens:
         return Tokens(path)
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - what `plait up` may say
     state: StateDirectory,
     paths: Sequence[Path],
     settings: MeshSettings,
-    address: str,
+    *,
+    address: str = "",
+    api: str = "",
     own_authority: Path | None = None,
 ) -> None:
-    """Run until SIGTERM or SIGINT; `address` is HOST:PORT for xDS over TCP, "" for none.
+    """Run until SIGTERM or SIGINT; `address` is HOST:PORT for xDS over TCP, `api` for the API, "" for none.
 
     `own_authority`: the folder of a user's own authority.  AuthorityError.
     """
@@ -265,8 +280,8 @@ async def serve(
         events=Events(),
         held_path=state.control_plane / "held.json",
     )
-    signing = Signing(authority, join_tokens(state.control_plane / "tokens.json"), registry)
-    plane = ControlPlane(loop, signing, custody)
+    tokens = join_tokens(state.control_plane / "tokens.json")
+    plane = ControlPlane(loop, Signing(authority, tokens, registry, loop.doubts), custody)
     loop.link = Link(plane, trust_domain=trust_domain)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
@@ -289,6 +304,7 @@ async def serve(
             stack.push_async_callback(one.stop, None)
         stack.push_async_callback(loop.link.close)
         stack.callback(server.close)
+        await _serve_api_over_tcp(stack, plane, state, api)
         await stack.enter_async_context(serving(plane, state.api_socket))
         log.info("serving %d documents from %s", len(loop.store.documents()), ", ".join(map(str, paths)))
         async with asyncio.TaskGroup() as tasks:
@@ -302,6 +318,19 @@ async def serve(
             for task in running:
                 task.cancel()
         loop.events.close()
+
+
+async def _serve_api_over_tcp(
+    stack: AsyncExitStack, plane: ControlPlane, state: StateDirectory, address: str
+) -> None:
+    """With a token made anew; where it is and the token are written beside each other, or neither is there."""
+    for path in (state.api_token, state.api_address):
+        path.unlink(missing_ok=True)
+    if address:
+        token = secrets.token_urlsafe(32)
+        place = await stack.enter_async_context(serving_tcp(plane, address, token))
+        write_private(state.api_token, token.encode())
+        write_private(state.api_address, place.encode())
 
 
 def _keep_out_of_garbage_collection() -> None:
@@ -345,6 +374,7 @@ def main() -> None:
     parser.add_argument("--certificate-lifetime", type=float, default=CERTIFICATE_LIFETIME)
     parser.add_argument("--longest-connection", type=float, default=LONGEST_CONNECTION)
     parser.add_argument("--ca", type=Path)
+    parser.add_argument("--api", default="", metavar="HOST:PORT")
     parser.add_argument(
         "--outbound-traffic-policy",
         type=OutboundTrafficPolicy,
@@ -364,7 +394,16 @@ def main() -> None:
     )
     state = StateDirectory(arguments.state_dir)
     try:
-        asyncio.run(serve(state, arguments.paths, settings, arguments.listen, arguments.ca))
+        asyncio.run(
+            serve(
+                state,
+                arguments.paths,
+                settings,
+                address=arguments.listen,
+                api=arguments.api,
+                own_authority=arguments.ca,
+            )
+        )
     except AuthorityError as error:
         parser.exit(1, f"{error}\n")
 

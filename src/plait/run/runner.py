@@ -65,6 +65,7 @@ class Runner:
     settings: MeshSettings
     mode: Mode
     listen: str
+    api: str
     authority: Path | None
     """The folder of the user's own certificate authority."""
     say: Callable[[str], None]
@@ -100,6 +101,7 @@ class Runner:
                 await agent.start()
                 keeping.append(asyncio.create_task(agent.keep(self._readmit)))
                 self.say(SAID[self.mode])
+                self._say_where_the_api_is()
                 keeping.append(asyncio.create_task(narrate(self.state.api_socket, self.say, began)))
                 code = await self._stopped()
         except (StartError, OSError) as error:
@@ -111,6 +113,12 @@ class Runner:
             await asyncio.gather(agent.stop(_GRACE), control_plane.stop(_GRACE))
             clean = self._swept()
         return code if clean else 1
+
+    def _say_where_the_api_is(self) -> None:
+        if self.api:
+            with suppress(OSError):
+                place = self.state.api_address.read_text()
+                self.say(f"the API is served at http://{place} too; its token: {self.state.api_token}")
 
     async def _stopped(self) -> int:
         """Returns once everything has been stopped in order: because it was asked for, or has to be; the exit code."""
@@ -144,6 +152,7 @@ class Runner:
         command += ["--longest-connection", str(settings.longest_connection)]
         command += ["--ca", str(self.authority)] if self.authority else []
         command += ["--listen", self.listen] if self.listen else []
+        command += ["--api", self.api] if self.api else []
         command += [str(path) for path in self.paths]
         return self._part(CONTROL_PLANE, command, self.state.control_plane / "log")
 

@@ -206,12 +206,20 @@ def _at_most(field: str, settings: MeshSettings) -> dict[str, Any]:
     return {field: build.seconds(settings.longest_connection)}
 
 
+_NOT_FOR_APPLICATIONS: tuple[dict[str, str], ...] = (
+    {"prefix": "x-envoy"},
+    *({"prefix": one} for one in ("x_envoy", "x_forwarded", "x-forwarded_")),
+    *({"exact": one} for one in ("x-forwarded-client_cert", "content_length", "transfer_encoding")),
+)
+"""What would steer our router, and what an application may take for a header of ours: to many `_` is as good as `-`."""
+
+
 def _without_envoy_headers() -> dict[str, Any]:
     """Removes what would let a caller steer our router, or tell the application things of its caller's."""
     return build.extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}],
+        mutations=[{"remove_on_match": {"key_matcher": matcher}} for matcher in _NOT_FOR_APPLICATIONS],
     )
 
 
