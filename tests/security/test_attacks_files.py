@@ -147,14 +147,18 @@ PLANTED = (link, dangling_link, hard_link, pipe, directory, open_file, socket_fi
 def test_nothing_is_written_through_what_was_planted(
     tmp_path: Path, writer: Callable[[Path], None], planted: Callable[[Path, Path], None]
 ) -> None:
-    """It is replaced by a file of ours alone, or refused; what it led to stays as it was, and nothing hangs."""
+    """It is replaced by a file of ours alone, or refused; what it led to stays as it was, and nothing hangs.
+
+    Keys of the authority are called by what nobody knows before: only what is called the same again can be planted.
+    """
     victim = tmp_path / "victim"
-    honest = made(tmp_path / "honest")
-    writer(honest)
-    names = [path.relative_to(honest) for path in files_of(honest)]
-    assert names, "the honest twin writes"
-    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files_of(honest))
-    for number, name in enumerate(names):
+    twins = [made(tmp_path / name) for name in ("honest", "twin")]
+    for twin in twins:
+        writer(twin)
+        assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files_of(twin))
+    first, second = ({path.relative_to(twin) for path in files_of(twin)} for twin in twins)
+    assert first & second, "the honest twin writes"
+    for number, name in enumerate(sorted(first & second)):
         victim.write_bytes(SECRET)
         victim.chmod(0o604)
         folder = made(tmp_path / str(number))
