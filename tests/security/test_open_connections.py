@@ -47,7 +47,7 @@ async def echoes(streams: Streams) -> bool:
 
 
 async def test_a_changed_admission_ends_the_connections_of_its_port_and_no_others(target: Target) -> None:
-    await target.say(target.compiled(group().facts())[1])
+    await target.say(target.compiled(group(NO_API).facts())[1])
     web, bot = [await target.connect(who, port=9000) for who in ("web", "bot")]
     other = await target.connect("web", port=9001)
     for streams in (web, bot, other):
