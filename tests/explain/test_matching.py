@@ -1,5 +1,6 @@
 """matching: matchers that policies are not rendered as today, and those that nobody knows."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -93,7 +94,7 @@ def test_claims() -> None:
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
-    unknown = [
+    unknown: list[Callable[[], bool]] = [
         permits,
         lambda: permits(any=False),
         lambda: permits(matcher={"name": "other"}),
