@@ -15,6 +15,7 @@ from plait.model.reading import Fact
 from tests.envoy.guarded import OTHER, TCP, WEB, Guarded, guarded
 from tests.envoy.support import eventually
 from tests.fields.mesh import facts
+from tests.fields.table import ASKED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -88,9 +89,11 @@ HELD: list[Case] = [
     (source(namespaces=["bistro"]), {}, True),
     (source(namespaces=["bis*", "x"]), {"by": "market/frontend"}, False),
     (source(notNamespaces=["bistro"]), {"by": "market/frontend"}, True),
+    (source(notNamespaces=["market", "bis*"]), {}, False),
     (source(serviceAccounts=["frontend"]), {}, True),
     (source(serviceAccounts=["market/frontend"]), {}, False),
     (source(notServiceAccounts=["market/frontend"]), {}, True),
+    (source(notServiceAccounts=["frontend"]), {}, False),
     # from where
     (source(ipBlocks=["127.0.0.1"]), {}, True),
     (source(ipBlocks=["127.0.0.0/8", "10.0.0.0/8"]), {}, True),
@@ -234,6 +237,18 @@ HELD: list[Case] = [
     (source(principals=["*/frontend"], ipBlocks=["10.0.0.0/8"]), {}, False),
     ({}, {}, True),
 ]  # fmt: skip
+
+
+async def test_every_field_of_a_rule_has_a_request_that_it_alone_keeps_out() -> None:
+    alone = set()
+    for rule, _, holds in HELD:
+        for part, (one, *others) in rule.items():
+            inner = {"from": "source", "to": "operation"}.get(part)
+            fields = [name for name in (one[inner] if inner else one) if name != "key"]
+            if not holds and len(rule) == len(fields) == 1 and not others:
+                place = f"{part}[].{inner}" if inner else f"{part}[]"
+                alone.add(f"spec.rules[].{place}.{fields[0]}")
+    assert alone == set(ASKED)
 
 
 @pytest.mark.parametrize(("rule", "request_", "holds"), HELD)
@@ -406,6 +421,10 @@ FRONTEND, POST = source(principals=["*/sa/frontend"]), operation(methods=["POST"
         ([{"selector": {"matchLabels": {"app": "guarded"}}}], SHUT_OUT),
         ([{"targetRefs": [{"kind": "Service", "name": "guarded"}]}], SHUT_OUT),
         ([{"targetRefs": [{"kind": "Service", "name": "other"}]}], LET_IN),
+        ([{"targetRef": {"kind": "Service", "name": "guarded", "group": "core"}}], SHUT_OUT),
+        ([{"targetRef": {"kind": "Service", "name": "other", "group": "", "namespace": "bistro"}}], LET_IN),
+        ([{"targetRefs": [{"kind": "Service", "name": "other", "namespace": "market"}], **ANYTHING}], SHUT_OUT),
+        ([{"targetRefs": [{"kind": "Service", "name": "other", "group": "apps"}], **ANYTHING}], SHUT_OUT),
         ([{"targetRefs": [{"kind": "Service", "name": "other"}, {"kind": "Service", "name": "guarded"}]}], SHUT_OUT),
         ([{"targetRefs": [{"kind": "Gateway", "name": "other"}], **ANYTHING}], SHUT_OUT),
     ],
