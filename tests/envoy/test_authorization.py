@@ -175,6 +175,7 @@ HELD: list[Case] = [
     (operation(notHosts=["guarded"]), {"host": "Guarded."}, False),
     # what is asked
     (operation(methods=["GET"]), {}, True),
+    (operation(methods=["POST", "G*"]), {"method": "PUT"}, False),
     (operation(methods=["P*"]), {"method": "POST"}, True),
     (operation(methods=["*"]), {"method": "DELETE"}, True),
     (operation(notMethods=["GET", "HEAD"]), {}, False),
@@ -464,6 +465,10 @@ async def counted(one: Guarded) -> dict[str, int]:
         ([({"action": "AUDIT", "rules": [FRONTEND]}, DRY_RUN)], "istio_audit shadow_denied"),
         ([(deny(FRONTEND), DRY_RUN)], "istio_dry_run_deny shadow_denied"),
         ([(deny(POST), DRY_RUN)], "istio_dry_run_deny shadow_allowed"),
+        (
+            [({**deny({}), "action": "CUSTOM", "provider": {"name": "x"}}, DRY_RUN)],
+            "istio_dry_run_deny shadow_denied",
+        ),
         ([(allow(FRONTEND), DRY_RUN)], "istio_dry_run_allow shadow_allowed"),
         ([(allow(POST), DRY_RUN)], "istio_dry_run_allow shadow_denied"),
         ([(NONE, DRY_RUN)], "istio_dry_run_allow shadow_denied"),
