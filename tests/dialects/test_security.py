@@ -161,6 +161,9 @@ UNREADABLE = [
     ("{when: [{key: destination.port, values: [http]}]}", "field.range"),
     ("{when: [{key: source.serviceAccount, values: [A_b]}]}", "policy.account"),
     ("{when: [{key: source.ip, value: [1.2.3.4]}]}", "field.unknown"),
+    (f"{{to: [{{operation: {{paths: [/{'a' * 2048}]}}}}]}}", "policy.length"),
+    (f"{{from: [{{source: {{namespaces: [{'a' * 64}*]}}}}]}}", "policy.length"),
+    (f"{{when: [{{key: source.namespace, notValues: [{'é' * 32}]}}]}}", "policy.length"),
     ("null", "field.type"),
     ("5", "field.type"),
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from plait.dialects.istio.policy_values import LONGEST
 from plait.envoy import names
 from plait.model.reading import Fact
 from tests.envoy.guarded import OTHER, TCP, WEB, Guarded, guarded
@@ -513,6 +514,23 @@ async def test_an_audit_is_made_of_what_is_denied_too(one: Guarded) -> None:
     before = await counted(one)
     assert status(await one.ask()) == SHUT_OUT
     assert (await counted(one))["istio_audit shadow_denied"] == before["istio_audit shadow_denied"] + 1
+
+
+async def test_values_of_any_length_that_is_taken_are_taken_by_envoy(one: Guarded) -> None:
+    word = "k" * (LONGEST - 9)
+    for rule in (
+        operation(hosts=[word, f"*{word}", f"{word}:80"], paths=[f"/{word}/{{*}}", f"/{word}"]),
+        source(principals=[f"*{word}", word], namespaces=[f"{word[:63]}*", f"*{'é' * 31}", "(" * 63]),
+        source(requestPrincipals=["/" * 50 + "*", f"*/{word}"], notRequestPrincipals=[f"{word}*"]),
+        {
+            "when": [
+                *when(f"request.headers[{word[:200]}]", f"*{word}")["when"],
+                *when("connection.sni", word)["when"],
+            ]
+        },
+    ):
+        await one.say(*policy(deny(rule)))
+        assert status(await one.ask()) == LET_IN
 
 
 # At a port that is TCP -------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ _PRINCIPALS = one_of(
 _NAMESPACES = one_of((*NAMESPACES, "*", "b*", "*o", "é'%", "a.b(c"))
 _ACCOUNTS = one_of(("web", "bistro/web", "kitchens/a.b", LONG))
 _METHODS = one_of(("GET", "*", "P*", "*T", "É"))
-_PATHS = one_of(("/", "/a", "/b*", "*.jpg", "*", "/é🙂", "/%2F", "/" + "a" * 3000, "/a?b"))
+_PATHS = one_of(("/", "/a", "/b*", "*.jpg", "*", "/é🙂", "/%2F", "/" + "a" * 2000, "/a?b"))
 _PORTS = one_of(tuple(map(str, PORTS)))
 
 _HOSTS = one_of(("*", "a", "*.example", "a.example:80", "a.*", "A.Example.", "[::1]:80", "*:80", "a:*"))
