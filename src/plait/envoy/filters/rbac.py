@@ -29,10 +29,10 @@ def _filter(name: str, action: Action, prefix: str, *, enforced: _Chosen, watche
         return api.message(f"{_HTTP}.RBAC")(shadow_rules_stat_prefix=prefix)
 
     def on_inbound(port: InboundPort) -> Any | None:
-        rules, shadow = _rules(port, action, enforced), _rules(port, action, watched)
-        if rules is None and shadow is None:
+        held, shadow = rules(port, action, enforced), rules(port, action, watched)
+        if held is None and shadow is None:
             return None
-        found = {} if rules is None else {"rules": rules}
+        found = {} if held is None else {"rules": held}
         if shadow is not None:
             found |= {"shadow_rules": shadow, "shadow_rules_stat_prefix": prefix}
         return api.message(f"{_HTTP}.RBACPerRoute")(rbac=found)
@@ -48,7 +48,7 @@ def _filter(name: str, action: Action, prefix: str, *, enforced: _Chosen, watche
 
 
 def _denies(policy: AuthorizationPolicy) -> bool:
-    return policy.action is Action.DENY or _denies_unasked(policy)
+    return policy.decides and (policy.action is Action.DENY or _denies_unasked(policy))
 
 
 def _denies_unasked(policy: AuthorizationPolicy) -> bool:
@@ -56,23 +56,19 @@ def _denies_unasked(policy: AuthorizationPolicy) -> bool:
     return policy.action is Action.CUSTOM
 
 
-def _allows(policy: AuthorizationPolicy) -> bool:
-    return policy.action is Action.ALLOW
-
-
 DENY = _filter(
     names.RBAC_DENY,
     Action.DENY,
     names.DRY_RUN_DENY,
-    enforced=lambda policy: policy.decides and _denies(policy),
-    watched=lambda policy: policy.dry_run and _denies(policy),
+    enforced=_denies,
+    watched=lambda policy: policy.dry_run and policy.action in (Action.DENY, Action.CUSTOM),
 )
 ALLOW = _filter(
     names.RBAC_ALLOW,
     Action.ALLOW,
     names.DRY_RUN_ALLOW,
-    enforced=lambda policy: policy.decides and _allows(policy),
-    watched=lambda policy: policy.dry_run and _allows(policy),
+    enforced=lambda policy: policy.decides and policy.action is Action.ALLOW,
+    watched=lambda policy: policy.dry_run and policy.action is Action.ALLOW,
 )
 AUDIT = _filter(
     names.RBAC_AUDIT,
@@ -83,8 +79,8 @@ AUDIT = _filter(
 )
 
 
-def _rules(port: InboundPort, action: Action, chosen: _Chosen) -> Any | None:
-    """Envoy's rules for the chosen policies; None when there is no such policy.
+def rules(port: InboundPort, action: Action, chosen: _Chosen) -> Any | None:
+    """Envoy's rules for the chosen policies, and what it does where one holds; None when there is no such policy.
 
     An ALLOW policy without a rule that could hold leaves rules that match nothing: everything is shut out.
     """
