@@ -41,11 +41,15 @@ from tests.envoy.support import (
 )
 from tests.security.cases import CALLERS, CLEAR_PORT, HTTP_PORTS, PAYMENTS, TCP_PORTS, Case
 
+_AUTHORIZER = "test-authorizer"
+_EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3"
 _JWT = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _RBAC = "rbac_access_denied_matched_policy["
 _WITHIN = 5.0
 _MANY = {"max_tokens": 1_000_000, "fill_interval": "1s"}
+ASKED = "asked.test"
+"""A host of which an authorizer is asked."""
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -211,7 +215,9 @@ class Target:
         return self._contexts[who]
 
     def _with_tokens(self, listener: Resource) -> Resource:
-        """With a filter before all others that verifies tokens by the key of the issuer, whoever is named as such."""
+        """With filters before all others: one verifies tokens by the key of the issuer, whoever is named as such; one
+        asks the application at its second port of each request to ASKED.
+        """
         if listener.name != names.INBOUND_LISTENER:
             return listener
         message = api.parse(LISTENER, listener.body)
@@ -227,7 +233,7 @@ class Target:
             for one in chain.filters:
                 if one.typed_config.type_url.endswith(_MANAGER):
                     manager = api.message(_MANAGER).FromString(one.typed_config.value)
-                    first = api.message(_MANAGER)(http_filters=[verifies])
+                    first = api.message(_MANAGER)(http_filters=[verifies, _authorizer()])
                     first.http_filters.extend(manager.http_filters)
                     del manager.http_filters[:]
                     manager.http_filters.extend(first.http_filters)
@@ -257,7 +263,22 @@ def _marked(routes: Resource, marker: str) -> Resource:
             typed_per_filter_config=dict.fromkeys((names.RBAC_DENY, names.RBAC_ALLOW), off),
         )
     )
+    asks = api.pack(api.message(f"{_EXT_AUTHZ}.ExtAuthzPerRoute")(check_settings={}))
+    message.virtual_hosts.add().CopyFrom(
+        api.message("envoy.config.route.v3.VirtualHost")(
+            name=ASKED,
+            domains=[ASKED],
+            routes=[{"match": {"prefix": "/"}, "route": {"cluster": routes.name}}],
+            typed_per_filter_config={_AUTHORIZER: asks},
+        )
+    )
     return build.resource(ROUTES, routes.name, message)
+
+
+def _authorizer() -> dict[str, Any]:
+    uri = {"uri": "http://authorizer", "cluster": names.inbound(HTTP_PORTS[1]), "timeout": build.seconds(1)}
+    asks = build.extension(_AUTHORIZER, f"{_EXT_AUTHZ}.ExtAuthz", http_service={"server_uri": uri})
+    return asks | {"disabled": True}
 
 
 def _base64(data: bytes) -> str:
@@ -265,7 +286,9 @@ def _base64(data: bytes) -> str:
 
 
 async def _answer(request: web.Request) -> web.Response:
-    """With the status that the request asks for."""
+    """With the status that the request asks for; as an authorizer it sends elsewhere who is refused."""
+    if request.path == "/refused":
+        return web.Response(status=302, headers={"location": "/login"})
     return web.Response(status=int(request.headers.get("x-status", "200")))
 
 
