@@ -46,8 +46,7 @@ _EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3"
 _JWT = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _RBAC = "rbac_access_denied_matched_policy["
-_WITHIN = 5.0
-_MANY = {"max_tokens": 1_000_000, "fill_interval": "1s"}
+_WITHIN = 20.0
 ASKED = "asked.test"
 """A host of which an authorizer is asked."""
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -139,7 +138,7 @@ class Target:
     async def line(self) -> dict[str, Any]:
         """The next denial in the log."""
         assert self.proxy is not None
-        for _ in range(1000):
+        for _ in range(5000):
             with (self.proxy.folder / "envoy.log").open("rb") as log:
                 log.seek(self._read)
                 for line in log:
@@ -151,6 +150,23 @@ class Target:
                         return said
             await asyncio.sleep(0.002)
         raise AssertionError("this denial is not in the log")
+
+    def skip_log(self) -> None:
+        """Whatever was told so far has been read."""
+        assert self.proxy is not None
+        self._read = (self.proxy.folder / "envoy.log").stat().st_size
+
+    def bound(self, bucket: Mapping[str, Any]) -> None:
+        """So many denials are logged from now on: Envoy looks at the file when it is replaced."""
+        assert self.proxy is not None
+        bucket = {"@type": "type.googleapis.com/envoy.type.v3.TokenBucket", **bucket}
+        resource = {
+            "@type": "type.googleapis.com/envoy.service.discovery.v3.Resource",
+            "name": names.LOG_BOUND,
+        }
+        aside = self.proxy.folder / "aside.json"
+        aside.write_text(json.dumps({"resources": [resource | {"resource": bucket}]}))
+        aside.rename(self.proxy.folder / names.LOG_BOUND_FILE)
 
     async def http(  # noqa: PLR0913  # who asks from where for what
         self, who: str, address: str, port: int, sni: str, request: str, *, method: str = "GET"
@@ -318,18 +334,9 @@ async def running(base: tuple[Fact, ...], *, bounded: bool = True) -> AsyncItera
         )
         await ready([target.proxy])
         if not bounded:
-            _unbound(target.proxy.folder)
+            target.bound({"max_tokens": 1_000_000, "fill_interval": "1s"})
         try:
             yield target
         finally:
             await target.close()
         assert target.proxy.process.returncode is None, target.proxy.log
-
-
-def _unbound(folder: Path) -> None:
-    """Any number of denials is logged from now on: Envoy looks at the file when it is replaced."""
-    bucket = {"@type": "type.googleapis.com/envoy.type.v3.TokenBucket", **_MANY}
-    resource = {"@type": "type.googleapis.com/envoy.service.discovery.v3.Resource", "name": names.LOG_BOUND}
-    aside = folder / "aside.json"
-    aside.write_text(json.dumps({"resources": [resource | {"resource": bucket}]}))
-    aside.rename(folder / names.LOG_BOUND_FILE)
