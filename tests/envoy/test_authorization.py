@@ -363,6 +363,7 @@ REFUSED = [
 ]
 """And those that nobody is asked about."""
 DIFFERENT = [
+    "/admin",
     "/admin;x/x",
     "/ADMIN/x",
     "/admin%20/x",
