@@ -308,6 +308,42 @@ async def test_no_slash_in_a_subject_gets_round_a_denial(
     assert status(await one.ask(token=token)) == SHUT_OUT
 
 
+@pytest.mark.parametrize(
+    ("named", "written"),
+    [("evil", " evil"), ("evil", "evil\t "), ("ev*", "  evil"), ("*il", "evil "), ("e.*", "\te.g")],
+)
+async def test_no_blank_around_a_header_gets_round_a_denial(one: Guarded, named: str, written: str) -> None:
+    """In HTTP/2 it may stand there; the application, which speaks HTTP/1.1, does not see it."""
+    for rule, verdict in (
+        (deny(when("request.headers[x-a]", named)), SHUT_OUT),
+        (allow(when("request.headers[x-a]", no=(named,))), SHUT_OUT),
+        (deny(when("request.headers[x-a]", "other")), LET_IN),
+    ):
+        await one.say(*policy(rule))
+        assert await one.ask_http2(("x-a", written)) == verdict
+    if not named.startswith("*"):
+        await one.say(*policy(allow(when("request.headers[x-a]", named))))
+        assert await one.ask_http2(("x-a", written)) == (
+            LET_IN if written.startswith("evil") and "*" in named else SHUT_OUT
+        )
+
+
+async def test_no_second_host_gets_round_a_denial(one: Guarded) -> None:
+    await one.say(*policy(deny(operation(hosts=["secret", "*.hidden"]))))
+    assert status(await one.ask(host="a@secret")) == SHUT_OUT
+    assert status(await one.ask(host="a:b@x.hidden:80")) == SHUT_OUT
+    assert status(await one.ask("http://secret/x", host="open")) == SHUT_OUT
+    assert await one.ask_http2(authority="SECRET.:80") == SHUT_OUT
+    assert await one.ask_http2(("host", "secret"), authority="open") == LET_IN
+    assert one.seen[-1].headers.getall("host") == ["open"]
+    for more, authority in (
+        ([("host", "a"), ("host", "b")], "open"),
+        ([], "a@secret"),
+        ([(":authority", "secret")], "open"),
+    ):
+        assert await one.ask_http2(*more, authority=authority) == b""
+
+
 NORMALISED = [
     "/admin/x", "/admin/x?a=b", "/admin/./x", "/./admin/x", "/%2e/admin/x", "/../admin/x",
     "/a/../admin/x", "/a/%2e%2e/admin/x", "/a/%2E./admin/x", "/a%2f..%2fadmin/x", "/a/..;b/admin/x",
@@ -327,6 +363,7 @@ REFUSED = [
 ]
 """And those that nobody is asked about."""
 DIFFERENT = [
+    "/admin",
     "/admin;x/x",
     "/ADMIN/x",
     "/admin%20/x",
