@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
@@ -156,6 +159,34 @@ class Guarded:
             return b""
         finally:
             writer.close()
+
+    async def ask_http2(self, *more: tuple[str, str], authority: str = "guarded", path: str = "/") -> bytes:
+        """The status of a request in HTTP/2, as it is written; nothing when it is not answered."""
+        # A context of its own, for what is agreed on stays with it.
+        tls = self._context("bistro/frontend/http2")
+        tls.set_alpn_protocols(["h2"])
+        speaking = h2.connection.H2Connection(
+            h2.config.H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False)
+        )
+        speaking.initiate_connection()
+        head = [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", authority)]
+        speaking.send_headers(1, [*head, *more], end_stream=True)
+        reader, writer = await asyncio.open_connection(
+            self.one.sidecar.address, WEB, ssl=tls, server_hostname="sni.example"
+        )
+        try:
+            writer.write(speaking.data_to_send())
+            while found := await asyncio.wait_for(reader.read(65536), 10):
+                for event in speaking.receive_data(found):
+                    if isinstance(event, h2.events.ResponseReceived):
+                        return bytes(dict(event.headers)[b":status"])
+                    if isinstance(event, h2.events.StreamReset):
+                        return b""
+        except (ssl.SSLError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+        return b""
 
     def _context(self, by: str) -> ssl.SSLContext:
         if by not in self._contexts:

@@ -11,6 +11,7 @@ from plait.compiler.merge import merge
 from plait.compiler.view import view
 from plait.envoy.filters.admission import expression, extension
 from plait.envoy.filters.networks import pattern
+from plait.envoy.filters.rules import at_tcp
 from plait.model.catalog import Protocol
 from plait.model.mesh import InboundPort
 from plait.model.policy import (
@@ -147,3 +148,21 @@ def test_what_decides_nothing_is_not_asked_and_custom_denies() -> None:
     assert expression(guarded(replace(policy("dry"), dry_run=True))) == "true"
     assert said(allows(), action=Action.CUSTOM) == "false"
     assert said(allows(operations=[Operation(ports=(80,))]), action=Action.CUSTOM) == "true"
+
+
+def test_a_rule_at_a_port_of_tcp_is_what_connections_have() -> None:
+    both = Source(namespaces=("bistro",), request_principals=("*",))
+    claims = Condition(attribute=Attribute.CLAIM, path=("a",), values=("b",))
+    caller = Condition(attribute=Attribute.SOURCE_IP, values=("10.0.0.0/8",))
+    here, http = Operation(ports=(5432,)), Operation(methods=("GET",))
+    rule = replace(allows(both, principal("web"), operations=[here, http]), conditions=(caller,))
+    assert at_tcp(rule, ALLOW, 5432) == replace(rule, sources=(principal("web"),), operations=())
+    assert at_tcp(rule, DENY, 5432) == replace(
+        rule, sources=(Source(namespaces=("bistro",)), principal("web")), operations=()
+    )
+    assert at_tcp(rule, ALLOW, 80) is None
+    asking = replace(rule, conditions=(caller, claims))
+    assert at_tcp(asking, ALLOW, 5432) is None
+    denied = at_tcp(asking, DENY, 5432)
+    assert denied is not None
+    assert denied.conditions == (caller,)

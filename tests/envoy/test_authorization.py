@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from plait.dialects.istio.policy_values import LONGEST
 from plait.envoy import names
 from plait.model.reading import Fact
 from tests.envoy.guarded import OTHER, TCP, WEB, Guarded, guarded
 from tests.envoy.support import eventually
 from tests.fields.mesh import facts
+from tests.fields.table import ASKED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -88,9 +90,11 @@ HELD: list[Case] = [
     (source(namespaces=["bistro"]), {}, True),
     (source(namespaces=["bis*", "x"]), {"by": "market/frontend"}, False),
     (source(notNamespaces=["bistro"]), {"by": "market/frontend"}, True),
+    (source(notNamespaces=["market", "bis*"]), {}, False),
     (source(serviceAccounts=["frontend"]), {}, True),
     (source(serviceAccounts=["market/frontend"]), {}, False),
     (source(notServiceAccounts=["market/frontend"]), {}, True),
+    (source(notServiceAccounts=["frontend"]), {}, False),
     # from where
     (source(ipBlocks=["127.0.0.1"]), {}, True),
     (source(ipBlocks=["127.0.0.0/8", "10.0.0.0/8"]), {}, True),
@@ -172,6 +176,7 @@ HELD: list[Case] = [
     (operation(notHosts=["guarded"]), {"host": "Guarded."}, False),
     # what is asked
     (operation(methods=["GET"]), {}, True),
+    (operation(methods=["POST", "G*"]), {"method": "PUT"}, False),
     (operation(methods=["P*"]), {"method": "POST"}, True),
     (operation(methods=["*"]), {"method": "DELETE"}, True),
     (operation(notMethods=["GET", "HEAD"]), {}, False),
@@ -236,6 +241,18 @@ HELD: list[Case] = [
 ]  # fmt: skip
 
 
+async def test_every_field_of_a_rule_has_a_request_that_it_alone_keeps_out() -> None:
+    alone = set()
+    for rule, _, holds in HELD:
+        for part, (one, *others) in rule.items():
+            inner = {"from": "source", "to": "operation"}.get(part)
+            fields = [name for name in (one[inner] if inner else one) if name != "key"]
+            if not holds and len(rule) == len(fields) == 1 and not others:
+                place = f"{part}[].{inner}" if inner else f"{part}[]"
+                alone.add(f"spec.rules[].{place}.{fields[0]}")
+    assert alone == set(ASKED)
+
+
 @pytest.mark.parametrize(("rule", "request_", "holds"), HELD)
 async def test_a_rule_holds_for_what_it_says(
     one: Guarded,
@@ -291,6 +308,42 @@ async def test_no_slash_in_a_subject_gets_round_a_denial(
     assert status(await one.ask(token=token)) == SHUT_OUT
 
 
+@pytest.mark.parametrize(
+    ("named", "written"),
+    [("evil", " evil"), ("evil", "evil\t "), ("ev*", "  evil"), ("*il", "evil "), ("e.*", "\te.g")],
+)
+async def test_no_blank_around_a_header_gets_round_a_denial(one: Guarded, named: str, written: str) -> None:
+    """In HTTP/2 it may stand there; the application, which speaks HTTP/1.1, does not see it."""
+    for rule, verdict in (
+        (deny(when("request.headers[x-a]", named)), SHUT_OUT),
+        (allow(when("request.headers[x-a]", no=(named,))), SHUT_OUT),
+        (deny(when("request.headers[x-a]", "other")), LET_IN),
+    ):
+        await one.say(*policy(rule))
+        assert await one.ask_http2(("x-a", written)) == verdict
+    if not named.startswith("*"):
+        await one.say(*policy(allow(when("request.headers[x-a]", named))))
+        assert await one.ask_http2(("x-a", written)) == (
+            LET_IN if written.startswith("evil") and "*" in named else SHUT_OUT
+        )
+
+
+async def test_no_second_host_gets_round_a_denial(one: Guarded) -> None:
+    await one.say(*policy(deny(operation(hosts=["secret", "*.hidden"]))))
+    assert status(await one.ask(host="a@secret")) == SHUT_OUT
+    assert status(await one.ask(host="a:b@x.hidden:80")) == SHUT_OUT
+    assert status(await one.ask("http://secret/x", host="open")) == SHUT_OUT
+    assert await one.ask_http2(authority="SECRET.:80") == SHUT_OUT
+    assert await one.ask_http2(("host", "secret"), authority="open") == LET_IN
+    assert one.seen[-1].headers.getall("host") == ["open"]
+    for more, authority in (
+        ([("host", "a"), ("host", "b")], "open"),
+        ([], "a@secret"),
+        ([(":authority", "secret")], "open"),
+    ):
+        assert await one.ask_http2(*more, authority=authority) == b""
+
+
 NORMALISED = [
     "/admin/x", "/admin/x?a=b", "/admin/./x", "/./admin/x", "/%2e/admin/x", "/../admin/x",
     "/a/../admin/x", "/a/%2e%2e/admin/x", "/a/%2E./admin/x", "/a%2f..%2fadmin/x", "/a/..;b/admin/x",
@@ -310,6 +363,7 @@ REFUSED = [
 ]
 """And those that nobody is asked about."""
 DIFFERENT = [
+    "/admin",
     "/admin;x/x",
     "/ADMIN/x",
     "/admin%20/x",
@@ -406,6 +460,10 @@ FRONTEND, POST = source(principals=["*/sa/frontend"]), operation(methods=["POST"
         ([{"selector": {"matchLabels": {"app": "guarded"}}}], SHUT_OUT),
         ([{"targetRefs": [{"kind": "Service", "name": "guarded"}]}], SHUT_OUT),
         ([{"targetRefs": [{"kind": "Service", "name": "other"}]}], LET_IN),
+        ([{"targetRef": {"kind": "Service", "name": "guarded", "group": "core"}}], SHUT_OUT),
+        ([{"targetRef": {"kind": "Service", "name": "other", "group": "", "namespace": "bistro"}}], LET_IN),
+        ([{"targetRefs": [{"kind": "Service", "name": "other", "namespace": "market"}], **ANYTHING}], SHUT_OUT),
+        ([{"targetRefs": [{"kind": "Service", "name": "other", "group": "apps"}], **ANYTHING}], SHUT_OUT),
         ([{"targetRefs": [{"kind": "Service", "name": "other"}, {"kind": "Service", "name": "guarded"}]}], SHUT_OUT),
         ([{"targetRefs": [{"kind": "Gateway", "name": "other"}], **ANYTHING}], SHUT_OUT),
     ],
@@ -445,6 +503,10 @@ async def counted(one: Guarded) -> dict[str, int]:
         ([({"action": "AUDIT", "rules": [FRONTEND]}, DRY_RUN)], "istio_audit shadow_denied"),
         ([(deny(FRONTEND), DRY_RUN)], "istio_dry_run_deny shadow_denied"),
         ([(deny(POST), DRY_RUN)], "istio_dry_run_deny shadow_allowed"),
+        (
+            [({**deny({}), "action": "CUSTOM", "provider": {"name": "x"}}, DRY_RUN)],
+            "istio_dry_run_deny shadow_denied",
+        ),
         ([(allow(FRONTEND), DRY_RUN)], "istio_dry_run_allow shadow_allowed"),
         ([(allow(POST), DRY_RUN)], "istio_dry_run_allow shadow_denied"),
         ([(NONE, DRY_RUN)], "istio_dry_run_allow shadow_denied"),
@@ -489,6 +551,23 @@ async def test_an_audit_is_made_of_what_is_denied_too(one: Guarded) -> None:
     before = await counted(one)
     assert status(await one.ask()) == SHUT_OUT
     assert (await counted(one))["istio_audit shadow_denied"] == before["istio_audit shadow_denied"] + 1
+
+
+async def test_values_of_any_length_that_is_taken_are_taken_by_envoy(one: Guarded) -> None:
+    word = "k" * (LONGEST - 9)
+    for rule in (
+        operation(hosts=[word, f"*{word}", f"{word}:80"], paths=[f"/{word}/{{*}}", f"/{word}"]),
+        source(principals=[f"*{word}", word], namespaces=[f"{word[:63]}*", f"*{'é' * 31}", "(" * 63]),
+        source(requestPrincipals=["/" * 50 + "*", f"*/{word}"], notRequestPrincipals=[f"{word}*"]),
+        {
+            "when": [
+                *when(f"request.headers[{word[:200]}]", f"*{word}")["when"],
+                *when("connection.sni", word)["when"],
+            ]
+        },
+    ):
+        await one.say(*policy(deny(rule)))
+        assert status(await one.ask()) == LET_IN
 
 
 # At a port that is TCP -------------------------------------------------------------------------------------

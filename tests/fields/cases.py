@@ -21,6 +21,7 @@ API_VERSIONS = {
     "VirtualService": "networking.istio.io/v1",
     "DestinationRule": "networking.istio.io/v1",
     "Sidecar": "networking.istio.io/v1",
+    "AuthorizationPolicy": "security.istio.io/v1",
     "RateLimit": "plait.dev/v1alpha1",
     "HTTPRoute": "gateway.networking.k8s.io/v1",
     "GRPCRoute": "gateway.networking.k8s.io/v1",

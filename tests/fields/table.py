@@ -67,7 +67,52 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "GRPCRoute": ("spec.rules[].name",),
 }
 """Fields that are for people."""
+_AUTHORIZATION = "tests/envoy/test_authorization.py"
+_OF_SOURCES = (
+    "Principals",
+    "RequestPrincipals",
+    "Namespaces",
+    "ServiceAccounts",
+    "IpBlocks",
+    "RemoteIpBlocks",
+)
+_OF_OPERATIONS = ("Hosts", "Methods", "Paths", "Ports")
+ASKED = tuple(
+    f"{place}.{field}"
+    for place, parts in (
+        ("spec.rules[].from[].source", _OF_SOURCES),
+        ("spec.rules[].to[].operation", _OF_OPERATIONS),
+        ("spec.rules[].when[]", ("Values",)),
+    )
+    for part in parts
+    for field in (f"{part[0].lower()}{part[1:]}", f"not{part}")
+)
+"""Lists of values in the rules of an AuthorizationPolicy."""
+_AROUND = ("from", "from[].source", "to", "to[].operation", "when", "when[].key")
+_FOR_WHOM = ("action", "rules", "selector", "selector.matchLabels", "targetRef", "targetRefs")
+_TARGETS = ("group", "kind", "name", "namespace")
 ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "AuthorizationPolicy": {
+        **dict.fromkeys(
+            (
+                *ASKED,
+                *(f"{field}[]" for field in ASKED if ".to[]" not in field),
+                *(f"spec.rules[].{field}" for field in _AROUND),
+            ),
+            (_AUTHORIZATION, "test_a_rule_holds_for_what_it_says"),
+        ),
+        **{
+            f"spec.{field}": (_AUTHORIZATION, "test_policies_together")
+            for field in (*_FOR_WHOM, *(f"targetRefs[].{field}" for field in _TARGETS))
+        },
+        **{
+            f"spec.{field}": (
+                "tests/dialects/test_security.py",
+                "test_custom_asks_a_provider_and_denies_what_it_names_without_one",
+            )
+            for field in ("provider", "provider.name")
+        },
+    },
     "Sidecar": {
         "spec.outboundTrafficPolicy.mode": (
             "tests/envoy/test_transparent.py",
@@ -104,7 +149,7 @@ UNPROVEN = "honoured"
 _HEAD = """\
 # Fields
 
-Every field of the kinds that say how requests travel, and of those about end users. **proved**: the test named beside it sends real requests through real Envoys, and fails when the field is left away. **told**: nothing follows from it, and whoever asks for something by it is told so by the finding beside it. **a name**: for people; nothing follows from it. **not honoured**: whoever writes it is told so (`field.unsupported`).
+Every field of the kinds that say how requests travel, who may send them, and for whom. **proved**: the test named beside it sends real requests through real Envoys, and fails when the field is left away. **told**: nothing follows from it, and whoever asks for something by it is told so by the finding beside it. **a name**: for people; nothing follows from it. **not honoured**: whoever writes it is told so (`field.unsupported`).
 
 Names that end in `_at_a_port`, `_in_a_subset` and `_at_a_port_of_a_subset` are run by `make prove`, and so are those of `warmup`, which takes its time; all others belong to `make test`.
 

@@ -35,11 +35,23 @@ _PRINCIPALS = one_of(
 _NAMESPACES = one_of((*NAMESPACES, "*", "b*", "*o", "é'%", "a.b(c"))
 _ACCOUNTS = one_of(("web", "bistro/web", "kitchens/a.b", LONG))
 _METHODS = one_of(("GET", "*", "P*", "*T", "É"))
-_PATHS = one_of(("/", "/a", "/b*", "*.jpg", "*", "/é🙂", "/%2F", "/" + "a" * 3000, "/a?b"))
+_PATHS = one_of(("/", "/a", "/b*", "*.jpg", "*", "/é🙂", "/%2F", "/" + "a" * 2000, "/a?b"))
 _PORTS = one_of(tuple(map(str, PORTS)))
+
+_HOSTS = one_of(("*", "a", "*.example", "a.example:80", "a.*", "A.Example.", "[::1]:80", "*:80", "a:*"))
+_BLOCKS = one_of(("10.0.0.0/8", "127.0.0.1", "10.1.2.3/9", "fd00::/8", "::1", "0.0.0.0/0"))
+_SUBJECTS = one_of(("i/s", "*", "https://i.example/*", "*/s", "*s", "i*", "a/b/c", "/", "é/'\"\\%"))
+_TEMPLATES = one_of(("/{*}", "/a/{*}/b/{**}", "/{**}.jpg", "/a.(b/{*}"))
+_TEXTS = one_of(("a", "*", "a*", "*a", "é🙂'\"\\%{}", "[a]", "a" * 500))
 
 _SOURCES = (
     optional({"principals": some(_PRINCIPALS, 3)}, notNamespaces=some(_NAMESPACES))
+    | optional(
+        {"requestPrincipals": some(_SUBJECTS)}, notIpBlocks=some(_BLOCKS), remoteIpBlocks=some(_BLOCKS)
+    )
+    | optional(
+        {"ipBlocks": some(_BLOCKS)}, notRequestPrincipals=some(_SUBJECTS), notRemoteIpBlocks=some(_BLOCKS)
+    )
     | optional({"notPrincipals": some(_PRINCIPALS)}, namespaces=some(_NAMESPACES))
     | optional({"serviceAccounts": some(_ACCOUNTS)}, notServiceAccounts=some(_ACCOUNTS))
 )
@@ -57,23 +69,65 @@ _OPERATIONS = st.one_of(
                 if name != first
             },
         )
-        for first, values in (("methods", some(_METHODS)), ("paths", some(_PATHS)), ("ports", some(_PORTS)))
+        for first, values in (
+            ("methods", some(_METHODS)),
+            ("paths", some(_PATHS | _TEMPLATES)),
+            ("ports", some(_PORTS)),
+            ("hosts", some(_HOSTS)),
+            ("notHosts", some(_HOSTS)),
+        )
     )
+)
+
+
+def _condition(keys: tuple[str, ...], values: Strategy) -> Strategy:
+    return optional({"key": one_of(keys), "values": some(values)}, notValues=some(values)) | optional(
+        {"key": one_of(keys), "notValues": some(values)}
+    )
+
+
+_CONDITIONS = st.one_of(
+    _condition(("source.ip", "remote.ip", "destination.ip"), _BLOCKS),
+    _condition(("source.principal",), _PRINCIPALS),
+    _condition(("source.namespace",), _NAMESPACES),
+    _condition(("source.serviceAccount",), _ACCOUNTS),
+    _condition(("request.auth.principal",), _SUBJECTS),
+    _condition(("destination.port",), _PORTS),
+    _condition(
+        (
+            "request.headers[X-User]",
+            "request.headers[:path]",
+            "request.auth.audiences",
+            "request.auth.presenter",
+            "request.auth.claims[a.b][é]",
+            "connection.sni",
+            "experimental.envoy.filters.http.a[b.c]",
+        ),
+        _TEXTS,
+    ),
 )
 _RULES = optional(
     **{
         "from": st.lists(st.fixed_dictionaries({"source": _SOURCES}), min_size=1, max_size=2),
         "to": st.lists(st.fixed_dictionaries({"operation": _OPERATIONS}), min_size=1, max_size=2),
+        "when": st.lists(_CONDITIONS, min_size=1, max_size=2),
     }
+)
+
+
+_TARGETS = st.fixed_dictionaries({"group": st.just(""), "kind": st.just("Service"), "name": one_of(SERVICES)})
+_TARGETED = optional(
+    {"targetRefs": st.lists(_TARGETS, min_size=1, max_size=2)}, rules=st.lists(_RULES, max_size=2)
 )
 
 
 def authorization_policy(name: str, namespace: str) -> Strategy:
     spec = optional(rules=st.lists(_RULES, max_size=3), selector=_SELECTOR)
     denying = optional(
-        {"action": st.just("DENY"), "rules": st.lists(_RULES, min_size=1, max_size=2)}, selector=_SELECTOR
+        {"action": one_of(("DENY", "AUDIT")), "rules": st.lists(_RULES, min_size=1, max_size=2)},
+        selector=_SELECTOR,
     )
-    return document(_SECURITY, "AuthorizationPolicy", name, namespace, spec | denying)
+    return document(_SECURITY, "AuthorizationPolicy", name, namespace, spec | denying | _TARGETED)
 
 
 def peer_authentication(name: str, namespace: str) -> Strategy:

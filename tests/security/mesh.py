@@ -41,11 +41,14 @@ from tests.envoy.support import (
 )
 from tests.security.cases import CALLERS, CLEAR_PORT, HTTP_PORTS, PAYMENTS, TCP_PORTS, Case
 
+_AUTHORIZER = "test-authorizer"
+_EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3"
 _JWT = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _RBAC = "rbac_access_denied_matched_policy["
-_WITHIN = 5.0
-_MANY = {"max_tokens": 1_000_000, "fill_interval": "1s"}
+_WITHIN = 20.0
+ASKED = "asked.test"
+"""A host of which an authorizer is asked."""
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -135,7 +138,7 @@ class Target:
     async def line(self) -> dict[str, Any]:
         """The next denial in the log."""
         assert self.proxy is not None
-        for _ in range(1000):
+        for _ in range(5000):
             with (self.proxy.folder / "envoy.log").open("rb") as log:
                 log.seek(self._read)
                 for line in log:
@@ -147,6 +150,18 @@ class Target:
                         return said
             await asyncio.sleep(0.002)
         raise AssertionError("this denial is not in the log")
+
+    def bound(self, bucket: Mapping[str, Any]) -> None:
+        """So many denials are logged from now on: Envoy looks at the file when it is replaced."""
+        assert self.proxy is not None
+        bucket = {"@type": "type.googleapis.com/envoy.type.v3.TokenBucket", **bucket}
+        resource = {
+            "@type": "type.googleapis.com/envoy.service.discovery.v3.Resource",
+            "name": names.LOG_BOUND,
+        }
+        aside = self.proxy.folder / "aside.json"
+        aside.write_text(json.dumps({"resources": [resource | {"resource": bucket}]}))
+        aside.rename(self.proxy.folder / names.LOG_BOUND_FILE)
 
     async def http(  # noqa: PLR0913  # who asks from where for what
         self, who: str, address: str, port: int, sni: str, request: str, *, method: str = "GET"
@@ -211,7 +226,9 @@ class Target:
         return self._contexts[who]
 
     def _with_tokens(self, listener: Resource) -> Resource:
-        """With a filter before all others that verifies tokens by the key of the issuer, whoever is named as such."""
+        """With filters before all others: one verifies tokens by the key of the issuer, whoever is named as such; one
+        asks the application at its second port of each request to ASKED.
+        """
         if listener.name != names.INBOUND_LISTENER:
             return listener
         message = api.parse(LISTENER, listener.body)
@@ -227,7 +244,7 @@ class Target:
             for one in chain.filters:
                 if one.typed_config.type_url.endswith(_MANAGER):
                     manager = api.message(_MANAGER).FromString(one.typed_config.value)
-                    first = api.message(_MANAGER)(http_filters=[verifies])
+                    first = api.message(_MANAGER)(http_filters=[verifies, _authorizer()])
                     first.http_filters.extend(manager.http_filters)
                     del manager.http_filters[:]
                     manager.http_filters.extend(first.http_filters)
@@ -257,7 +274,22 @@ def _marked(routes: Resource, marker: str) -> Resource:
             typed_per_filter_config=dict.fromkeys((names.RBAC_DENY, names.RBAC_ALLOW), off),
         )
     )
+    asks = api.pack(api.message(f"{_EXT_AUTHZ}.ExtAuthzPerRoute")(check_settings={}))
+    message.virtual_hosts.add().CopyFrom(
+        api.message("envoy.config.route.v3.VirtualHost")(
+            name=ASKED,
+            domains=[ASKED],
+            routes=[{"match": {"prefix": "/"}, "route": {"cluster": routes.name}}],
+            typed_per_filter_config={_AUTHORIZER: asks},
+        )
+    )
     return build.resource(ROUTES, routes.name, message)
+
+
+def _authorizer() -> dict[str, Any]:
+    uri = {"uri": "http://authorizer", "cluster": names.inbound(HTTP_PORTS[1]), "timeout": build.seconds(1)}
+    asks = build.extension(_AUTHORIZER, f"{_EXT_AUTHZ}.ExtAuthz", http_service={"server_uri": uri})
+    return asks | {"disabled": True}
 
 
 def _base64(data: bytes) -> str:
@@ -265,7 +297,9 @@ def _base64(data: bytes) -> str:
 
 
 async def _answer(request: web.Request) -> web.Response:
-    """With the status that the request asks for."""
+    """With the status that the request asks for; as an authorizer it sends elsewhere who is refused."""
+    if request.path == "/refused":
+        return web.Response(status=302, headers={"location": "/login"})
     return web.Response(status=int(request.headers.get("x-status", "200")))
 
 
@@ -295,18 +329,9 @@ async def running(base: tuple[Fact, ...], *, bounded: bool = True) -> AsyncItera
         )
         await ready([target.proxy])
         if not bounded:
-            _unbound(target.proxy.folder)
+            target.bound({"max_tokens": 1_000_000, "fill_interval": "1s"})
         try:
             yield target
         finally:
             await target.close()
         assert target.proxy.process.returncode is None, target.proxy.log
-
-
-def _unbound(folder: Path) -> None:
-    """Any number of denials is logged from now on: Envoy looks at the file when it is replaced."""
-    bucket = {"@type": "type.googleapis.com/envoy.type.v3.TokenBucket", **_MANY}
-    resource = {"@type": "type.googleapis.com/envoy.service.discovery.v3.Resource", "name": names.LOG_BOUND}
-    aside = folder / "aside.json"
-    aside.write_text(json.dumps({"resources": [resource | {"resource": bucket}]}))
-    aside.rename(folder / names.LOG_BOUND_FILE)

@@ -47,7 +47,7 @@ async def echoes(streams: Streams) -> bool:
 
 
 async def test_a_changed_admission_ends_the_connections_of_its_port_and_no_others(target: Target) -> None:
-    await target.say(target.compiled(group().facts())[1])
+    await target.say(target.compiled(group(NO_API).facts())[1])
     web, bot = [await target.connect(who, port=9000) for who in ("web", "bot")]
     other = await target.connect("web", port=9001)
     for streams in (web, bot, other):
@@ -85,3 +85,17 @@ async def test_what_says_nothing_of_its_port_ends_no_connection(target: Target) 
     await asyncio.sleep(1.5)  # longer than Envoy drains here
     assert await echoes(web)
     web[1].close()
+
+
+async def test_a_drain_before_a_stop_takes_as_long_as_the_shim_likes() -> None:
+    """It is asked for as the shim does it; the time that Envoy itself drains is for what was replaced."""
+    async with running(group().facts()) as target:
+        assert target.proxy is not None
+        stream = await target.connect("web", port=9000)
+        async with target.proxy.admin() as admin, admin.post("/drain_listeners?graceful&skip_exit") as said:
+            assert said.status == 200
+        await asyncio.sleep(1.3)  # longer than Envoy drains here
+        assert await echoes(stream)
+        request = "GET / HTTP/1.1\r\nhost: payments\r\n\r\n"
+        assert await target.http("bot", "127.0.0.1", 8080, "", request) == 200
+        stream[1].close()

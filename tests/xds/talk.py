@@ -4,11 +4,19 @@ A snapshot is `"c:A@1 e:A@1 r:R@2"`: type letter, name, version.  What a proxy s
 subscribe, unsubscribe, "I have".  What it hears is a list such as `["c +A@1 +B@1", "e -B", "l"]`.
 """
 
-from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, Resource, Snapshot
+from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Resource, Snapshot
 from plait.xds.messages import Event, Request, Response
 from plait.xds.stream import Stream
 
-TYPES = {"c": CLUSTER, "e": ENDPOINTS, "l": LISTENER, "s": SCOPED_ROUTES, "r": ROUTES, "x": "type/unknown"}
+TYPES = {
+    "c": CLUSTER,
+    "e": ENDPOINTS,
+    "a": EXTENSION,
+    "l": LISTENER,
+    "s": SCOPED_ROUTES,
+    "r": ROUTES,
+    "x": "type/unknown",
+}
 LETTERS = {type_url: letter for letter, type_url in TYPES.items()}
 
 

@@ -165,6 +165,17 @@ def test_everything_goes_in_the_order_of_its_users() -> None:
     assert talk.synced
 
 
+def test_an_extension_is_told_before_the_listener_that_it_belongs_to_and_taken_away_after_it() -> None:
+    """So that nobody is admitted as before by a filter chain that stays."""
+    talk = started("l:L@1 l:M@1 a:A@1 a:M@1")
+    assert talk.says("a", "+A +M") == ["a +A@1 +M@1"]
+    talk.acks("a")
+    assert talk.publish("a:A@2 l:L@2") == ["a +A@2"]
+    assert talk.acks("a") == ["l +L@2"]
+    assert talk.acks("l") == ["l -M"]
+    assert talk.acks("l") == ["a -M"]
+
+
 def test_a_changed_cluster_gets_its_endpoints_again() -> None:
     """Envoy 1.40 warms the changed cluster with them, and does not ask."""
     talk = started("c:A@1 c:B@1 e:A@1 e:B@1 r:R@1")

@@ -11,7 +11,7 @@ import typer
 
 from plait.cli.options import Output, OutputFormat
 from plait.cli.output import print_json, print_line
-from plait.explain.request import Explanation, Rule, UnknownError, Verdict
+from plait.explain.request import Decision, Explanation, Rule, UnknownError, Verdict
 from plait.model.names import Origin
 from plait.model.settings import MeshSettings, Mode
 from plait.run import judging, offline
@@ -121,10 +121,12 @@ def _show(one: Judged, places: _Places) -> None:
     print_line(f"{found.verdict}: {one.asked}", _STYLES[found.verdict])
     if found.rule is not None:
         print_line(f"  by {_named(found.rule, places)}")
+    elif found.decision is Decision.NO_ALLOW:
+        print_line(f"  {found.decision}, of those in")
+        for origin in one.allowing:
+            print_line(f"    {places.text(origin)}")
     else:
         print_line(f"  {found.decision}")
-        for origin in one.allowing if found.verdict is Verdict.DENIED else ():
-            print_line(f"    allows others: {places.text(origin)}")
     for watched in found.watched:
         if watched.rule is not None:
             print_line(f"  only watched: {_named(watched.rule, places)} holds")

@@ -287,12 +287,14 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
         yield _main_listener(view)
     if view.inbound:
         ports = tuple(replace(port, **_UNGUARDED) for port in view.inbound)
-        marks = {port.number: admission.mark(port) for port in view.inbound if port.protocol.may_be_tcp}
-        admitting = tuple((number, mark) for number, mark in marks.items() if mark)
+        admitting = []
+        for port in view.inbound:
+            if port.policies and port.protocol.may_be_tcp and (mark := admission.mark(port)):
+                admitting.append((port.number, mark))  # noqa: PERF401  # most proxies have none, and pay nothing
         yield _Piece(
             LISTENER,
             names.INBOUND_LISTENER,
-            (view.sidecar, view.settings, ports, admitting),
+            (view.sidecar, view.settings, ports, tuple(admitting)),
             partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting)),
             tuple(dict.fromkeys(origin for port in ports for origin in port.origins)),
         )

@@ -31,6 +31,8 @@ _FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
 _STATE = "envoy.extensions.filters.network.set_filter_state.v3.Config"
 _ALLOW, _DENY, _LOG = 0, 1, 2
 """RBAC.Action."""
+_ORDER = (names.RBAC_AUDIT, names.RBAC_DENY, names.RBAC_ALLOW)
+"""As they stand in the proxy: what is denied comes before what is allowed."""
 _BEGIN, _END = "%CEL(", ")%"
 
 
@@ -58,10 +60,10 @@ def _resource(snapshot: Snapshot, type_url: str, name: str) -> Any:
 
 
 def _request(routes: Any, request: Request, origins: Mapping[str, Origin]) -> Explanation:
-    """The filters in the order in which they stand in the proxy: what is denied before what is allowed."""
+    """By the filters in their order; what somebody else is asked about can only be denied for sure, never allowed."""
     watched: list[Watched] = []
     decided = Explanation(verdict=Verdict.ALLOWED, decision=Decision.NOTHING)
-    for name in (names.RBAC_AUDIT, names.RBAC_DENY, names.RBAC_ALLOW):
+    for name in _ORDER:
         rbac = _rbac(routes, name)
         if rbac is None:
             continue
@@ -78,9 +80,22 @@ def _request(routes: Any, request: Request, origins: Mapping[str, Origin]) -> Ex
             return Explanation(verdict=verdict, decision=decision, rule=rule, watched=tuple(watched))
         if rule is not None:
             decided = Explanation(verdict=verdict, decision=Decision.RULE, rule=rule)
+    _nobody_is_asked(routes, request, origins)
     return Explanation(
         verdict=decided.verdict, decision=decided.decision, rule=decided.rule, watched=tuple(watched)
     )
+
+
+def _nobody_is_asked(routes: Any, request: Request, origins: Mapping[str, Origin]) -> None:
+    """UnknownError when a rule holds by which an authorizer is asked (CUSTOM): an RBAC filter beside those of ORDER."""
+    for name, said in sorted(routes.typed_per_filter_config.items()):
+        if name in _ORDER or said.type_url.removeprefix(api.TYPE_PREFIX) != _PER_ROUTE:
+            continue
+        rbac = api.message(_PER_ROUTE).FromString(said.value).rbac
+        for rules in (rbac.rules, rbac.shadow_rules):
+            _, rule = _judged(rules, request, origins)
+            if rule is not None:
+                raise UnknownError(f"an authorizer is asked about it, by {rule.name}")
 
 
 def _rbac(routes: Any, name: str) -> Any | None:

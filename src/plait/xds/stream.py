@@ -16,7 +16,7 @@ so that a stream of publishes can't starve its last steps; then the newest begin
 each begun when the one before has been answered:
 
     make    new and changed clusters, then the endpoints that they and their users wait for
-    use     listeners, then scopes, then routes: whatever names the clusters made
+    use     extensions, listeners, then scopes, then routes: whatever names the clusters made
     break   what the snapshot has no more: listeners, scopes, routes, clusters, endpoints
 
 There is no variable that says where a round stands.  `pull` walks the steps from the start and stops at the

@@ -39,7 +39,7 @@ def _policy(mesh: Mesh, selected: Selection, known: Known, policy: Authorization
         yield warning("policy.no-workloads", message, policy.origin)
     for name in policy.targets:
         if service_host(policy.namespace, name) not in mesh.services:
-            message = f"there is no Service {name} in namespace {policy.namespace}: the policy is for nobody behind it"
+            message = f"there is no Service {name} in namespace {policy.namespace}: so the policy is over nobody behind it"
             yield warning("policy.unknown-target", message, policy.origin)
     for rule in policy.rules:
         yield from _callers(mesh, known, rule)
@@ -118,7 +118,9 @@ def _connections(selected: Selection, policy: AuthorizationPolicy) -> Iterator[F
     if not ports:
         return
     if not policy.decides:
-        message = f"at {_listed(ports)} nothing is told of it: that is TCP, where nobody is asked by request"
+        message = (
+            f"at {_listed(ports)} nothing is told of it: that is TCP, where it would be about connections"
+        )
         yield warning("policy.tcp-untold", message, policy.origin)
         return
     for rule in policy.rules:

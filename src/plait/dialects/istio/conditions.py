@@ -30,7 +30,7 @@ _PLAIN: Mapping[str, _Read] = {
     Attribute.PRESENTER: value.pattern,
     Attribute.SOURCE_IP: value.block,
     Attribute.REMOTE_IP: value.block,
-    Attribute.NAMESPACE: value.pattern,
+    Attribute.NAMESPACE: value.namespace,
     Attribute.PRINCIPAL: value.principal,
     Attribute.DESTINATION_IP: value.block,
     Attribute.DESTINATION_PORT: lambda item: str(value.port(item)),

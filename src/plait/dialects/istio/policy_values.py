@@ -13,6 +13,10 @@ from plait.model.names import is_dns_label, is_dns_subdomain
 
 V = TypeVar("V", str, int)
 
+LONGEST = 2048
+"""Characters of a value: no longer one is told of a request, and Envoy refuses regular expressions that are too large."""
+
+_LONGEST_LABEL = 63
 _SHOWN = 80
 _ONE, _REST = "{*}", "{**}"
 """The operators of a path's template: any one segment, and all that is left."""
@@ -23,10 +27,16 @@ def values(cursor: Cursor, read: Callable[[Cursor], V]) -> tuple[V, ...]:
     """The values of a part; none of them when any can't be read: half of a part may mean less or more."""
     if cursor.value is None:
         return ()
-    found = tuple(read(item) for item in cursor.each())
+    found = tuple(read(_bounded(item)) for item in cursor.each())
     if cursor.value == []:
         cursor.error("policy.empty", "an empty list says nothing: leave it away to mean any")
     return () if cursor.error_count() else found
+
+
+def _bounded(item: Cursor) -> Cursor:
+    if isinstance(item.value, str) and len(item.value) > LONGEST:
+        item.error("policy.length", f"{item.value[:_SHOWN]!r}... has more than {LONGEST} characters")
+    return item
 
 
 def pattern(item: Cursor) -> str:
@@ -39,6 +49,13 @@ def pattern(item: Cursor) -> str:
         item.error("policy.wildcard", "a * stands at the start or the end of a value, not within")
     elif text != "*" and text.startswith("*") and text.endswith("*"):
         item.error("policy.wildcard", "a * stands at the start or at the end of a value, not at both")
+    return text
+
+
+def namespace(item: Cursor) -> str:
+    text = pattern(item)
+    if len(text.strip("*").encode()) > _LONGEST_LABEL:
+        item.error("policy.length", f"no namespace is longer than {_LONGEST_LABEL} characters")
     return text
 
 

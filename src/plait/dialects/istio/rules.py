@@ -85,8 +85,8 @@ def _source(cursor: Cursor, subject: Subject) -> Source:
     )
     principals = values(cursor.at("principals"), value.principal)
     not_principals = values(cursor.at("notPrincipals"), value.principal)
-    namespaces = values(cursor.at("namespaces"), value.pattern)
-    not_namespaces = values(cursor.at("notNamespaces"), value.pattern)
+    namespaces = values(cursor.at("namespaces"), value.namespace)
+    not_namespaces = values(cursor.at("notNamespaces"), value.namespace)
     if (accounts or not_accounts) and (principals or not_principals or namespaces or not_namespaces):
         message = "service accounts can't be mixed with principals or namespaces"
         cursor.error("policy.mixed", message)

@@ -15,10 +15,7 @@ _STDERR = "envoy.extensions.access_loggers.stream.v3.StderrAccessLog"
 _BOUND = "envoy.extensions.access_loggers.filters.process_ratelimit.v3.ProcessRateLimitFilter"
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
-_REFUSED_BY_US = (
-    "response.code_details.startsWith('rbac_access_denied')"
-    " || response.code_details.startsWith('jwt_authn_access_denied')"
-)
+_NOT_BY_THE_APPLICATION = "response.code_details != 'via_upstream'"
 _WHY_REQUEST = (
     f"%CEL(response.code_details == 'rbac_access_denied_matched_policy[none]' ? '{names.NO_ALLOW}'"
     " : response.code_details)%"
@@ -41,7 +38,7 @@ def of_requests(port: int) -> dict[str, Any]:
         "status": "%RESPONSE_CODE%",
         "why": _WHY_REQUEST,
     }
-    ours = {"extension_filter": build.extension("cel", _CEL, expression=_REFUSED_BY_US)}
+    ours = {"extension_filter": build.extension("cel", _CEL, expression=_NOT_BY_THE_APPLICATION)}
     refused = _both(_status("GE", 401), _status("LE", 403), ours)
     by_authorizer = {"response_flag_filter": {"flags": ["UAEX"]}}
     return _log("request", port, said, {"or_filter": {"filters": [refused, by_authorizer]}})

@@ -1,7 +1,7 @@
 """What a policy asks of a request, in the words of Envoy's RBAC: permissions (what is done) and principals (by whom).
 
-Some tests can be read in a wider and in a narrower way: a host without a port, a header that is given more than
-once.  What lets in is read narrowly, what shuts out widely, so that no way of writing a request gets round either.
+Some tests can be read in a wider and in a narrower way: a host without a port, a header with blanks around it.
+What lets in is read narrowly, what shuts out widely, so that no way of writing a request gets round either.
 """
 
 from __future__ import annotations
@@ -99,15 +99,15 @@ def _asked(
 
 
 def _host(value: str, wide: bool) -> _Message:  # noqa: FBT001  # a _Test
-    """A host in any case, with or without the dot at its end; read widely, one without a port has any."""
+    """A host in any case, with or without the dot at its end; read widely, with any port if it has none, and a user."""
     if value == "*":
         return {"header": {"name": ":authority", "present_match": True}}
     name, port = _host_and_port(value)
-    before, after = ("", name)
+    before, after = ("([^@]*@)?" if wide else "", name)
     if name.startswith("*"):
         before, after = ".*", name[1:]
     elif not port and name.endswith("*"):
-        return _authority(f"{re.escape(name[:-1])}.*")
+        return _authority(f"{before}{re.escape(name[:-1])}.*")
     ending = re.escape(port[:-1]) + ".*" if port.endswith("*") else re.escape(port)
     return _authority(f"{before}{re.escape(after)}\\.?{ending or ('(:[0-9]*)?' if wide else '')}")
 
@@ -214,13 +214,26 @@ def _claim(path: tuple[str, ...]) -> _Test:
 
 
 def _header(path: tuple[str, ...]) -> _Test:
-    def test(value: str, _wide: bool) -> _Message:  # noqa: FBT001  # a _Test
-        (name,) = path
+    """A header; read widely, with blanks around its value, which HTTP/2 carries and HTTP/1.1 takes away."""
+    (name,) = path
+
+    def test(value: str, wide: bool) -> _Message:  # noqa: FBT001  # a _Test
         if value == "*":
             return {"header": {"name": name, "present_match": True}}
-        return {"header": {"name": name, "string_match": _wildcard(value)}}
+        as_written = {"header": {"name": name, "string_match": _wildcard(value)}}
+        if not wide or name.startswith(":"):
+            return as_written
+        with_blanks = {"header": {"name": name, "string_match": {"safe_regex": {"regex": _blanks(value)}}}}
+        return {"or_ids": {"ids": [as_written, with_blanks]}}
 
     return test
+
+
+def _blanks(value: str) -> str:
+    literal = re.escape(value.strip("*"))
+    if value.startswith("*"):
+        return rf"(?s).*{literal}[ \t]*"
+    return rf"(?s)[ \t]*{literal}.*" if value.endswith("*") else rf"[ \t]*{literal}[ \t]*"
 
 
 def _always(test: _Test) -> Callable[[tuple[str, ...]], _Test]:

@@ -47,28 +47,20 @@ def _filter(name: str, action: Action, prefix: str, *, enforced: _Chosen, watche
     )
 
 
-def _denies(policy: AuthorizationPolicy) -> bool:
-    """A dry run of CUSTOM asks nobody: it tells what it would have asked about."""
-    return policy.action is Action.DENY or (policy.action is Action.CUSTOM and policy.dry_run)
-
-
-def _allows(policy: AuthorizationPolicy) -> bool:
-    return policy.action is Action.ALLOW
-
-
 DENY = _filter(
     names.RBAC_DENY,
     Action.DENY,
     names.DRY_RUN_DENY,
-    enforced=lambda policy: policy.decides and _denies(policy),
-    watched=lambda policy: policy.dry_run and _denies(policy),
+    enforced=lambda policy: policy.decides and policy.action is Action.DENY,
+    watched=lambda policy: policy.dry_run and policy.action in (Action.DENY, Action.CUSTOM),
 )
+"""A dry run of CUSTOM asks nobody: it tells what it would have asked about."""
 ALLOW = _filter(
     names.RBAC_ALLOW,
     Action.ALLOW,
     names.DRY_RUN_ALLOW,
-    enforced=lambda policy: policy.decides and _allows(policy),
-    watched=lambda policy: policy.dry_run and _allows(policy),
+    enforced=lambda policy: policy.decides and policy.action is Action.ALLOW,
+    watched=lambda policy: policy.dry_run and policy.action is Action.ALLOW,
 )
 AUDIT = _filter(
     names.RBAC_AUDIT,
@@ -80,7 +72,7 @@ AUDIT = _filter(
 
 
 def rules(port: InboundPort, action: Action, chosen: _Chosen) -> Any | None:
-    """Envoy's rules for the chosen policies; None when there is no such policy.
+    """Envoy's rules for the chosen policies, and what it does where one holds; None when there is no such policy.
 
     An ALLOW policy without a rule that could hold leaves rules that match nothing: everything is shut out.
     """
