@@ -119,12 +119,13 @@ def _keys_at(cursor: Cursor, wait: float, subject: Subject) -> KeysAt | None:
         url = urlsplit(cursor.value)
         port = url.port
     except ValueError:
-        cursor.error("token.keys-uri", f"{cursor.value[:_SHOWN]!r} is no URL")
+        cursor.error("token.keys-uri", "this is no URL")
         return None
     host = callee(url.hostname or "", subject.namespace)
     if url.scheme != "http" or not host or "@" in url.netloc or url.fragment or not _PATH.match(cursor.value):
         message = "keys are fetched from a Service of the mesh (http://SERVICE.NAMESPACE:PORT/PATH), over mutual TLS"
-        cursor.error("token.keys-uri", f"{cursor.value[:_SHOWN]!r}: {message}; or write them into jwks")
+        shown = "" if "@" in cursor.value else f"{cursor.value[:_SHOWN]!r}: "  # there may be a password in it
+        cursor.error("token.keys-uri", f"{shown}{message}; or write them into jwks")
         return None
     path = url.path or "/"
     return KeysAt(host=host, port=port or 80, path=f"{path}?{url.query}" if url.query else path, timeout=wait)

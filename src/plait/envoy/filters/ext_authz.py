@@ -7,6 +7,7 @@ be asked is asked only then.  It comes before all that is denied and allowed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from plait.envoy import api, build, names
@@ -14,7 +15,7 @@ from plait.envoy.filters import rbac
 from plait.envoy.filters.kind import HttpFilter, enabled
 from plait.model.authorizer import Authorizer
 from plait.model.mesh import ClusterKey, InboundPort
-from plait.model.policy import Action
+from plait.model.policy import Action, AuthorizationPolicy
 from plait.model.routing import MatchKind, StringMatch
 
 _CONFIG = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
@@ -28,7 +29,11 @@ _Message = dict[str, Any]
 
 def asks(port: InboundPort) -> bool:
     """Whether anybody is asked about requests to a port."""
-    return port.authorizer is not None and any(one.action is Action.CUSTOM for one in port.policies)
+    return port.authorizer is not None and bool(_asking(port))
+
+
+def _asking(port: InboundPort) -> tuple[AuthorizationPolicy, ...]:
+    return tuple(one for one in port.policies if one.action is Action.CUSTOM and not one.dry_run)
 
 
 def _nothing() -> Any:
@@ -39,7 +44,7 @@ def _rules(port: InboundPort) -> Any | None:
     """The rules, only looked at."""
     if not asks(port):
         return None
-    rules = rbac.rules(port, Action.CUSTOM, then="DENY")
+    rules = rbac.rules(replace(port, policies=_asking(port)), Action.CUSTOM, then="DENY")
     told = {"shadow_rules": rules, "shadow_rules_stat_prefix": _SHADOW}
     return api.message(f"{_RBAC}.RBACPerRoute")(rbac=told)
 
