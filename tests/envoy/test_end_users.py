@@ -185,7 +185,7 @@ async def told(mesh: Mesh, path: str, *lines: str) -> int:
 async def raw(address: str, port: int, request: str) -> int:
     """The status of the answer to some bytes."""
     reader, writer = await asyncio.open_connection(address, port)
-    writer.write(request.encode())
+    writer.write(request.encode("latin-1"))
     head = await reader.readline()
     writer.close()
     return int(head.split()[1])
@@ -207,6 +207,20 @@ async def test_another_way_to_write_a_parameter_does_not_get_round_the_check(mes
         assert await told(mesh, f"/?a=b&{name}") == 401
         assert await told(mesh, f"/?a={name}") == 200
         assert await told(mesh, f"/?{name}s=x") == 200
+
+
+async def test_bytes_that_are_no_text_do_not_get_round_the_check(mesh: Mesh) -> None:
+    await mesh.say(
+        authentication(rule(fromParams=["t"], fromCookies=["session"], fromHeaders=[{"name": "x-t"}]))
+    )
+    for path, line in (
+        ("/?a=\xff&t=x", "a: b"),
+        (f"/?a=\xff&t={good()}&t=x", "a: b"),
+        ("/", "cookie: a=\xff; session=x"),
+        ("/", f"cookie: a=\xff; session={good()}; session=x"),
+        ("/", "x-t: \xff"),
+    ):
+        assert await told(mesh, path, line) in (400, 401), (path[:9], line[:19])
 
 
 async def test_tokens_stand_where_a_rule_says_and_nowhere_else(mesh: Mesh) -> None:
