@@ -117,6 +117,15 @@ def test_a_key_that_is_of_no_use_is_told(jwk: Any, told: str) -> None:
     assert fact(read, RequestAuthentication).rules[0].keys is None
 
 
+@pytest.mark.parametrize("field", ["fromParams", "fromCookies"])
+def test_a_name_that_envoy_could_not_look_for_is_told(field: str) -> None:
+    longest, longer = "a" * 256, "a" * 257
+    assert users({"issuer": "a", "jwksUri": "http://keys/keys", field: [longest]}).findings == ()
+    read = users({"issuer": "a", "jwksUri": "http://keys/keys", field: [longer]})
+    assert codes(read)[0] == (f"spec.jwtRules[0].{field}[0]", "match.name")
+    assert fact(read, RequestAuthentication).rules[0].keys is None
+
+
 def test_a_password_in_a_url_is_not_repeated() -> None:
     read = users({"issuer": "a", "jwksUri": "http://me:secret@keys/keys"})
     assert codes(read)[0][1] == "token.keys-uri"

@@ -38,7 +38,7 @@ _URIS = st.tuples(one_of(SERVICES), one_of(("", *(f".{one}" for one in NAMESPACE
     lambda parts: f"http://{parts[0]}{parts[1]}:{parts[2]}/keys?a=%2F"
 )
 _TEXTS = one_of(("https://issuer.example", "a", "é🙂'\"\\%{}", "a" * 3000, " ", "*"))
-_NAMES = one_of(("x-token", "X-T", "t", "!#$&'*+-.^_`|~", "a|b*.c", "x-" + "a" * 200))
+_NAMES = one_of(("x-token", "X-T", "t", "!#$&'*+-.^_`|~", "a|b*.c", "x-" + "a" * 254))
 _PLACED = st.fixed_dictionaries({"name": _NAMES}) | st.fixed_dictionaries(
     {"name": _NAMES, "prefix": one_of(("Bearer ", "Token ", " ", "", "\"'\\%{}()*+?[", "a" * 300))}
 )

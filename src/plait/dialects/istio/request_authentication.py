@@ -32,6 +32,8 @@ from plait.model.names import Origin
 from plait.model.reading import Fact
 
 _SHOWN = 80
+_LONGEST = 256
+"""Letters of a name that is looked for by a regular expression."""
 _SPACED = ("permission", "scope")
 """Istio takes these claims apart in any case."""
 _RESERVED = ("host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "cookie")
@@ -148,10 +150,13 @@ def _places(item: Cursor) -> Iterator[TokenPlace]:
     for field, kind in (("fromParams", PlaceKind.PARAM), ("fromCookies", PlaceKind.COOKIE)):
         for one in item.at(field).each():
             name = one.text()
-            if is_token(name):
+            if is_token(name) and len(name) <= _LONGEST:
                 yield TokenPlace(kind, name)
             elif not one.error_count():
-                one.error("match.name", f"{name[:_SHOWN]!r} is no name of a {kind}")
+                one.error(
+                    "match.name",
+                    f"{name[:_SHOWN]!r} is no name of a {kind}, or has more than {_LONGEST} letters",
+                )
 
 
 def _line(text: str) -> bool:
