@@ -167,6 +167,10 @@ def test_a_provider_that_is_known_and_seen_is_asked() -> None:
             ("it", "provider.twice"),
         ),
         (
+            (config(authorizer(host="web.bistro.svc.cluster.local", port=8080)), custom()),
+            ("custom", "policy.asks-itself"),
+        ),
+        (
             (config(authorizer(), authorizer("second")), custom(), custom("second", "too")),
             ("too", "policy.providers"),
         ),
@@ -183,7 +187,9 @@ def test_where_nobody_can_be_asked_it_is_told_and_denied(
 
 def test_what_is_asked_over_one_workload_is_nothing_to_another() -> None:
     (first, _), found = compiled(
-        config(authorizer(), authorizer("second")), custom(), custom("second", "too", app="keys")
+        config(authorizer(), authorizer("second", host="web.bistro.svc.cluster.local", port=8080)),
+        custom(),
+        custom("second", "too", app="keys"),
     )
     assert (first.authorizer, found) == (authorizer(), [("policy", "policy.tcp-custom")])
 

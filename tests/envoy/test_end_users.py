@@ -160,27 +160,32 @@ async def test_a_good_token_lets_no_bad_one_pass_beside_it(mesh: Mesh) -> None:
 @pytest.mark.parametrize("forward", [False, True])
 async def test_a_token_is_given_once(mesh: Mesh, forward: bool) -> None:  # noqa: FBT001  # a parameter
     await mesh.say(authentication(rule(forwardOriginalToken=forward)))
-    address = mesh.proxies["frontend"].replica.sidecar
     for second in (f"Bearer {good()}", f"bearer {good()}", "Basic eDp5", "Bearer x"):
         for first, then in ((f"Bearer {good()}", second), (second, f"Bearer {good()}")):
-            status = await raw(
-                address.address,
-                address.outbound,
-                f"GET http://{HOST}/ HTTP/1.1\r\nhost: {HOST}\r\n"
-                f"authorization: {first}\r\nauthorization: {then}\r\n\r\n",
-            )
+            status = await told(mesh, "/", f"authorization: {first}", f"authorization: {then}")
             assert status == 401, (first[:8], then[:8])
-    for path in (
-        f"/?access_token={good()}&access_token={good()}",
-        f"/?a=b&access_token={good()}&c&access_token=x",
+    for query in (
+        f"access_token={good()}&access_token={good()}",
+        f"a=b&access_token={good()}&c&access_token=x",
+        f"access_token={good()}&access_token",
+        f"access_token={good()}&access%5ftoken=x",
+        f"access%5Ftoken=x&access_token={good()}",
+        f"%61ccess_token={good()}&%61ccess_token=x",
     ):
-        assert (await ask(mesh, path)).status == 401
+        assert await told(mesh, f"/?{query}") == 401, query
+
+
+async def told(mesh: Mesh, path: str, *lines: str) -> int:
+    """The status of the answer to a request that is sent as it is written."""
+    at = mesh.proxies["frontend"].replica.sidecar
+    head = "\r\n".join((f"GET http://{HOST}{path} HTTP/1.1", f"host: {HOST}", *lines))
+    return await raw(at.address, at.outbound, f"{head}\r\n\r\n")
 
 
 async def raw(address: str, port: int, request: str) -> int:
     """The status of the answer to some bytes."""
     reader, writer = await asyncio.open_connection(address, port)
-    writer.write(request.encode())
+    writer.write(request.encode("latin-1"))
     head = await reader.readline()
     writer.close()
     return int(head.split()[1])
@@ -188,10 +193,34 @@ async def raw(address: str, port: int, request: str) -> int:
 
 async def test_another_way_to_write_bearer_does_not_get_round_the_check(mesh: Mesh) -> None:
     await mesh.say(USUAL)
-    for word in ("bearer", "BEARER", "BeArEr"):
-        answer = await ask(mesh, authorization=f"{word} {good()}")
+    for word in ("bearer ", "BEARER ", "BeArEr ", "Bearer\t", "Bearer", "Bearer:"):
+        answer = await ask(mesh, authorization=f"{word}{good()}")
         assert (answer.status, answer.seen) == (401, None)
     assert (await ask(mesh, authorization="Basic eDp5")).status == 200
+
+
+async def test_another_way_to_write_a_parameter_does_not_get_round_the_check(mesh: Mesh) -> None:
+    await mesh.say(USUAL)
+    for name in ("access_token", "access%5Ftoken", "access%5ftoken", "%61ccess_token", "%61%63cess_token"):
+        for token, status in ((good(), 200), ("x.y.z", 401), ("", 401)):
+            assert await told(mesh, f"/?{name}={token}&a=b") == status, name
+        assert await told(mesh, f"/?a=b&{name}") == 401
+        assert await told(mesh, f"/?a={name}") == 200
+        assert await told(mesh, f"/?{name}s=x") == 200
+
+
+async def test_bytes_that_are_no_text_do_not_get_round_the_check(mesh: Mesh) -> None:
+    await mesh.say(
+        authentication(rule(fromParams=["t"], fromCookies=["session"], fromHeaders=[{"name": "x-t"}]))
+    )
+    for path, line in (
+        ("/?a=\xff&t=x", "a: b"),
+        (f"/?a=\xff&t={good()}&t=x", "a: b"),
+        ("/", "cookie: a=\xff; session=x"),
+        ("/", f"cookie: a=\xff; session={good()}; session=x"),
+        ("/", "x-t: \xff"),
+    ):
+        assert await told(mesh, path, line) in (400, 401), (path[:9], line[:19])
 
 
 async def test_tokens_stand_where_a_rule_says_and_nowhere_else(mesh: Mesh) -> None:
@@ -248,6 +277,33 @@ async def test_each_token_is_checked_by_the_keys_of_its_issuer(mesh: Mesh) -> No
     assert (await ask(mesh, f"/?access_token={good()}", **bearer(crossed))).status == 401
 
 
+async def test_each_place_has_an_issuer_of_its_own(mesh: Mesh) -> None:
+    two = key("ES256", "two")
+    for more in range(4):  # with more places than four at most one is looked at
+        headers = [{"name": f"x-more-{number}"} for number in range(more)]
+        await mesh.say(
+            authentication(rule(fromHeaders=[{"name": "x-one"}, *headers]))
+            + authentication(
+                rule(OTHER, jwks=key_set(two), audiences=[], fromHeaders=[{"name": "x-two"}]), name="others"
+            )
+        )
+        forged = key("RS256", "foreign").token(claims(aud="bistro", sub="root"), kid="one")
+        theirs = two.token(claims(OTHER, sub="bob"))
+        for one, other, status in (
+            (good(), "", 200),
+            ("", theirs, 200),
+            (good(), theirs, 200 if more < 3 else 401),
+            (good(), forged, 401),
+            (forged, theirs, 401),
+            (theirs, good(), 401),
+            (good(), good(), 401),
+            (theirs, "", 401),
+        ):
+            said = {name: token for name, token in (("x-one", one), ("x-two", other)) if token}
+            answer = await mesh.ask("/", host=HOST, headers=said)
+            assert answer.status == status, (more, said.keys(), answer.body)
+
+
 async def test_a_rule_that_cant_be_read_takes_no_token_and_lets_none_through(mesh: Mesh) -> None:
     await mesh.say(authentication(rule(jwks="no key set")))
     assert (await ask(mesh, **bearer(good()))).status == 401
@@ -280,9 +336,16 @@ async def test_keys_are_fetched_through_the_mesh_and_kept(mesh: Mesh) -> None:
     fetched = rule(jwksUri=KEYS)
     del fetched["jwks"]
     await mesh.say(authentication(fetched))
+    assert (await ask(mesh, **bearer(good()))).status == 200
+
+    async def fetched_for_each_port() -> bool:
+        return len(callers) >= 3
+
+    await eventually(fetched_for_each_port)
+    before = len(callers)
     for _ in range(5):
         assert (await ask(mesh, **bearer(good()))).status == 200
-    assert len(callers) == 3  # a port each
+    assert len(callers) == before
     assert "spiffe://cluster.local/ns/bistro/sa/reservations" in callers[0]
     assert (await ask(mesh, **bearer(bad()["a foreign key"][0]))).status == 401
     del mesh.answers["reservations-v2"]

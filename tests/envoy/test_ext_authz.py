@@ -23,8 +23,12 @@ CHECKER = "reservations-v2.bistro.svc.cluster.local"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh() -> AsyncIterator[Mesh]:
+    """The mesh, in which no listener has changed at the end, whoever was asked."""
     async with running() as found:
         yield found
+        for proxy in found.proxies.values():
+            assert await proxy.stat("listener_manager.listener_modified") == 0
+            assert await proxy.stat("listener_manager.listener_added") > 0
 
 
 def written(api_version: str, kind: str, name: str, spec: Mapping[str, Any]) -> str:

@@ -107,8 +107,8 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
         },
         **{
             f"spec.{field}": (
-                "tests/dialects/test_security.py",
-                "test_custom_asks_a_provider_and_denies_what_it_names_without_one",
+                "tests/envoy/test_ext_authz.py",
+                "test_the_checker_is_asked_about_what_the_rules_name_and_nothing_else",
             )
             for field in ("provider", "provider.name")
         },

@@ -51,15 +51,22 @@ def custom(policies: Iterable[AuthorizationPolicy]) -> tuple[AuthorizationPolicy
 
 
 def asked(
-    policies: tuple[AuthorizationPolicy, ...], known: Mapping[str, Authorizer], sight: Sight
+    policies: tuple[AuthorizationPolicy, ...],
+    known: Mapping[str, Authorizer],
+    sight: Sight,
+    own: Iterable[Service],
 ) -> tuple[tuple[AuthorizationPolicy, ...], Authorizer | None]:
-    """Policies over a workload, and who is asked by them; where that can't be one, what they name is denied."""
+    """Policies over a workload, and who is asked by them; where that can't be one, what they name is denied.
+
+    `own` are the services that it stands behind: nobody asks himself, who would then ask himself about that.
+    """
     asking = custom(policies)
     wanted = {one.provider for one in asking}
     if not wanted:
         return policies, None
     found = known.get(wanted.pop()) if len(wanted) == 1 else None
-    if found is not None and may_ask(sight.services, found):
+    itself = found is not None and any(one.host == found.host for one in own)
+    if found is not None and may_ask(sight.services, found) and not itself:
         return policies, found
     return tuple(replace(one, action=Action.DENY) if one in asking else one for one in policies), None
 

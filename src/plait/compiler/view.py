@@ -78,7 +78,7 @@ class _Views:
         services = self._selection.services.selecting(member.namespace, member.labels)
         policies, authorizer = self._selection.policies_over(member), None
         if any(one.action is Action.CUSTOM for one in policies):
-            policies, authorizer = asked(policies, self._authorizers, self._scopes.of(*place).sight)
+            policies, authorizer = asked(policies, self._authorizers, self._scopes.of(*place).sight, services)
         return _Over(
             services=services,
             policies=policies,

@@ -17,7 +17,25 @@ _CURVES = {"P-256": (32, "ES256"), "P-384": (48, "ES384"), "P-521": (66, "ES512"
 """Bytes of a coordinate, and the algorithm of signatures."""
 _CURVES_OF = {"EC": ("P-256", "P-384", "P-521"), "OKP": ("Ed25519",)}
 _RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
-_LEAST_RSA_BITS = 2048
+_POINTS = {
+    "P-256": (
+        2**256 - 2**224 + 2**192 + 2**96 - 1,
+        0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+    ),
+    "P-384": (
+        2**384 - 2**128 - 2**96 + 2**32 - 1,
+        0xB3312FA7E23EE7E4988E056BE3F82D19181D9C6EFE8141120314088F5013875AC656398D8A2ED19D2A85C8EDD3EC2AEF,
+    ),
+    "P-521": (
+        2**521 - 1,
+        0x51953EB9618E1C9A1F929A21A0B68540EEA2DA725B99B315F3B8B489918EF109E156193951EC7E937B1652C0BD3BB1BF073573DF883D2C34F1EF451FD46B503F00,
+    ),
+}
+"""Of each curve y² = x³ - 3x + b the field's prime and b (FIPS 186-4, D.1.2).  A set with no sound key Envoy refuses,
+and with it all other rules of a port.
+"""
+_RSA_BITS = (2048, 16384)
+_MOST_EXPONENT = 2**33
 _ABOUT = ("kid", "alg", "use")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+\Z")
 
@@ -63,9 +81,13 @@ def _problems(key: Any) -> Iterator[str]:
 
 
 def _of_rsa(key: Mapping[str, Any], parts: Mapping[str, bytes]) -> Iterator[str]:
-    if int.from_bytes(parts["n"]).bit_length() < _LEAST_RSA_BITS:
-        yield f"n has less than {_LEAST_RSA_BITS} bits"
-    if int.from_bytes(parts["e"]) < 3:
+    n, e = (int.from_bytes(parts[name]) for name in ("n", "e"))
+    least, most = _RSA_BITS
+    if not least <= n.bit_length() <= most:
+        yield f"n has not {least} to {most} bits"
+    if not n % 2:
+        yield "n is no modulus"
+    if not e % 2 or not 3 <= e < _MOST_EXPONENT:
         yield "e is no exponent"
     if key.get("alg", "RS256") not in _RSA_ALGORITHMS:
         yield f"alg is none of {', '.join(_RSA_ALGORITHMS)}"
@@ -79,6 +101,11 @@ def _of_curve(key: Mapping[str, Any], parts: Mapping[str, bytes]) -> Iterator[st
         return
     length, algorithm = _CURVES[curve]
     yield from (f"{name} has not {length} bytes" for name, part in parts.items() if len(part) != length)
+    if curve in _POINTS and all(len(part) == length for part in parts.values()):
+        prime, b = _POINTS[curve]
+        x, y = (int.from_bytes(parts[name]) for name in ("x", "y"))
+        if max(x, y) >= prime or (y * y - (x * x * x - 3 * x + b)) % prime:
+            yield f"x and y are no point of {curve}"
     if key.get("alg", algorithm) != algorithm:
         yield f"alg is not {algorithm}"
 

@@ -133,6 +133,10 @@ def check_custom(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
                 f"workloads in {', '.join(blind)} don't see {found.host}: what its rules name is denied there"
             )
             yield warning("policy.hidden-provider", message, one.origin)
+        own = mesh.services.get(found.host) if found is not None else None
+        if own is not None and not set(under).isdisjoint(selected.behind(own)):
+            message = f"{own.host} would be asked about what it is asked: what its rules name is denied there"
+            yield error("policy.asks-itself", message, one.origin)
         before = next(
             (first for member in under if (first := asked.setdefault(member, one)).provider != one.provider),
             None,

@@ -14,6 +14,8 @@ from plait.model.document import Cursor
 from plait.model.routing import MatchKind, StringMatch
 
 _SHOWN = 80
+_LONGEST = 256
+"""Letters of a header's name that is looked for by a regular expression."""
 _DENIED = 403
 _STATUSES = frozenset((*range(400, 418), 421, 422, 423, 424, 426, 428, 429, 431, *range(500, 509), 510, 511))
 """Those of errors that Envoy knows."""
@@ -111,7 +113,7 @@ def _headers(cursor: Cursor) -> Iterator[StringMatch]:
     for item in cursor.each():
         text = item.text().lower()
         name = text.removesuffix("*") if text.endswith("*") else text.removeprefix("*")
-        if not is_token(name) or "*" in name:
+        if not is_token(name) or "*" in name or len(name) > _LONGEST:
             if not item.error_count():
                 message = f"{text[:_SHOWN]!r} is no name of a header; a * may stand at its start or its end"
                 item.error("header.name", message)

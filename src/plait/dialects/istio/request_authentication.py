@@ -32,6 +32,8 @@ from plait.model.names import Origin
 from plait.model.reading import Fact
 
 _SHOWN = 80
+_LONGEST = 256
+"""Letters of a name that is looked for by a regular expression."""
 _SPACED = ("permission", "scope")
 """Istio takes these claims apart in any case."""
 _RESERVED = ("host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "cookie")
@@ -119,12 +121,13 @@ def _keys_at(cursor: Cursor, wait: float, subject: Subject) -> KeysAt | None:
         url = urlsplit(cursor.value)
         port = url.port
     except ValueError:
-        cursor.error("token.keys-uri", f"{cursor.value[:_SHOWN]!r} is no URL")
+        cursor.error("token.keys-uri", "this is no URL")
         return None
     host = callee(url.hostname or "", subject.namespace)
     if url.scheme != "http" or not host or "@" in url.netloc or url.fragment or not _PATH.match(cursor.value):
         message = "keys are fetched from a Service of the mesh (http://SERVICE.NAMESPACE:PORT/PATH), over mutual TLS"
-        cursor.error("token.keys-uri", f"{cursor.value[:_SHOWN]!r}: {message}; or write them into jwks")
+        shown = "" if "@" in cursor.value else f"{cursor.value[:_SHOWN]!r}: "  # there may be a password in it
+        cursor.error("token.keys-uri", f"{shown}{message}; or write them into jwks")
         return None
     path = url.path or "/"
     return KeysAt(host=host, port=port or 80, path=f"{path}?{url.query}" if url.query else path, timeout=wait)
@@ -147,10 +150,13 @@ def _places(item: Cursor) -> Iterator[TokenPlace]:
     for field, kind in (("fromParams", PlaceKind.PARAM), ("fromCookies", PlaceKind.COOKIE)):
         for one in item.at(field).each():
             name = one.text()
-            if is_token(name):
+            if is_token(name) and len(name) <= _LONGEST:
                 yield TokenPlace(kind, name)
             elif not one.error_count():
-                one.error("match.name", f"{name[:_SHOWN]!r} is no name of a {kind}")
+                one.error(
+                    "match.name",
+                    f"{name[:_SHOWN]!r} is no name of a {kind}, or has more than {_LONGEST} letters",
+                )
 
 
 def _line(text: str) -> bool:

@@ -14,7 +14,7 @@ from plait.envoy.filters import rbac
 from plait.envoy.filters.kind import HttpFilter, enabled
 from plait.model.authorizer import Authorizer
 from plait.model.mesh import ClusterKey, InboundPort
-from plait.model.policy import Action
+from plait.model.policy import Action, AuthorizationPolicy
 from plait.model.routing import MatchKind, StringMatch
 
 _CONFIG = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
@@ -28,7 +28,11 @@ _Message = dict[str, Any]
 
 def asks(port: InboundPort) -> bool:
     """Whether anybody is asked about requests to a port."""
-    return port.authorizer is not None and any(one.action is Action.CUSTOM for one in port.policies)
+    return port.authorizer is not None and any(map(_asking, port.policies))
+
+
+def _asking(policy: AuthorizationPolicy) -> bool:
+    return policy.action is Action.CUSTOM and policy.decides
 
 
 def _nothing() -> Any:
@@ -39,7 +43,7 @@ def _rules(port: InboundPort) -> Any | None:
     """The rules, only looked at."""
     if not asks(port):
         return None
-    rules = rbac.rules(port, Action.DENY, lambda one: one.action is Action.CUSTOM and one.decides)
+    rules = rbac.rules(port, Action.DENY, _asking)
     told = {"shadow_rules": rules, "shadow_rules_stat_prefix": _SHADOW}
     return api.message(f"{_RBAC}.RBACPerRoute")(rbac=told)
 

@@ -114,41 +114,47 @@ def _given_twice(places: Iterable[TokenPlace]) -> Iterator[_Message]:
 
 
 def _match(tests: Iterable[_Message]) -> _Message:
-    """A RouteMatch of requests for which all tests hold."""
-    found: _Message = {"prefix": "/"}
-    for test in tests:
-        kind = "query_parameters" if test.pop("query", False) else "headers"
-        found.setdefault(kind, []).append(test)
-    return found
+    """A RouteMatch of requests for whose headers all tests hold."""
+    return {"prefix": "/", "headers": list(tests)}
 
 
 def _stands(place: TokenPlace) -> _Message:
-    """Whether something stands there, be the prefix in other letters: that is no token, and refused."""
+    """Whether something stands there, be the prefix in other letters or blanks: that is no token, and refused."""
     match place.kind:
-        case PlaceKind.HEADER if place.prefix:
-            text = {"contains": place.prefix, "ignore_case": True}
+        case PlaceKind.HEADER if place.prefix.strip():
+            text = {"contains": place.prefix.strip(), "ignore_case": True}
             return {"name": place.name, "string_match": text}
         case PlaceKind.HEADER:
             return {"name": place.name, "present_match": True}
         case PlaceKind.PARAM:
-            return {"query": True, "name": place.name, "present_match": True}
+            return _header(":path", rf"\C*{_param(place.name)}(?:[=&]\C*)?")
         case PlaceKind.COOKIE:
-            return _header("cookie", rf"(?:\C*;)?[ \t]*{re.escape(place.name)}[ \t]*=\C*")
+            return _header("cookie", rf"(?:\C*;)?{_cookie(place.name)}\C*")
 
 
 def _twice(place: TokenPlace) -> _Message:
-    name = re.escape(place.name)
     match place.kind:
         case PlaceKind.HEADER:  # Envoy shows several lines of one header as one, with commas
             return {"name": place.name, "string_match": {"contains": ","}}
         case PlaceKind.PARAM:
-            return _header(":path", rf"\C*[?&]{name}=\C*&{name}=\C*")
+            name = _param(place.name)
+            return _header(":path", rf"\C*{name}(?:=\C*)?{name}(?:[=&]\C*)?")
         case PlaceKind.COOKIE:
-            return _header("cookie", rf"(?:\C*;)?[ \t]*{name}[ \t]*=\C*;[ \t]*{name}[ \t]*=\C*")
+            name = _cookie(place.name)
+            return _header("cookie", rf"(?:\C*;)?{name}\C*;{name}\C*")
+
+
+def _param(name: str) -> str:
+    """A parameter's name, and what stands before it; each of its letters may be written as a number."""
+    return "[?&]" + "".join(f"(?:{re.escape(letter)}|(?i:%{ord(letter):02x}))" for letter in name)
+
+
+def _cookie(name: str) -> str:
+    return rf"[ \t]*{re.escape(name)}[ \t]*="
 
 
 def _header(name: str, regex: str) -> _Message:
-    """A test in which any byte may stand for another: what is no UTF-8 would get round `.`."""
+    r"""A test in which `\C`, any byte, stands for what is not looked at: what is no UTF-8 would get round a dot."""
     return {"name": name, "string_match": {"safe_regex": {"regex": regex}}}
 
 
