@@ -35,7 +35,6 @@ TOLD: Mapping[str, Mapping[str, tuple[object, str]]] = {
         for field, told in {
             "connectionPool.http.h2UpgradePolicy": ("DO_NOT_UPGRADE", "traffic.http-version"),
             "connectionPool.http.useClientProtocol": (True, "traffic.http-version"),
-            "tls.mode": ("SIMPLE", "traffic.tls"),
         }.items()
     },
     **{

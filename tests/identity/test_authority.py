@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from contextlib import nullcontext as nothing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -260,7 +261,7 @@ def test_an_intermediate_is_made_anew_at_half_its_life_and_the_root_before_its_e
     assert len(keys(ca) & before) == 1
     now = NOW + 46 * DAY
     while authority.roots == root:
-        now += DAY
+        now += 10 * DAY
         authority.step(all_have(authority, now), now)
     end = leaf_of(root).not_valid_after_utc.timestamp()
     assert 170 * DAY < end - now < 190 * DAY
@@ -315,12 +316,16 @@ def test_a_users_own_files_are_taken_up_with_the_same_overlap(tmp_path: Path, ca
     with pytest.raises(RotationError, match="nothing new"):
         authority.rotate(What.ROOT, GIVEN)
 
+    held = all_have(authority, GIVEN)
     folder = own("second")
     authority.rotate(What.ROOT, GIVEN)  # while this process has the old key, it signs
     assert authority.state.phase is Phase.SPREADING
     assert authority.sign(csr(new_key()), uri=URI, now=GIVEN).chain
     authority = Authority.open(ca, **opening, folder=folder)  # type: ignore[arg-type]
     assert not authority.can_sign
+    (away,) = (replace(one, present=False) for one in held)
+    assert authority.awaited([away], GIVEN + 59) == ("x",)
+    assert authority.awaited([away], GIVEN + 61) == ()
     with pytest.raises(RequestRefused, match="key that signs is gone"):
         authority.sign(csr(new_key()), uri=URI, now=GIVEN)
     authority.step([], GIVEN)

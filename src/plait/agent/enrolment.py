@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from plait.agent.secrets import Signer, UnsignedError, signed
+from plait.agent.secrets import LONGEST_WAIT, Signer, UnsignedError, signed
 from plait.agent.trusted import Trusted
 from plait.codec import Codec, CodecError
 from plait.identity.files import Insecure, private_directory, read_private, write_private
@@ -75,7 +75,7 @@ class Enrolment:
                     trusting(self.held())
                     continue
                 wait = due_in(held, trust, now=time.time(), jitter=jitter)
-                if await self.trusted.news(trust, wait):
+                if await self.trusted.news(trust, min(wait, LONGEST_WAIT)) or wait > LONGEST_WAIT:
                     continue
                 key = new_key()
                 chain, told = await signed(signer, SignRequest(csr=csr(key)), self.trusted)

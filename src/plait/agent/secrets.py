@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from plait.agent.record import ReplicaFiles
@@ -32,6 +33,8 @@ IDENTITY, ROOTS = "identity.json", "roots.json"
 LOADED = 2.0
 """Seconds after which an Envoy is taken to go by a file that was replaced: it watches the directory, and a start reads
 what lies there."""
+LONGEST_WAIT = 30.0
+"""Seconds after which the clock is looked at again: timers stand still while a machine sleeps, and certificates don't."""
 
 
 class UnsignedError(Exception):
@@ -106,18 +109,18 @@ async def keep_current(  # noqa: PLR0913, PLR0917 - whose secrets, and who has t
 
     `told` hears what the replica has, once its Envoy goes by it.
     """
-    failures, jitter = 0, _chance()
+    failures, jitter, held = 0, _chance(), current(files, envoy)
     while True:
-        trust, held = trusted.known, current(files, envoy)
+        trust = trusted.known
         try:
             if held is not None and trust is not None and held.roots != fingerprint(trust.roots):
                 _write_roots(files, trust, envoy)
-                changed = current(files, envoy)
+                held = replace(held, roots=fingerprint(trust.roots))
             else:
                 wait = due_in(held, trust, now=time.time(), jitter=jitter)
-                if await trusted.news(trust, wait):
+                if await trusted.news(trust, min(wait, LONGEST_WAIT)) or wait > LONGEST_WAIT:
                     continue
-                changed = await provision(files, key, signer, envoy, trusted)
+                held = await provision(files, key, signer, envoy, trusted)
         except (UnsignedError, OSError, Insecure) as error:
             failures += 1
             _log.warning("the certificate of %s could not be renewed: %s", key, error)
@@ -127,8 +130,7 @@ async def keep_current(  # noqa: PLR0913, PLR0917 - whose secrets, and who has t
         else:
             failures, jitter = 0, _chance()
             await asyncio.sleep(LOADED)
-            if changed is not None:
-                told(changed)
+            told(held)
 
 
 def discard(files: ReplicaFiles) -> None:

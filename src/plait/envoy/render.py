@@ -232,6 +232,8 @@ def _clusters(called: Iterable[Cluster], trust_domains: tuple[str, ...]) -> Iter
 def _endpoints(called: Iterable[Cluster], place: Place | None, found: Endpoints) -> Iterator[_Piece]:
     for one in called:
         behind = found.get(one.behind, ())
+        if one.policy.clear:
+            behind = tuple(replace(endpoint, mtls=False) for endpoint in behind)
         balancing = one.policy.by_locality if place is not None else None
         if place is None or balancing is None:
             content: Hashable = behind

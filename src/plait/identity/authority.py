@@ -49,6 +49,8 @@ LIFETIME = CERTIFICATE_LIFETIME
 SHORTEST_LIFETIME, LONGEST_LIFETIME = 60.0, 30 * 86_400.0
 """What it may be set to: an intermediate holds three times as long, and is made anew at half of that."""
 
+_PATIENCE = 60.0
+"""Seconds for which who is away is waited for while nothing can be signed; after a start of ours everybody is."""
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 _STATE, _ROOTS = "authority.json", "root.pem"
 
@@ -89,6 +91,7 @@ class Authority:
         lifetime: float,
         folder: Path | None,
         own: Given | None,
+        opened: float,
     ) -> None:
         self.trust_domain = trust_domain
         self.state = state
@@ -98,6 +101,7 @@ class Authority:
         """Of who signs now; None: it was a user's, and is not there any more."""
         self._folder = folder
         self._given = own
+        self._opened = opened
 
     @staticmethod
     def open(
@@ -136,6 +140,7 @@ class Authority:
             lifetime=lifetime,
             folder=folder,
             own=own,
+            opened=now,
         )
         authority._tidy()
         return authority
@@ -221,11 +226,18 @@ class Authority:
     def step(self, holders: Iterable[Holder], now: float) -> bool:
         """Go on by what everybody has by now, and make anew what comes to its end; whether anything has changed."""
         before = self.state
-        lost = self._key is None
-        self._keep(rotation.step(self.state, holders, now, only_present=lost))
+        self._keep(rotation.step(self.state, holders, now, only_present=self._hopeless(now)))
         if self.state.phase is Phase.STEADY or self._key is None:
             self._follow(now)
         return self.state is not before
+
+    def awaited(self, holders: Iterable[Holder], now: float) -> tuple[str, ...]:
+        """Whom a rotation waits for now."""
+        return rotation.awaited(self.state, holders, now, only_present=self._hopeless(now))
+
+    def _hopeless(self, now: float) -> bool:
+        """Whether who is away can't be waited for: nobody can renew meanwhile, and all have had time to come back."""
+        return self._key is None and now - max(self.state.since, self._opened) > _PATIENCE
 
     def _follow(self, now: float) -> None:
         """Begin what is due by itself."""

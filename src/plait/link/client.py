@@ -130,6 +130,12 @@ class Client:
             raise LinkError("the control plane does not answer") from error
         except (*_BROKEN, CodecError) as error:
             raise LinkError(f"no certificate was signed: {_reason(error)}") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody has cancelled us: gRPC says so of a call whose channel was closed meanwhile.
+            raise LinkError("the connection to the control plane was lost") from error
 
     async def run(self) -> None:
         """Connect, and connect again whenever the connection is lost, until cancelled."""

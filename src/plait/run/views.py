@@ -23,7 +23,6 @@ from plait.api.views import (
     WorkloadStatus,
 )
 from plait.compiler.conditions import ParentStatus
-from plait.identity import rotation
 from plait.identity.authority import Authority
 from plait.identity.certificates import certificates as read_certificates
 from plait.identity.rotation import Holder
@@ -156,7 +155,7 @@ def authority(found: Authority, holders: Iterable[Holder], now: float) -> Author
         certificate_lifetime=found.lifetime,
         phase=state.phase,
         since=iso(state.since),
-        waits_for=rotation.awaited(state, holders, now, only_present=not found.can_sign),
+        waits_for=found.awaited(holders, now),
         roots=tuple(
             _signer(read_certificates(root)[0], "leaving" if root in leaving else "trusted", holders=0)
             for root in state.roots

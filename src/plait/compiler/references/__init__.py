@@ -33,7 +33,7 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
     yield from part("routes", seen, routes.check_backends(mesh))
     yield from part(
         "destinations",
-        (stated.destinations, mesh.for_clients, there, settings, *running),
+        (stated.destinations, mesh.for_clients, there, mesh.peer_authentications, settings, *running),
         destinations.check(mesh, selected, (*stated.destinations, *mesh.for_clients)),
     )
     yield from part(
