@@ -8,6 +8,7 @@ is told without the token, which stands in a file of the mesh's user alone; a pa
 from __future__ import annotations
 
 import hmac
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +21,7 @@ from aiohttp.typedefs import Handler, Middleware
 from plait.api.plane import Plane
 from plait.api.server import FAILURE, application
 from plait.api.views import Failure, Problem
+from plait.identity.files import write_private
 
 Address = IPv4Address | IPv6Address
 
@@ -37,17 +39,25 @@ async def serving(plane: Plane, path: Path) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def serving_tcp(plane: Plane, address: str, token: str) -> AsyncIterator[str]:
-    """Serve the API at HOST:PORT of this machine to who has the token; yields that, with the port that it got.
+async def serving_tcp(plane: Plane, address: str, *, token: Path, place: Path) -> AsyncIterator[None]:
+    """Serve the API at HOST:PORT of this machine to who has a token, which is made anew.
 
-    OSError when it can't be had, ValueError when it may not be (see `loopback`).
+    The two files, of 0600, are there meanwhile: the token, and HOST:PORT with the port that it got.  OSError when
+    it can't be had, ValueError when it may not be (see `loopback`).
     """
     host, port = loopback(address)
     family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
+    secret = secrets.token_urlsafe(32)
     with socket.create_server((str(host), port), family=family) as listener:
-        place = _authority(host, listener.getsockname()[1])
-        async with _served(application(plane, _guard(place, token)), listener):
-            yield place
+        taken = _authority(host, listener.getsockname()[1])
+        async with _served(application(plane, _guard(taken, secret)), listener):
+            try:
+                write_private(token, secret.encode())
+                write_private(place, taken.encode())
+                yield
+            finally:
+                for path in (token, place):
+                    path.unlink(missing_ok=True)
 
 
 def loopback(address: str) -> tuple[Address, int]:

@@ -11,7 +11,6 @@ import asyncio
 import ctypes
 import gc
 import logging
-import secrets
 import signal
 import time
 from collections.abc import Sequence
@@ -37,7 +36,7 @@ from plait.api.views import (
 )
 from plait.codec import CodecError
 from plait.identity.authority import Authority, AuthorityError
-from plait.identity.files import Insecure, write_private
+from plait.identity.files import Insecure
 from plait.identity.keys import validity
 from plait.identity.tokens import Tokens
 from plait.identity.trust import Held
@@ -304,7 +303,9 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
             stack.push_async_callback(one.stop, None)
         stack.push_async_callback(loop.link.close)
         stack.callback(server.close)
-        await _serve_api_over_tcp(stack, plane, state, api)
+        if api:
+            served = serving_tcp(plane, api, token=state.api_token, place=state.api_address)
+            await stack.enter_async_context(served)
         await stack.enter_async_context(serving(plane, state.api_socket))
         log.info("serving %d documents from %s", len(loop.store.documents()), ", ".join(map(str, paths)))
         async with asyncio.TaskGroup() as tasks:
@@ -318,19 +319,6 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
             for task in running:
                 task.cancel()
         loop.events.close()
-
-
-async def _serve_api_over_tcp(
-    stack: AsyncExitStack, plane: ControlPlane, state: StateDirectory, address: str
-) -> None:
-    """With a token made anew; where it is and the token are written beside each other, or neither is there."""
-    for path in (state.api_token, state.api_address):
-        path.unlink(missing_ok=True)
-    if address:
-        token = secrets.token_urlsafe(32)
-        place = await stack.enter_async_context(serving_tcp(plane, address, token))
-        write_private(state.api_token, token.encode())
-        write_private(state.api_address, place.encode())
 
 
 def _keep_out_of_garbage_collection() -> None:
