@@ -17,6 +17,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import grpc
@@ -139,9 +140,11 @@ async def tokens_are_made(mesh: Mesh, search: Search) -> None:
     search.secrets |= {"used token": used, "refused token": refused, "revoked token": revoked}
     search.secrets["token of the API"] = (mesh.state / "control-plane" / "api-token").read_text()
     search.secrets["token of the agent"] = (mesh.state / "agent" / "token").read_text()
-    listed = await mesh.plait("token", "list")
-    await mesh.plait("token", "revoke", listed.splitlines()[-1].split()[0])
-    search.seen["token list"] = listed
+    search.seen["token list"] = listed = await mesh.plait("token", "list")
+    (known,) = {line.split()[0] for line in listed.splitlines()[1:]} & {
+        sha256(revoked.encode()).hexdigest()[:12]
+    }
+    await mesh.plait("token", "revoke", known)
     assert await joined(mesh, "guest", used, csr(new_key())) == ""
     for agent, token in (("guest", used), ("other", refused), ("../x", refused), ("guest", "wrong")):
         search.seen[f"join {agent} {len(search.seen)}"] = error = await joined(

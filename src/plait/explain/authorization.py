@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from plait.envoy import api, names
+from plait.envoy.filters import admission
 from plait.explain import cel
 from plait.explain.matching import permission, principal
 from plait.explain.request import (
@@ -141,7 +142,10 @@ def _connection(extension: Any, way: str, request: Request, origins: Mapping[str
     attributes = _attributes(request)
     states: dict[str, str] = {}
     for one in state.on_downstream_tls_handshake:
-        text = one.format_string.text_format_source.inline_string
+        if one.object_key == names.IDENTITIES:
+            continue
+        # Who is asked about has one identity.
+        text = one.format_string.text_format_source.inline_string.replace(admission.ALONE, "true")
         if not text.startswith(_BEGIN) or not text.endswith(_END):
             raise UnknownError(f"a state is set by {text[:40]!r}, which is not known")
         said = cel.evaluate(text.removeprefix(_BEGIN).removesuffix(_END), attributes)

@@ -29,12 +29,19 @@ _SPIFFE = "spiffe://"
 _PEER = "(connection.mtls ? connection.uri_san_peer_certificate : '')"
 """The caller's SPIFFE ID; empty when it showed no certificate."""
 _ANYBODY = f"({_PEER} != '')"
+ALONE = f"(!connection.mtls || size(filter_state['{names.IDENTITIES}']) == size(connection.uri_san_peer_certificate))"
+"""Whether the caller's certificate has one identity: CEL is told the first, and this state holds all of them."""
 _CALLER, _CALLED = "source.address", "destination.address"
 _SERVER_NAME = "connection.requested_server_name"
 _ALWAYS, _NEVER = "true", "false"
 _LONGEST = 90_000
 """Characters of an expression; Envoy's parser takes 100,000.  What would be longer allows nothing."""
 _TOO_LONG = "the policies are too long"
+_IDENTITIES = {
+    "object_key": names.IDENTITIES,
+    "factory_key": "envoy.string",
+    "format_string": {"text_format_source": {"inline_string": "%DOWNSTREAM_PEER_URI_SAN%"}},
+}
 _SAFE = re.compile(r"[A-Za-z0-9/:|._-]\Z")
 
 Values = tuple[str, ...]
@@ -54,8 +61,10 @@ def extension(port: InboundPort) -> Any:
     admitted, otherwise = expression(port), names.NO_ALLOW
     if len(admitted) > _LONGEST:
         admitted, otherwise = _NEVER, _TOO_LONG
+    if admitted not in (_ALWAYS, _NEVER):
+        admitted = _all([ALONE, admitted])
     way = _state(names.CHOSEN_CLUSTER, admitted, names.inbound(port.number), "")
-    states = [way, *_reasons(port, admitted, otherwise)]
+    states = [_IDENTITIES, way, *_reasons(port, admitted, otherwise)] if admitted != _ALWAYS else [way]
     return api.message("envoy.config.core.v3.TypedExtensionConfig")(
         **build.extension(names.inbound(port.number), _STATE, on_downstream_tls_handshake=states)
     )
@@ -69,13 +78,12 @@ def mark(port: InboundPort) -> str:
 
 def _reasons(port: InboundPort, admitted: str, otherwise: str) -> Iterator[dict[str, Any]]:
     """Why a caller is not let in, for the log of denials.  The last that says something counts."""
-    if admitted == _ALWAYS:
-        return
     yield _state(names.DENIED_BY, admitted, "", otherwise)
     denying = _rules(port, Action.DENY, Action.CUSTOM)
     for name, held in sorted(denying.items(), reverse=True):
         if len(held) <= _LONGEST:
             yield _state(names.DENIED_BY, held, name, "")
+    yield _state(names.DENIED_BY, ALONE, "", names.SEVERAL_IDENTITIES)
 
 
 def _state(key: str, condition: str, then: str, otherwise: str) -> dict[str, Any]:

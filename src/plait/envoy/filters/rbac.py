@@ -21,21 +21,35 @@ _HTTP = "envoy.extensions.filters.http.rbac.v3"
 _RBAC = "envoy.config.rbac.v3"
 
 _Chosen = Callable[[AuthorizationPolicy], bool]
+_Rules = Callable[[InboundPort], Any | None]
+
+_SEVERAL_IDENTITIES = {
+    "permissions": [{"any": True}],
+    "principals": [
+        {
+            "header": {
+                "name": "x-forwarded-client-cert",
+                "string_match": {"safe_regex": {"regex": ".*;URI=.*;URI=.*"}},
+            }
+        }
+    ],
+}
+"""Envoy takes every identity of a certificate for its holder's, and writes all of them into this header itself."""
 
 
-def _filter(name: str, action: Action, prefix: str, *, enforced: _Chosen, watched: _Chosen) -> HttpFilter:
+def _filter(name: str, prefix: str, *, enforced: _Rules, watched: _Rules) -> HttpFilter:
     def on_listener() -> Any:
         """Counters are named here, once."""
         return api.message(f"{_HTTP}.RBAC")(shadow_rules_stat_prefix=prefix)
 
     def on_inbound(port: InboundPort) -> Any | None:
-        found, shadow = rules(port, action, enforced), rules(port, action, watched)
-        if found is None and shadow is None:
+        held, shadow = enforced(port), watched(port)
+        if held is None and shadow is None:
             return None
-        said = {} if found is None else {"rules": found}
+        found = {} if held is None else {"rules": held}
         if shadow is not None:
-            said |= {"shadow_rules": shadow, "shadow_rules_stat_prefix": prefix}
-        return api.message(f"{_HTTP}.RBACPerRoute")(rbac=said)
+            found |= {"shadow_rules": shadow, "shadow_rules_stat_prefix": prefix}
+        return api.message(f"{_HTTP}.RBACPerRoute")(rbac=found)
 
     return HttpFilter(
         name=name,
@@ -47,27 +61,40 @@ def _filter(name: str, action: Action, prefix: str, *, enforced: _Chosen, watche
     )
 
 
+def _denied(port: InboundPort) -> Any | None:
+    """What the policies deny; where any policy asks who calls, also whoever might be several."""
+    if not any(policy.decides for policy in port.policies):
+        return None
+    found = rules(port, Action.DENY, lambda policy: policy.decides and policy.action is Action.DENY)
+    if found is None:
+        found = api.message(f"{_RBAC}.RBAC")(action=Action.DENY.value)
+    several = api.message(f"{_RBAC}.Policy")(**_SEVERAL_IDENTITIES)
+    found.policies[names.SEVERAL_IDENTITIES].CopyFrom(several)
+    return found
+
+
+def _of(action: Action, chosen: _Chosen) -> _Rules:
+    return lambda port: rules(port, action, chosen)
+
+
 DENY = _filter(
     names.RBAC_DENY,
-    Action.DENY,
     names.DRY_RUN_DENY,
-    enforced=lambda policy: policy.decides and policy.action is Action.DENY,
-    watched=lambda policy: policy.dry_run and policy.action in (Action.DENY, Action.CUSTOM),
+    enforced=_denied,
+    watched=_of(Action.DENY, lambda policy: policy.dry_run and policy.action in (Action.DENY, Action.CUSTOM)),
 )
 """A dry run of CUSTOM asks nobody: it tells what it would have asked about."""
 ALLOW = _filter(
     names.RBAC_ALLOW,
-    Action.ALLOW,
     names.DRY_RUN_ALLOW,
-    enforced=lambda policy: policy.decides and policy.action is Action.ALLOW,
-    watched=lambda policy: policy.dry_run and policy.action is Action.ALLOW,
+    enforced=_of(Action.ALLOW, lambda policy: policy.decides and policy.action is Action.ALLOW),
+    watched=_of(Action.ALLOW, lambda policy: policy.dry_run and policy.action is Action.ALLOW),
 )
 AUDIT = _filter(
     names.RBAC_AUDIT,
-    Action.DENY,
     names.AUDIT,
-    enforced=lambda _: False,
-    watched=lambda policy: policy.action is Action.AUDIT,
+    enforced=lambda _: None,
+    watched=_of(Action.DENY, lambda policy: policy.action is Action.AUDIT),
 )
 
 
