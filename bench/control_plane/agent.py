@@ -18,6 +18,7 @@ from plait.link.messages import Assignments, Exited, ReplicaReport, SignRequest,
 from plait.model.catalog import Replica
 from plait.model.names import Identity, ReplicaKey
 from plait.run.assignments import AGENT
+from plait.run.registry import Registry
 from plait.run.state_directory import StateDirectory
 
 _AT_ONCE = 32
@@ -41,6 +42,11 @@ class Agent:
         self._reports = {replica.key: _report(replica) for replica in replicas}
         self._enrolment = Enrolment(AGENT, state.agent)
         self._link: client.Client | None = None
+
+    def is_remembered(self) -> None:
+        """Have the control plane know every replica from before, those too that are where none would be placed."""
+        self._state.create()
+        Registry(self._state.control_plane / "registry.jsonl").hello(AGENT, self._reports.values())
 
     async def enrol(self) -> None:
         """Join with a token, as `plait up` has its agent do."""

@@ -149,6 +149,7 @@ def _lay_out(root: Path, core: set[int], services: int, proxies: int, envoys: in
 
 async def _signed(made: Mesh) -> Identities:
     """Certificates for every proxy, by a control plane that remembers the replicas."""
+    made.agent.is_remembered()
     async with running(made.state, made.folder, made.root / "signing.log", made.core) as plane:
         await plane.answers()
         await made.agent.enrol()

@@ -188,6 +188,10 @@ async def _request(reader: asyncio.StreamReader) -> Seen | None:
     lengths, codings = seen.header("content-length"), seen.header("transfer-encoding")
     if len(lengths) + len(codings) > 1 or codings not in ([], ["chunked"]) or len(seen.header("host")) != 1:
         raise AmbiguousError(f"no one length or host: {head!r}")
+    if lengths and not re.fullmatch(r"[0-9]{1,9}", lengths[0]):
+        raise AmbiguousError(f"no length: {head!r}")
+    if re.search("content-length|transfer-encoding", " ".join(seen.header("connection")).lower()):
+        raise AmbiguousError(f"a length that the next one is not to be told: {head!r}")
     body = await _chunks(reader) if codings else await reader.readexactly(int((lengths or ["0"])[0]))
     return Seen(method, path, headers, body)
 
@@ -196,7 +200,7 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     body = b""
     while True:
         line = await reader.readuntil(b"\r\n")
-        if not re.fullmatch(rb"[0-9a-f]+\r\n", line):
+        if not re.fullmatch(rb"[0-9a-f]{1,8}\r\n", line):
             raise AmbiguousError(f"no chunk: {line!r}")
         if not (size := int(line, 16)):
             if (trailer := await reader.readuntil(b"\r\n")) != b"\r\n":

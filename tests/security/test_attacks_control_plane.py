@@ -113,6 +113,10 @@ async def test_no_node_that_is_not_there_is_anybodys(tmp_path: Path, node: str) 
     assert authorize(registry, "cluster.local", node, peer)
     for other in (("spiffe://cluster.local/plait/agent/local",), (*peer.uris, *peer.uris), ()):
         assert authorize(registry, "cluster.local", "bistro/payments/0", replace(peer, uris=other))
+    expired, _ = certificate(Authority(), *peer.uris, validity=(-7200.0, -3600.0))
+    assert "expired" in str(
+        authorize(registry, "cluster.local", "bistro/payments/0", replace(peer, certificate=expired.encode()))
+    )
 
 
 async def test_clear_text_opens_no_stream(control: Plane, local: Agent) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from plait.link.messages import Assignments, ReplicaReport, State, WorkloadAssignment
-from plait.model.catalog import Labels, Protocol, Replica
+from plait.model.catalog import Binding, Labels, Protocol, Replica, SidecarAddresses
 from plait.model.names import REPLICA_NETWORK, Identity, ReplicaKey, WorkloadKey
 from plait.run.assignments import AGENT
 
@@ -94,7 +94,7 @@ class Grants:
             return f"{report.identity!r} is not the identity of {replica.key}"
         if replica.serving is not (report.state is State.READY):
             return f"{replica.key} is said to serve although it is not ready, or the other way round"
-        if not _is_at_home(replica):
+        if not _is_at_home(replica) and (before is None or _places(before.replica) != _places(replica)):
             return f"{replica.key} is said to be where no replica can be: {replica.sidecar.address!r}"
         joins = _stays(report) and not (before is not None and _stays(before))
         if joins and beside() > self._wanted(workload):  # while it is rolled over there is one more
@@ -174,6 +174,10 @@ class Doubts:
 
 def _stays(report: ReplicaReport) -> bool:
     return report.state is not State.DRAINING
+
+
+def _places(replica: Replica) -> tuple[SidecarAddresses, tuple[Binding, ...]]:
+    return replica.sidecar, replica.bindings
 
 
 def _is_at_home(replica: Replica) -> bool:
