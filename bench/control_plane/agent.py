@@ -12,6 +12,7 @@ from plait.agent.secrets import signed
 from plait.api.client import Client as Api
 from plait.identity.files import write_private
 from plait.identity.keys import csr, key_pem, new_key
+from plait.identity.trust import Trust
 from plait.link import client, transport
 from plait.link.messages import Assignments, Exited, ReplicaReport, SignRequest, State, Withdrawn
 from plait.model.catalog import Replica
@@ -95,7 +96,7 @@ class Agent:
 
         async def chain(key: ReplicaKey) -> str:
             async with room:
-                return (await signed(link, SignRequest(csr=request, replica=key))).chain
+                return (await signed(link, SignRequest(csr=request, replica=key), self._enrolment.trusted))[0]
 
         chains = await asyncio.gather(*map(chain, keys))
         roots = (self._state.authority / "root.pem").read_text()
@@ -107,7 +108,7 @@ def _report(replica: Replica) -> ReplicaReport:
     return ReplicaReport(replica=replica, revision="bench", state=State.READY, identity=identity.uri)
 
 
-async def _heard(_: Assignments | Withdrawn) -> None:
+async def _heard(_: Assignments | Trust | Withdrawn) -> None:
     """What is to run runs already."""
 
 

@@ -148,10 +148,8 @@ def _lay_out(root: Path, core: set[int], services: int, proxies: int, envoys: in
 
 
 async def _signed(made: Mesh) -> Identities:
-    """Certificates for every proxy, by the control plane of a mesh without services, which remembers the replicas."""
-    empty = made.root / "empty"
-    empty.mkdir()
-    async with running(made.state, empty, made.root / "signing.log", made.core) as plane:
+    """Certificates for every proxy, by a control plane that remembers the replicas."""
+    async with running(made.state, made.folder, made.root / "signing.log", made.core) as plane:
         await plane.answers()
         await made.agent.enrol()
         async with made.agent.connected():

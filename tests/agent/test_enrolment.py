@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from plait.agent.enrolment import Enrolment, RefusedError
+from plait.identity.authority import What
 from plait.identity.files import write_private
 from plait.identity.keys import Keypair, load_key, matches, validity
+from plait.identity.trust import Held, fingerprint
+from plait.link.client import LinkError
 from plait.link.messages import Signed, SignRequest
 from tests.link.meshes import Plane, plane, running
 
@@ -91,7 +94,7 @@ async def test_the_agents_own_certificate_is_renewed_at_half_its_life(mesh: Plan
             return await mesh.hub.sign("local", request)
 
     keeping = asyncio.create_task(
-        enrolment.keep_renewed(Shaky(), lambda: renewals.put_nowait(enrolment.keypair()))
+        enrolment.keep_renewed(Shaky(), lambda: renewals.put_nowait(enrolment.keypair()), print)
     )
     new = await asyncio.wait_for(renewals.get(), 20)
     keeping.cancel()
@@ -99,3 +102,38 @@ async def test_the_agents_own_certificate_is_renewed_at_half_its_life(mesh: Plan
     assert new.key != old.key
     assert validity(new.chain)[1] > validity(old.chain)[1]
     assert Enrolment("local", enrolment.directory)._stored() == new
+
+
+async def test_an_agent_whose_certificate_has_ended_says_so_and_leaves(mesh: Plane) -> None:
+    """It is started again with another token: what it has proves nothing any more."""
+    enrolment = with_token(mesh)
+    await enrolment.enrol(mesh.join_target, roots(mesh))
+    enrolment._keypair = mesh.agent_keypair(lifetime=1.0)
+
+    class Away:
+        async def sign(self, _: SignRequest) -> Signed:
+            raise LinkError("nobody is there")
+
+    with pytest.raises(RefusedError, match="has ended"):
+        await asyncio.wait_for(enrolment.keep_renewed(Away(), lambda: None, print), 20)
+
+
+async def test_new_roots_are_kept_and_told_while_the_certificate_stays(mesh: Plane) -> None:
+    enrolment = with_token(mesh)
+    await enrolment.enrol(mesh.join_target, roots(mesh))
+    before = enrolment.keypair()
+    mesh.authority.rotate(What.ROOT, time.time())
+    told = asyncio.Queue[Held]()
+
+    class Nobody:
+        async def sign(self, _: SignRequest) -> Signed:
+            raise AssertionError("nothing is to be signed")
+
+    keeping = asyncio.create_task(enrolment.keep_renewed(Nobody(), lambda: None, told.put_nowait))
+    enrolment.trusted.take(mesh.authority.trust)
+    assert (await asyncio.wait_for(told.get(), 20)).roots == fingerprint(mesh.authority.roots)
+    after = enrolment.keypair()
+    assert (after.key, after.chain) == (before.key, before.chain)
+    assert Enrolment("local", enrolment.directory)._stored() == after
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from plait.api.events import Events, Subscription
+from plait.api.listening import serving
 from plait.api.plane import Unavailable
-from plait.api.server import serving
 from plait.api.views import (
+    AuthorityStatus,
     ConditionView,
     FindingView,
     MeshStatus,
@@ -23,6 +24,8 @@ from plait.api.views import (
     ReplicaState,
     RouteParentStatus,
     RouteStatus,
+    SignerView,
+    TokenStatus,
     TokenView,
     WorkloadStatus,
 )
@@ -70,6 +73,35 @@ PROXY = ProxyStatus(
             latency_ms=4.25,
         ),
     ),
+)
+AUTHORITY = AuthorityStatus(
+    trust_domain="cluster.local",
+    certificate_lifetime=86_400.0,
+    phase="spreading",
+    since="2031-02-03T04:05:06Z",
+    waits_for=("bistro/frontend/0",),
+    roots=tuple(
+        SignerView(
+            role=role,
+            subject=f"CN=Plait root {role}",
+            fingerprint="ab" * 32,
+            not_before="2030-02-03T04:05:06Z",
+            not_after="2931-02-03T04:05:06Z",
+        )
+        for role in ("trusted", "leaving")
+    ),
+    issuers=(
+        SignerView(
+            role="signs",
+            subject="CN=our own",
+            fingerprint="cd" * 32,
+            not_before="2030-02-03T04:05:06Z",
+            not_after="2931-02-03T04:05:06Z",
+            holders=3,
+            given=True,
+        ),
+    ),
+    others=2,
 )
 ROUTE = RouteStatus(
     kind="HTTPRoute",
@@ -132,6 +164,7 @@ class FakePlane:
     proxied: tuple[ProxyStatus, ...] = (PROXY,)
     routed: tuple[RouteStatus, ...] = ()
     agents: tuple[str, ...] = ("local",)
+    joining: dict[str, TokenStatus] = field(default_factory=dict)
     bus: Events = field(default_factory=Events)
     act: Act | None = None
     asked: list[Any] = field(default_factory=list)
@@ -175,7 +208,22 @@ class FakePlane:
             raise ValueError("no such name")
         if agent == "bug":
             raise RuntimeError("secret detail")
+        self.joining["1"] = TokenStatus(id="1", agent=agent, expires=f"{lifetime}")
         return TokenView(token="t0ken", id="1", agent=agent, expires=f"{lifetime}")
+
+    def authority(self) -> AuthorityStatus:
+        return AUTHORITY
+
+    def rotate(self, what: str) -> None:
+        if what == "leaves":
+            raise ValueError("a rotation is under way (spreading)")
+        self.asked.append(what)
+
+    def tokens(self) -> tuple[TokenStatus, ...]:
+        return tuple(self.joining.values())
+
+    def revoke_token(self, token_id: str) -> bool:
+        return self.joining.pop(token_id, None) is not None
 
     def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> FakeSession:
         self.asked.append((replica, command))

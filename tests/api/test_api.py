@@ -19,7 +19,7 @@ from plait.api.events import (
     ReplicaChanged,
     ReplicaGone,
 )
-from plait.api.server import serving
+from plait.api.listening import serving
 from plait.api.views import LogLine, ReplicaState
 from plait.model.names import ReplicaKey, WorkloadKey
 from tests.api.planes import FINDING, PROXY, WARNING, FakePlane, FakeSession, served, until, workload

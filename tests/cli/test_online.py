@@ -55,7 +55,7 @@ async def started(
     command, *rest = arguments
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.cli.online_app", command, "--state-dir", str(directory), *rest),
+        *("-m", "tests.cli.online_app", *command.split(), "--state-dir", str(directory), *rest),
         cwd=ROOT,
         env=environment(),
         stdin=stdin,
@@ -183,6 +183,29 @@ async def shout(typed: asyncio.Queue[bytes], session: FakeSession) -> AsyncItera
         yield 1, data.upper()
     yield 2, b"\xffbye\n"
     session.code = 42
+
+
+async def test_ca_shows_who_signs_what_is_trusted_and_whom_a_rotation_waits_for() -> None:
+    async with served(FakePlane()) as plane:
+        shown = await ran(plane.directory, "ca status")
+        assert shown.code == 0
+        for words in (
+            "root, leaving", "issuer, signs, your own", "CN=our own", "cdcdcdcdcdcdcdcd", "waits for bistro/frontend/0",
+            "2 hold certificates of somebody who signs no more",
+        ):  # fmt: skip
+            assert words in shown.out
+        said = json.loads((await ran(plane.directory, "ca status", "--output", "json")).out)
+        assert (said["phase"], said["issuers"][0]["holders"]) == ("spreading", 3)
+
+
+async def test_ca_rotates_what_is_named_or_says_why_not() -> None:
+    async with served(FakePlane()) as plane:
+        assert (await ran(plane.directory, "ca rotate")).code == 0
+        assert (await ran(plane.directory, "ca rotate", "intermediate")).code == 0
+        assert plane.asked == ["root", "intermediate"]
+        refused = await ran(plane.directory, "ca rotate", "leaves")
+        assert (refused.code, "a rotation is under way" in refused.err) == (2, True)
+        assert (await ran(plane.directory, "ca rotate", "everything")).code == 2
 
 
 async def test_exec_passes_on_input_both_outputs_and_the_exit_code() -> None:

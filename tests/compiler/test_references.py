@@ -172,6 +172,21 @@ def test_destinations_name_services_and_their_subsets_have_workloads() -> None:
     assert not findings(*ONE, destination("*.bistro.svc.cluster.local"))
 
 
+def test_who_takes_mutual_tls_alone_is_not_called_in_the_clear() -> None:
+    clear = destination("one", policy=TrafficPolicy(clear=True))
+    refused = ("warning", "traffic.tls-refused", "spec")
+    assert findings(*ONE, clear) == [refused]
+    assert findings(*ONE, clear, peers("peers", MtlsMode.PERMISSIVE)) == []
+    assert findings(*ONE, clear, peers("peers", MtlsMode.DISABLE, app="one")) == []
+    assert findings(*ONE, clear, peers("peers", MtlsMode.PERMISSIVE, (8080, MtlsMode.STRICT), app="one")) == [
+        refused
+    ]
+    assert findings(*ONE, destination("one", policy=TrafficPolicy(clear=False))) == []
+    part = destination("one", "v1", policy=TrafficPolicy(clear=True))
+    two = tuple(workload(f"one-{name}", app="one", version=name) for name in ("v1", "v2"))
+    assert findings(*two, service("one"), part, peers("peers", MtlsMode.PERMISSIVE)) == []
+
+
 def test_policies_select_workloads() -> None:
     assert findings(*ONE, policy("deny", app="nobody")) == [("warning", "policy.no-workloads", "spec")]
     assert findings(*ONE, peers("peers", MtlsMode.STRICT, app="nobody")) == [
@@ -285,7 +300,8 @@ DATABASE = (
 def test_what_only_requests_have_is_told_where_a_policy_is_over_a_port_of_tcp(
     action: Action, rule: PolicyRule, told: str | None
 ) -> None:
-    found = [one for one in findings(*DATABASE, policy("p", action, rule)) if one[1] != "port.tcp-explicit"]
+    beside = ("port.tcp-explicit", "policy.unknown-provider")
+    found = [one for one in findings(*DATABASE, policy("p", action, rule)) if one[1] not in beside]
     field = "spec" if told == "policy.tcp-untold" else "spec.rules[0]"
     assert found == ([("warning", told, field)] if told else [])
     assert not [one for one in findings(*ONE, policy("p", action, rule)) if one[1].startswith("policy.tcp")]

@@ -142,7 +142,7 @@ subsets:
 @pytest.mark.parametrize(
     ("said", "field", "code"),
     [
-        ("tls: {mode: DISABLE}", "tls.mode", "traffic.tls"),
+        ("tls: {mode: DISABLE}", "", ""),
         ("tls: {}", "tls.mode", "traffic.tls"),
         ("tls: {mode: SIMPLE}", "tls.mode", "traffic.tls"),
         ("tls: {mode: MUTUAL}", "tls.mode", "traffic.tls"),

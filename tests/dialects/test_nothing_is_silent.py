@@ -52,7 +52,17 @@ def test_a_field_that_is_unheard_of_is_an_error_wherever_it_stands(kind: str, wh
     found = [finding for finding in reading(json.dumps(document)).findings if "unheardOf" in finding.field]
     assert any(finding.severity is Severity.ERROR for finding in found)
     if where not in FREE and not where.endswith(
-        ("abels", "].headers", "Headers", "queryParams", "portLevelMtls", ".set", ".add", ".to")
+        (
+            "abels",
+            "].headers",
+            "Headers",
+            "HeadersInCheck",
+            "queryParams",
+            "portLevelMtls",
+            ".set",
+            ".add",
+            ".to",
+        )
     ):
         assert found[0].code == "field.unknown"
 

@@ -302,16 +302,18 @@ def test_hosts_are_read_in_lower_case_without_the_dot_at_the_end() -> None:
     assert rule.operations[0].hosts == ("a.b", "c:80", "*.d", "e.*", "[::1]:80", "f:*")
 
 
-def test_custom_names_who_is_asked_and_denies_as_long_as_nobody_is() -> None:
-    read = authorization(
-        "{action: CUSTOM, provider: {name: x}, rules: [{to: [{operation: {paths: [/admin*]}}]}]}"
-    )
+def test_custom_asks_a_provider_and_denies_what_it_names_without_one() -> None:
+    rules = "rules: [{to: [{operation: {paths: [/admin*]}}]}]"
+    read = authorization(f"{{action: CUSTOM, provider: {{name: x}}, {rules}}}")
     found = fact(read, AuthorizationPolicy)
-    assert (found.action, found.provider) == (Action.CUSTOM, "x")
+    assert (found.action, found.provider, codes(read)) == (Action.CUSTOM, "x", [])
     assert found.rules[0].operations == (Operation(paths=("/admin*",)),)
-    assert codes(read) == [("spec.action", "policy.custom")]
-    for spec in ("{action: CUSTOM, rules: [{}]}", "{action: CUSTOM, provider: {}, rules: [{}]}"):
-        assert ("spec.provider", "policy.provider") in codes(authorization(spec))
+    for provider in ("", "provider: {}, ", "provider: {name: ''}, ", "provider: {name: 7}, "):
+        read = authorization(f"{{action: CUSTOM, {provider}{rules}}}")
+        found = fact(read, AuthorizationPolicy)
+        assert (found.action, found.provider) == (Action.DENY, "")
+        assert found.rules[0].operations == (Operation(paths=("/admin*",)),)
+        assert len(codes(read)) == 1
 
 
 def test_audit_and_dry_runs_decide_nothing() -> None:

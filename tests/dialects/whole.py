@@ -270,6 +270,27 @@ spec:
       values: [c]
       notValues: ["d*"]
 ---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec:
+  targetRefs:
+  - {group: "", kind: Service, name: web}
+  jwtRules:
+  - issuer: https://issuer.example
+    audiences: [shop]
+    jwks: |
+      {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "one", "use": "sig", "alg": "EdDSA",
+                 "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}
+    fromHeaders: [{name: x-token, prefix: "Token "}]
+    fromParams: [token]
+    fromCookies: [session]
+    outputPayloadToHeader: x-payload
+    outputClaimToHeaders: [{header: x-user, claim: sub}]
+    forwardOriginalToken: true
+    spaceDelimitedClaims: [roles]
+  - {issuer: https://other.example, jwksUri: "http://web:80/keys", timeout: 2s}
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
@@ -375,6 +396,36 @@ spec:
       - {type: ResponseHeaderModifier, responseHeaderModifier: *headers}
     - {name: other, port: 80, weight: 10}
     sessionPersistence: {sessionName: stay, type: Header}
+---
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec:
+  meshConfig:
+    trustDomain: cluster.local
+    trustDomainAliases: [old.example]
+    extensionProviders:
+    - name: http
+      envoyExtAuthzHttp:
+        service: shop/web.shop.svc.cluster.local
+        port: 80
+        timeout: 2s
+        pathPrefix: /check
+        statusOnError: "503"
+        includeRequestHeadersInCheck: [cookie, "x-a-*"]
+        includeHeadersInCheck: ["*-b"]
+        includeAdditionalHeadersInCheck: {x-from: web}
+        includeRequestBodyInCheck: {maxRequestBytes: 4096, allowPartialMessage: true}
+        headersToUpstreamOnAllow: [x-user]
+        headersToDownstreamOnAllow: [x-told]
+        headersToDownstreamOnDeny: [x-why]
+    - name: grpc
+      envoyExtAuthzGrpc:
+        service: web.shop.svc.cluster.local
+        port: 81
+        timeout: 2s
+        statusOnError: "503"
+        includeRequestBodyInCheck: {maxRequestBytes: 4096, packAsBytes: true}
 ---
 apiVersion: gateway.networking.k8s.io/v1beta1
 kind: ReferenceGrant

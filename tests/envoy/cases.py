@@ -326,6 +326,60 @@ rules:
 ).facts
 """What is for nobody, and what only the Gateway API says so."""
 
+_KEYS = '{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
+_USERS = reading(
+    document(
+        "security.istio.io/v1",
+        "RequestAuthentication",
+        f"""
+selector: {{matchLabels: {{app: reservations}}}}
+jwtRules:
+- {{issuer: https://issuer.example, audiences: [bistro], jwks: '{_KEYS}', outputPayloadToHeader: x-payload}}
+- issuer: https://other.example
+  jwksUri: http://frontend:8080/keys?of=other
+  timeout: 2s
+  fromHeaders: [{{name: x-token, prefix: "Token "}}]
+  fromCookies: [session]
+  outputClaimToHeaders: [{{header: x-user, claim: sub}}]
+  forwardOriginalToken: true
+- {{issuer: https://nobody.example, jwksUri: http://nobody/keys, fromParams: [t]}}
+""",
+        namespace="bistro",
+    )
+).facts
+_ASKED = (
+    *reading(
+        document(
+            "install.istio.io/v1alpha1",
+            "IstioOperator",
+            """
+meshConfig:
+  extensionProviders:
+  - name: checks
+    envoyExtAuthzHttp:
+      service: frontend.bistro.svc.cluster.local
+      port: 8080
+      timeout: 2s
+      pathPrefix: /check
+      statusOnError: "503"
+      includeRequestHeadersInCheck: [x-shown, "x-a-*"]
+      includeAdditionalHeadersInCheck: {x-from: bistro}
+      includeRequestBodyInCheck: {maxRequestBytes: 4096}
+      headersToUpstreamOnAllow: [x-user, x-shown, authorization, "x-set-*", "*-tail"]
+      headersToDownstreamOnAllow: [x-told]
+      headersToDownstreamOnDeny: [x-why]
+""",
+            namespace="bistro",
+        )
+    ).facts,
+    replace(
+        policy(
+            "custom", Action.CUSTOM, allows(operations=[Operation(paths=("/admin*",))]), app="reservations"
+        ),
+        provider="checks",
+    ),
+)
+
 CASES = {
     "plain": Case(facts=BISTRO),
     "client-without-ports": Case(
@@ -360,6 +414,8 @@ CASES = {
     ),
     "policies": Case(facts=(*BISTRO, *_POLICIES), types=(ROUTES,), names=("inbound",)),
     "conditions": Case(facts=(*BISTRO, *_CONDITIONS), types=(ROUTES,), names=("inbound",)),
+    "end-users": Case(facts=(*BISTRO, *_USERS), types=(EXTENSION, ROUTES), names=("inbound",)),
+    "asked": Case(facts=(*BISTRO, *_ASKED), types=(EXTENSION, ROUTES), names=("inbound",)),
     "limits": Case(facts=(*BISTRO, *_LIMITS), types=(ROUTES,), names=("inbound",)),
     "shut": Case(facts=(*BISTRO, policy("nobody")), types=(ROUTES,), names=("inbound",)),
     "ports-and-modes": Case(

@@ -102,7 +102,8 @@ def accepted(config: dict[str, Any]) -> None:
         command = [ENVOY, "--mode", "validate", "-c", "bootstrap.json", "-l", "warning"]
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stderr
-    assert run.stderr == ""
+    # Keys are fetched at once, and nobody is there.
+    assert [line for line in run.stderr.splitlines() if "/jwks_" not in line] == []
 
 
 def bodies(snapshot: Snapshot, type_url: str) -> dict[str, dict[str, Any]]:
@@ -125,6 +126,10 @@ def inlined(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
             if one.pop("config_discovery", None):
                 one["typed_config"] = extensions[one["name"]]["typed_config"]
             config = one["typed_config"]
+            for http_filter in config.get("http_filters", ()):
+                if "config_discovery" in http_filter and http_filter["name"] in extensions:
+                    del http_filter["config_discovery"]
+                    http_filter["typed_config"] = extensions[http_filter["name"]]["typed_config"]
             if "rds" in config:
                 config["route_config"] = routes[config.pop("rds")["route_config_name"]]
             if "scoped_routes" in config:

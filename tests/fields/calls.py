@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.aio
+
+Own = Callable[[bytes], Awaitable[bytes | None]]
+
+
+async def _nothing(_: bytes) -> bytes | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,9 @@ class Reply:
 class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no types
     """Answers every call with the name of the application."""
 
-    def __init__(self, name: str, seen: list[Call]) -> None:
+    def __init__(self, name: str, seen: list[Call], own: Own) -> None:
         self._name = name
+        self._own = own
         self._seen = seen
 
     def service(self, details: Any) -> Any:
@@ -46,16 +53,18 @@ class _Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships n
             await context.send_initial_metadata(
                 (("answered-by", self._name), ("x-old", "old"), ("x-even-older", "older"))
             )
-            return self._name.encode()
+            return await self._own(request) or self._name.encode()
 
         return grpc.unary_unary_rpc_method_handler(answer)
 
 
 @asynccontextmanager
-async def server(address: str, port: int, name: str, seen: list[Call]) -> AsyncIterator[None]:
-    """An application that speaks gRPC; what it sees comes into `seen`."""
+async def server(
+    address: str, port: int, name: str, seen: list[Call], own: Own = _nothing
+) -> AsyncIterator[None]:
+    """An application that speaks gRPC; what it sees comes into `seen`, and `own` may answer for it."""
     made = grpc.aio.server()
-    made.add_generic_rpc_handlers((_Anything(name, seen),))
+    made.add_generic_rpc_handlers((_Anything(name, seen, own),))
     assert made.add_insecure_port(f"{address}:{port}") == port
     await made.start()
     try:

@@ -26,6 +26,8 @@ API_VERSIONS = {
     "HTTPRoute": "gateway.networking.k8s.io/v1",
     "GRPCRoute": "gateway.networking.k8s.io/v1",
     "ReferenceGrant": "gateway.networking.k8s.io/v1",
+    "RequestAuthentication": "security.istio.io/v1",
+    "IstioOperator": "install.istio.io/v1alpha1",
 }
 
 

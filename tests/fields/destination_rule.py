@@ -783,3 +783,24 @@ async def _calls_of_a_new_one(mesh: Mesh) -> int:
         await mesh.ask()
         await asyncio.sleep(_WARM_UP + 0.2)
     return [(await mesh.ask()).by for _ in range(40)].count("reservations-v2")
+
+
+@proves(
+    KIND,
+    """
+host: reservations
+trafficPolicy:
+  tls: {mode: DISABLE}
+""",
+    "trafficPolicy.tls.mode",
+    beside="""
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: either, namespace: bistro}
+spec: {mtls: {mode: PERMISSIVE}}
+""",
+)
+async def who_takes_it_is_called_in_the_clear(mesh: Mesh) -> None:
+    answer = await mesh.ask()
+    assert answer.status == 200
+    assert "x-forwarded-client-cert" not in answer.asked

@@ -37,7 +37,7 @@ def lifted() -> Iterator[tuple[Case, Case]]:
         if (
             case.kind == destination_rule.KIND
             and spec.keys() == {"host", "trafficPolicy"}
-            and not case.beside
+            and "VirtualService" not in case.beside  # which would be in the way of the one to a subset
         ):
             for place in PLACES:
                 found = _at(case, place, spec["host"], spec["trafficPolicy"])
@@ -63,7 +63,7 @@ def _at(case: Case, place: str, host: str, policy: dict[str, Any]) -> Case | Non
         fields=tuple(
             f"spec.{path}.{one.removeprefix(_POLICY)}" for one in case.fields if one.startswith(_POLICY)
         ),
-        beside="" if place == AT_A_PORT else TO_SUBSET,
+        beside=case.beside if place == AT_A_PORT else "---\n".join(filter(None, (case.beside, TO_SUBSET))),
         place=place,
         subset="" if place == AT_A_PORT else SUBSET,
     )

@@ -10,8 +10,10 @@ from typing import Any
 import tests.fields.destination_rule
 import tests.fields.grpc_route
 import tests.fields.http_route
+import tests.fields.istio_operator
 import tests.fields.rate_limit
 import tests.fields.reference_grant
+import tests.fields.request_authentication
 import tests.fields.sidecar
 import tests.fields.virtual_service  # noqa: F401  # they register their cases
 from plait.dialects import DIALECTS
@@ -33,7 +35,6 @@ TOLD: Mapping[str, Mapping[str, tuple[object, str]]] = {
         for field, told in {
             "connectionPool.http.h2UpgradePolicy": ("DO_NOT_UPGRADE", "traffic.http-version"),
             "connectionPool.http.useClientProtocol": (True, "traffic.http-version"),
-            "tls.mode": ("SIMPLE", "traffic.tls"),
         }.items()
     },
     **{
@@ -42,6 +43,19 @@ TOLD: Mapping[str, Mapping[str, tuple[object, str]]] = {
             "spec.rules[].sessionPersistence.idleTimeout": ("1h", "session.timeout"),
         }
         for kind in ("HTTPRoute", "GRPCRoute")
+    },
+    "IstioOperator": {
+        f"spec.meshConfig.extensionProviders[].envoyExtAuthz{kind}.clearRouteCache": (
+            True,
+            "provider.no-effect",
+        )
+        for kind in ("Http", "Grpc")
+    }
+    | {
+        "spec.meshConfig.extensionProviders[].envoyExtAuthzHttp.includeRequestBodyInCheck.packAsBytes": (
+            True,
+            "provider.no-effect",
+        )
     },
 }
 """Fields that nothing follows from, each with a value that asks for something, and the finding that says so."""
@@ -92,8 +106,8 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
         },
         **{
             f"spec.{field}": (
-                "tests/dialects/test_security.py",
-                "test_custom_names_who_is_asked_and_denies_as_long_as_nobody_is",
+                "tests/envoy/test_ext_authz.py",
+                "test_the_checker_is_asked_about_what_the_rules_name_and_nothing_else",
             )
             for field in ("provider", "provider.name")
         },
@@ -103,6 +117,25 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "tests/envoy/test_transparent.py",
             "test_a_sidecar_shuts_the_way_out_for_those_whom_it_is_for",
         )
+    },
+    "RequestAuthentication": {
+        f"spec.jwtRules[].{field}": ("tests/envoy/test_end_users.py", test)
+        for field, test in {
+            "jwksUri": "test_keys_are_fetched_through_the_mesh_and_kept",
+            "timeout": "test_keys_are_waited_for_as_long_as_is_said",
+            "spaceDelimitedClaims": "test_claims_are_where_policies_look_for_them",
+            "spaceDelimitedClaims[]": "test_claims_are_where_policies_look_for_them",
+        }.items()
+    },
+    "IstioOperator": {
+        **{
+            f"spec.meshConfig.{field}": ("tests/compiler/test_asking.py", test)
+            for field, test in {
+                "trustDomain": "test_another_trust_domain_is_told",
+                "trustDomainAliases": "test_aliases_of_a_mesh_config_are_those_of_the_mesh",
+                "trustDomainAliases[]": "test_aliases_of_a_mesh_config_are_those_of_the_mesh",
+            }.items()
+        },
     },
 }
 """Fields that take another mesh to prove than the cases have: the file, and the test."""
@@ -115,7 +148,7 @@ UNPROVEN = "honoured"
 _HEAD = """\
 # Fields
 
-Every field of the kinds that say how requests travel, and who may send them. **proved**: the test named beside it sends real requests through real Envoys, and fails when the field is left away. **told**: nothing follows from it, and whoever asks for something by it is told so by the finding beside it. **a name**: for people; nothing follows from it. **not honoured**: whoever writes it is told so (`field.unsupported`).
+Every field of the kinds that say how requests travel, who may send them, and for whom. **proved**: the test named beside it sends real requests through real Envoys, and fails when the field is left away. **told**: nothing follows from it, and whoever asks for something by it is told so by the finding beside it. **a name**: for people; nothing follows from it. **not honoured**: whoever writes it is told so (`field.unsupported`).
 
 Names that end in `_at_a_port`, `_in_a_subset` and `_at_a_port_of_a_subset` are run by `make prove`, and so are those of `warmup`, which takes its time; all others belong to `make test`.
 
@@ -177,7 +210,7 @@ def _paths(value: Any, path: str) -> Iterator[str]:
 
 OWN = re.compile(
     r"(?:\.set|\.add|\.to|\.labels|\.sourceLabels|\.matchLabels|\bmatch\[\d*\]\.headers|\bmatches\[\d*\]\.headers"
-    r"|\.queryParams|\.remove|Methods|Headers)$"
+    r"|\.queryParams|\.remove|Methods|Headers|HeadersInCheck)$"
 )
 """Maps and lists whose keys or words are the user's own."""
 

@@ -10,8 +10,10 @@ import pytest_asyncio
 import tests.fields.destination_rule
 import tests.fields.grpc_route
 import tests.fields.http_route
+import tests.fields.istio_operator
 import tests.fields.rate_limit
 import tests.fields.reference_grant
+import tests.fields.request_authentication
 import tests.fields.sidecar
 import tests.fields.virtual_service  # noqa: F401  # they register their cases
 from tests.fields.cases import CASES, Case, idle

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
-from datetime import UTC, datetime, timedelta
+from contextlib import nullcontext as nothing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,12 +18,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from plait.identity.authority import Authority, AuthorityError, RequestRefused, Subject
+from plait.identity.authority import Authority, AuthorityError, RequestRefused, RotationError, Subject, What
 from plait.identity.keys import csr, key_pem, load_key, matches, new_key, validity
+from plait.identity.rotation import Holder, Phase
+from plait.identity.trust import Held
+from tests.identity.test_given import Signer, written
 
 URI = "spiffe://cluster.local/ns/bistro/sa/frontend"
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 DAY = 86_400.0
+GIVEN = NOW
+"""When the certificates of test_given hold."""
 
 
 def opened(directory: Path, *, trust_domain: str = "cluster.local", now: float = NOW) -> Authority:
@@ -41,8 +49,12 @@ def leaf_of(chain: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate(chain.encode())
 
 
+def above(chain: str) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(chain.encode())[1:]
+
+
 def verifier(authority: Authority, when: float) -> verification.PolicyBuilder:
-    roots = verification.Store([x509.load_pem_x509_certificate(authority.roots.encode())])
+    roots = verification.Store(x509.load_pem_x509_certificates(authority.roots.encode()))
     return (
         verification.PolicyBuilder().store(roots).time(datetime.fromtimestamp(when, UTC).replace(tzinfo=None))
     )
@@ -59,12 +71,12 @@ def test_a_certificate_verifies_under_the_root_for_as_long_as_it_holds(authority
     assert matches(key, signed.chain)
     assert signed.expires == NOW + DAY
     assert validity(signed.chain) == (signed.issued, signed.expires)
-    client = verifier(authority, NOW).build_client_verifier().verify(leaf, [])
+    client = verifier(authority, NOW).build_client_verifier().verify(leaf, above(signed.chain))
     assert client.subjects is not None
     assert [name.value for name in client.subjects] == [URI]
     for when in (signed.issued - 1, signed.expires + 1):
         with pytest.raises(verification.VerificationError):
-            verifier(authority, when).build_client_verifier().verify(leaf, [])
+            verifier(authority, when).build_client_verifier().verify(leaf, above(signed.chain))
 
 
 def test_clocks_a_little_behind_accept_it_too_and_short_lives_are_backdated_less(
@@ -79,9 +91,10 @@ def test_the_control_plane_has_a_name_that_clients_check_and_nobody_else_has(aut
     assert matches(load_key(keypair.key), keypair.chain)
     assert keypair.roots == authority.roots
     server = verifier(authority, NOW).build_server_verifier(x509.DNSName("control-plane.plait"))
-    server.verify(leaf_of(keypair.chain), [])
+    server.verify(leaf_of(keypair.chain), above(keypair.chain))
+    chain = authority.sign(csr(new_key()), uri=URI, now=NOW).chain
     with pytest.raises(verification.VerificationError):
-        server.verify(leaf_of(authority.sign(csr(new_key()), uri=URI, now=NOW).chain), [])
+        server.verify(leaf_of(chain), above(chain))
     assert "BEGIN" not in repr(keypair).split("chain=", maxsplit=1)[0]
 
 
@@ -91,6 +104,7 @@ def test_openssl_agrees_strictly(authority: Authority, ca: Path, tmp_path: Path)
     signed = authority.sign(csr(new_key()), uri=URI, now=NOW, subject=subject)
     (tmp_path / "leaf.pem").write_text(signed.chain)
     command = ["openssl", "verify", "-x509_strict", "-attime", str(int(NOW)), "-CAfile", str(ca / "root.pem")]
+    command += ["-untrusted", str(tmp_path / "leaf.pem")]
     for purpose in ("sslclient", "sslserver"):
         subprocess.run(
             [*command, "-purpose", purpose, str(tmp_path / "leaf.pem")], check=True, capture_output=True
@@ -200,39 +214,156 @@ def test_no_identity_beyond_the_trust_domain_is_signed(authority: Authority) -> 
             authority.sign(request, uri=uri, now=NOW)
 
 
-def test_no_certificate_outlives_the_root(authority: Authority) -> None:
-    end = x509.load_pem_x509_certificate(authority.roots.encode()).not_valid_after_utc.timestamp()
-    assert end == NOW + 3650 * DAY
-    assert authority.sign(csr(new_key()), uri=URI, now=end - 60).expires == end
+def test_a_root_signs_intermediates_and_these_sign_leaves(authority: Authority) -> None:
+    chain = authority.sign(csr(new_key()), uri=URI, now=NOW).chain
+    (intermediate,) = above(chain)
+    root = leaf_of(authority.roots)
+    intermediate.verify_directly_issued_by(root)
+    leaf_of(chain).verify_directly_issued_by(intermediate)
+    lengths = [
+        one.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        for one in (root, intermediate)
+    ]
+    assert lengths == [1, 0]
+    assert root.subject != intermediate.subject
+
+
+def test_no_certificate_outlives_what_it_stands_on(authority: Authority) -> None:
+    (intermediate,) = above(authority.sign(csr(new_key()), uri=URI, now=NOW).chain)
+    end = intermediate.not_valid_after_utc.timestamp()
+    assert end == NOW + 90 * DAY
+    assert leaf_of(authority.roots).not_valid_after_utc.timestamp() == NOW + 3650 * DAY
+    last = authority.sign(csr(new_key()), uri=URI, now=end - 60)
+    assert last.expires == end
+    assert Held.of(last.chain, authority.roots).signed == pytest.approx(end - 60, abs=1)
     with pytest.raises(RequestRefused, match="expired"):
         authority.sign(csr(new_key()), uri=URI, now=end)
+
+
+def keys(ca: Path) -> set[str]:
+    return {path.name for path in ca.glob("*.key")}
+
+
+def all_have(authority: Authority, now: float) -> list[Holder]:
+    signed = authority.sign(csr(new_key()), uri=URI, now=now)
+    return [Holder(name="x", held=Held.of(signed.chain, authority.roots))]
+
+
+def test_an_intermediate_is_made_anew_at_half_its_life_and_the_root_before_its_end(
+    authority: Authority, ca: Path
+) -> None:
+    root, first, before = authority.roots, authority.trust.issuer, keys(ca)
+    assert not authority.step([], NOW + 44 * DAY)
+    assert authority.step([], NOW + 46 * DAY)
+    assert authority.roots == root
+    assert authority.trust.issuer != first
+    assert len(keys(ca)) == 2
+    assert len(keys(ca) & before) == 1
+    now = NOW + 46 * DAY
+    while authority.roots == root:
+        now += 10 * DAY
+        authority.step(all_have(authority, now), now)
+    end = leaf_of(root).not_valid_after_utc.timestamp()
+    assert 170 * DAY < end - now < 190 * DAY
+    assert authority.roots.endswith(root)  # beside the new one
+
+
+def test_a_rotation_of_the_root_survives_a_restart_at_every_phase(authority: Authority, ca: Path) -> None:
+    old = authority.roots
+    authority.rotate(What.ROOT, NOW)
+    phases = []
+    for _ in range(3):
+        authority = opened(ca)
+        phases.append(authority.state.phase)
+        assert (ca / "root.pem").read_text() == authority.roots
+        chain = authority.sign(csr(new_key()), uri=URI, now=NOW).chain
+        verifier(authority, NOW).build_client_verifier().verify(leaf_of(chain), above(chain))
+        with pytest.raises(RotationError) if authority.state.phase is not Phase.STEADY else nothing():
+            authority.rotate(What.LEAVES, NOW)
+        authority.step(all_have(authority, NOW + 1), NOW + 1)
+    assert phases == [Phase.SPREADING, Phase.RENEWING, Phase.STEADY]
+    assert old not in authority.roots
+    assert len(keys(ca)) == 2
+
+
+def test_leaves_alone_are_renewed_by_who_has_signed_them(authority: Authority) -> None:
+    before = authority.trust
+    held = all_have(authority, NOW)
+    authority.rotate(What.LEAVES, NOW + 10)
+    assert authority.trust.issuer == before.issuer
+    assert authority.trust.roots == before.roots
+    assert held[0].held.outdated(authority.trust)
+    assert not all_have(authority, NOW + 10)[0].held.outdated(authority.trust)
+
+
+def test_a_users_own_files_are_taken_up_with_the_same_overlap(tmp_path: Path, ca: Path) -> None:
+    def own(name: str) -> Path:
+        root = Signer(f"root of {name}").issued()
+        return written(tmp_path / "own", Signer(name).issued(root), [root])
+
+    opening = {"trust_domain": "cluster.local", "now": GIVEN}
+    authority = Authority.open(ca, **opening)  # type: ignore[arg-type]
+    made = authority.roots
+    authority = Authority.open(ca, **opening, folder=own("first"))  # type: ignore[arg-type]
+    assert authority.roots == made
+    authority.step(all_have(authority, GIVEN), GIVEN)
+    assert authority.state.phase is Phase.SPREADING
+    for _ in range(2):
+        authority.step(all_have(authority, GIVEN + 1), GIVEN + 1)
+    first = authority.roots
+    assert (authority.state.phase, made in first) == (Phase.STEADY, False)
+    assert keys(ca) == set()
+    with pytest.raises(RotationError, match="nothing new"):
+        authority.rotate(What.ROOT, GIVEN)
+
+    held = all_have(authority, GIVEN)
+    folder = own("second")
+    authority.rotate(What.ROOT, GIVEN)  # while this process has the old key, it signs
+    assert authority.state.phase is Phase.SPREADING
+    assert authority.sign(csr(new_key()), uri=URI, now=GIVEN).chain
+    authority = Authority.open(ca, **opening, folder=folder)  # type: ignore[arg-type]
+    assert not authority.can_sign
+    (away,) = (replace(one, present=False) for one in held)
+    assert authority.awaited([away], GIVEN + 59) == ("x",)
+    assert authority.awaited([away], GIVEN + 61) == ()
+    with pytest.raises(RequestRefused, match="key that signs is gone"):
+        authority.sign(csr(new_key()), uri=URI, now=GIVEN)
+    authority.step([], GIVEN)
+    assert authority.can_sign
+    authority.step([], GIVEN)
+    assert (authority.state.phase, first in authority.roots) == (Phase.STEADY, False)
+
+    authority = Authority.open(ca, **opening)  # and back to one that is made
+    authority.step([], GIVEN)
+    assert authority.state.phase is Phase.SPREADING
+    assert len(keys(ca)) == 2
 
 
 def test_the_same_authority_is_opened_again(authority: Authority, ca: Path) -> None:
     again = opened(ca, now=NOW + DAY)
     assert again.roots == authority.roots
-    verifier(authority, NOW + DAY).build_client_verifier().verify(
-        leaf_of(again.sign(csr(new_key()), uri=URI, now=NOW + DAY).chain), []
-    )
+    chain = again.sign(csr(new_key()), uri=URI, now=NOW + DAY).chain
+    verifier(authority, NOW + DAY).build_client_verifier().verify(leaf_of(chain), above(chain))
 
 
-def test_key_and_directory_are_private_under_any_umask(ca: Path) -> None:
+def test_keys_and_directory_are_private_under_any_umask(ca: Path) -> None:
     before = os.umask(0)
     try:
         opened(ca)
     finally:
         os.umask(before)
     assert ca.stat().st_mode & 0o777 == 0o700
-    assert (ca / "root.key").stat().st_mode & 0o777 == 0o600
-    assert sorted(path.name for path in ca.iterdir()) == ["root.key", "root.pem"]
+    assert {path.stat().st_mode & 0o777 for path in ca.iterdir()} == {0o600}
+    assert sorted(path.suffix for path in ca.iterdir()) == [".json", ".key", ".key", ".pem"]
+    assert "PRIVATE" not in (ca / "authority.json").read_text()
 
 
-def test_a_crash_between_key_and_certificate_is_mended(authority: Authority, ca: Path) -> None:
+def test_a_crash_before_or_after_the_state_was_written_is_mended(authority: Authority, ca: Path) -> None:
+    (ca / "0123456789abcdef.key").write_text("of an intermediate that was never named")
     (ca / "root.pem").unlink()
     again = opened(ca)
-    key = load_key((ca / "root.key").read_text())
-    assert matches(key, again.roots)
-    assert matches(key, authority.roots)
+    assert again.roots == authority.roots == (ca / "root.pem").read_text()
+    assert len(keys(ca)) == 2
 
 
 def test_files_that_others_can_read_or_have_planted_are_refused(
@@ -242,78 +373,78 @@ def test_files_that_others_can_read_or_have_planted_are_refused(
         with pytest.raises(AuthorityError, match=words):
             opened(ca)
 
-    (ca / "root.key").chmod(0o640)
-    refused("wider than 0600")
-    (ca / "root.key").chmod(0o600)
+    key = ca / f"{authority.trust.issuer}.key"
+    for path in (key, ca / "authority.json"):
+        path.chmod(0o640)
+        refused("wider than 0600")
+        path.chmod(0o600)
     ca.chmod(0o750)
     refused("wider than 0700")
     ca.chmod(0o700)
     opened(ca)
 
-    (ca / "root.key").rename(tmp_path / "elsewhere.key")
-    (ca / "root.key").symlink_to(tmp_path / "elsewhere.key")
-    refused("symbolic link")
-    (ca / "root.key").unlink()
-    refused("missing")
+    for path in (key, ca / "authority.json"):
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+        refused("symbolic link")
+        path.unlink()
+        refused("missing")
+        (tmp_path / "elsewhere").rename(path)
+        opened(ca)
 
     ca.rename(tmp_path / "other")
     ca.symlink_to(tmp_path / "other")
     refused("symbolic link")
 
 
-def test_a_planted_link_is_never_written_through(ca: Path, tmp_path: Path) -> None:
-    ca.mkdir(mode=0o700)
+def test_a_planted_link_is_never_written_through(
+    authority: Authority, ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also not where a key will be written, should somebody know its name before."""
     victim = tmp_path / "victim"
-    for name in ("root.key", "root.pem"):
-        (ca / name).symlink_to(victim)
-        with pytest.raises(AuthorityError, match="symbolic link"):
-            opened(ca)
-        assert not victim.exists()
-        (ca / name).unlink()
+    key, name = new_key(), "aaaaaaaaaaaaaaaa"
+    monkeypatch.setattr("plait.identity.authority.new_key", lambda: key)
+    monkeypatch.setattr("plait.identity.authority.key_name", lambda _: name)
+    fresh = tmp_path / "fresh"
+    fresh.mkdir(mode=0o700)
+    for planted in (f"{name}.key", "root.pem"):
+        (fresh / planted).symlink_to(victim)
+    made = opened(fresh)
+    assert not victim.exists()
+    assert not (fresh / f"{name}.key").is_symlink()
+    assert (fresh / f"{name}.key").read_text() == key_pem(key)
+    assert (fresh / "root.pem").read_text() == made.roots
+    (ca / "root.pem").unlink()
+    (ca / "root.pem").symlink_to(victim)
+    monkeypatch.undo()
+    opened(ca)
+    assert not victim.exists()
 
 
-def test_a_root_that_does_not_fit_is_refused_with_the_reason(authority: Authority, ca: Path) -> None:
-    key = load_key((ca / "root.key").read_text())
-    root = (ca / "root.pem").read_text()
-
+def test_an_authority_that_does_not_fit_is_refused_with_the_reason(authority: Authority, ca: Path) -> None:
     def refused(words: str, *, now: float = NOW, trust_domain: str = "cluster.local") -> None:
-        with pytest.raises(AuthorityError, match=words):
+        with pytest.raises(AuthorityError, match=words) as raised:
             opened(ca, now=now, trust_domain=trust_domain)
+        assert "PRIVATE" not in str(raised.value)
 
     refused("expired", now=NOW + 3651 * DAY)
     refused("trust domain", trust_domain="other.local")
     refused("can't be a trust domain", trust_domain="not a domain")
 
-    (ca / "root.key").write_text(key_pem(new_key()))
+    key = ca / f"{authority.trust.issuer}.key"
+    good = key.read_text()
+    key.write_text(key_pem(new_key()))
     refused("not the key")
-    (ca / "root.key").write_text("junk")
+    key.write_text(good[:100])
     refused("damaged")
-    (ca / "root.key").write_text(key_pem(key))
-    (ca / "root.pem").write_text("junk")
+    key.write_text(good)
+    state = ca / "authority.json"
+    text = state.read_text()
+    state.write_text("junk")
     refused("damaged")
-    (ca / "root.pem").write_text(authority.sign(csr(key), uri=URI, now=NOW).chain)
-    refused("not a root")
-    (ca / "root.pem").write_text(_self_signed_without_authority(key))
-    refused("not a certificate authority")
-    (ca / "root.pem").write_text(root)
+    said = json.loads(text)
+    said["state"]["issuer"]["chain"] = said["state"]["issuer"]["root"] = "junk"
+    state.write_text(json.dumps(said))
+    refused("damaged")
+    state.write_text(text)
     opened(ca)
-
-
-def _self_signed_without_authority(key: ec.EllipticCurvePrivateKey) -> str:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
-    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://cluster.local")])
-    now = datetime.fromtimestamp(NOW, UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(names, critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()

@@ -17,6 +17,7 @@ from plait.identity.authority import Authority, RequestRefused
 from plait.identity.keys import Keypair, csr, key_pem, new_key
 from plait.identity.names import agent_uri
 from plait.identity.tokens import TokenRefused, Tokens
+from plait.identity.trust import Held, Trust
 from plait.link.client import Client, Deliver, Serve
 from plait.link.credentials import join_server_credentials, mtls_server_credentials
 from plait.link.messages import (
@@ -71,6 +72,9 @@ class RecordingHub:
     def on_report(self, agent: str, report: ReplicaReport) -> None:
         self._note("report", agent, report)
 
+    def on_holds(self, agent: str, held: Held) -> None:
+        self._note("holds", agent, held)
+
     def on_gone(self, agent: str, key: ReplicaKey) -> None:
         self._note("gone", agent, key)
 
@@ -95,7 +99,7 @@ class RecordingHub:
             signed = self.authority.sign(request, uri=uri, now=time.time())
         except RequestRefused as error:
             return Signed(error=str(error))
-        return Signed(chain=signed.chain, roots=self.authority.roots, expires=signed.expires)
+        return Signed(chain=signed.chain, trust=self.authority.trust, expires=signed.expires)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
@@ -202,17 +206,17 @@ class Inbox:
     """What a client was told, to be awaited."""
 
     def __init__(self) -> None:
-        self.messages: asyncio.Queue[Assignments | Withdrawn] = asyncio.Queue()
+        self.messages: asyncio.Queue[Assignments | Trust | Withdrawn] = asyncio.Queue()
 
-    async def __call__(self, message: Assignments | Withdrawn) -> None:
+    async def __call__(self, message: Assignments | Trust | Withdrawn) -> None:
         self.messages.put_nowait(message)
 
-    async def next(self) -> Assignments | Withdrawn:
+    async def next(self) -> Assignments | Trust | Withdrawn:
         async with asyncio.timeout(10):
             return await self.messages.get()
 
 
-async def _ignore(_message: Assignments | Withdrawn) -> None:
+async def _ignore(_message: Assignments | Trust | Withdrawn) -> None:
     pass
 
 

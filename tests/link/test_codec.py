@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.codec import Codec, CodecError
+from plait.identity.trust import Trust
 from plait.link.codec import FROM_AGENT, IN_SESSION, JOIN_REQUEST, SIGN_REQUEST, SIGNED, TO_AGENT
 from plait.link.messages import (
+    AgentHolds,
     Assignments,
     ExecRequest,
     Exited,
@@ -59,8 +61,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 
 KINDS: tuple[tuple[Codec[Any], tuple[type, ...]], ...] = (
-    (FROM_AGENT, (Hello, ReplicaReport, ReplicaGone)),
-    (TO_AGENT, (Assignments, Withdrawn, OpenSession)),
+    (FROM_AGENT, (Hello, ReplicaReport, ReplicaGone, AgentHolds)),
+    (TO_AGENT, (Assignments, Trust, Withdrawn, OpenSession)),
     (IN_SESSION, (Output, Exited)),
     (JOIN_REQUEST, (JoinRequest,)),
     (SIGN_REQUEST, (SignRequest,)),

@@ -149,6 +149,24 @@ async def test_certificates_are_signed_for_replicas_and_for_the_agent_itself(mes
         assert refused.error != ""
 
 
+async def test_a_request_whose_connection_goes_away_is_told_so_and_cancels_nobody(
+    mesh: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(mesh.hub, "sign", never)
+    async with running(mesh.client()) as client:
+        signing = asyncio.create_task(client.sign(SignRequest(csr=csr(new_key()))))
+        await asyncio.wait_for(asked.wait(), 10)
+        client.renewed()
+        with pytest.raises(LinkError, match="was lost"):
+            await asyncio.wait_for(signing, 10)
+
+
 async def test_reports_arrive_in_order_and_only_after_hello(mesh: Plane) -> None:
     async with running(mesh.client(hello=lambda: (report(0, State.STARTING),))) as client:
         client.report(report(0, State.STARTING, restarts=99))  # not connected: Hello tells the truth

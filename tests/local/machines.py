@@ -86,7 +86,7 @@ class Plane:
             lifetime=self.lifetime,
         )
         self.signed += 1
-        return Signed(chain=certificate.chain, roots=self.authority.roots, expires=certificate.expires)
+        return Signed(chain=certificate.chain, trust=self.authority.trust, expires=certificate.expires)
 
     def states(self, workload: WorkloadKey = WEB) -> dict[int, str]:
         return {

@@ -99,7 +99,8 @@ def judge(place: Namespace, *, transparent: bool) -> Iterator[Judge]:
         try:
             proxy = runner.run(_started(stack, own, authority, path, place))
             yield Judge(own, server, proxy, runner)
-            assert not re.search(r"\]\[(warning|error|critical)\]", proxy.log), proxy.log
+            complaints = re.findall(r".*\]\[(?:warning|error|critical)\].*", proxy.log)
+            assert [one for one in complaints if "/jwks_" not in one] == []  # nobody is there who has keys
         finally:
             runner.run(stack.aclose())
             server.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.properties import catalog, gateway_api, policies
+from tests.properties import catalog, end_users, gateway_api, policies
 from tests.properties.destination_rules import destination_rule
 from tests.properties.rate_limits import rate_limit
 from tests.properties.values import NAMESPACES, SERVICES, Strategy
@@ -48,6 +48,10 @@ GUARDS: dict[str, tuple[Strategy, ...]] = {
         policies.authorization_policy("second", place),
         rate_limit("first", place),
         rate_limit("second", place),
+        end_users.request_authentication("first", place),
+        end_users.request_authentication("second", place),
+        end_users.istio_operator("mesh", place),
+        end_users.custom_policy("custom", place),
     )
     for place in NAMESPACES
 }

@@ -24,7 +24,7 @@ from h2.events import (
     StreamEnded,
     TrailersReceived,
 )
-from h2.exceptions import ProtocolError
+from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 
 from plait.envoy import api
@@ -402,6 +402,31 @@ async def test_a_handshake_that_is_not_finished_and_a_connection_without_a_strea
     async with bench.client() as client:
         silent = client.open()
         assert (await client.status(silent))[0] == Code.DEADLINE_EXCEEDED
+
+
+async def test_a_first_request_that_is_long_in_coming_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not for ever."""
+    monkeypatch.setattr("plait.xds.conversation._OPENING", 0.2)
+    whole = framed(request())
+
+    async def slowly(client: Client, stream: int) -> None:
+        for byte in whole[:10]:
+            client.say(stream, bytes([byte]))
+            await asyncio.sleep(0.05)
+
+    async with bench.client() as client:
+        stream = client.open()
+        await slowly(client, stream)
+        client.say(stream, whole[10:])
+        await eventually(lambda: client.messages)
+    monkeypatch.setattr("plait.xds.conversation._OPENINGS", 2)
+    async with bench.client() as client:
+        stream = client.open()
+        with pytest.raises(StreamClosedError):
+            await slowly(client, stream)
+        assert (await client.status(stream))[0] == Code.DEADLINE_EXCEEDED
 
 
 async def test_a_connection_that_ends_leaves_nothing_to_the_garbage_collector(bench: Bench) -> None:

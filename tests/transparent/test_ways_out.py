@@ -177,7 +177,7 @@ async def keys_can_not_be_read(mesh: Mesh) -> None:
         for path in (own.secrets / "identity.json", own.bootstrap, own.record, own.app_log):
             assert await tried(mesh, "read", path) in {"PermissionError", "FileNotFoundError"}, path
         assert await tried(mesh, "look", own.secrets) in {"PermissionError", "FileNotFoundError"}
-    for path in (mesh.state / "ca" / "root.key", mesh.state / "agent" / "identity.json"):
+    for path in (*(mesh.state / "ca").glob("*.key"), mesh.state / "agent" / "identity.json"):
         assert await tried(mesh, "read", path) in {"PermissionError", "FileNotFoundError"}
     for path in (mesh.state / "run" / "api.sock", files(mesh, "thief").socket, files(mesh, "thief").admin):
         assert await tried(mesh, "read", path) in {"PermissionError", "FileNotFoundError"}

@@ -7,16 +7,18 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from plait.agent.secrets import Signer, UnsignedError, signed
+from plait.agent.secrets import LONGEST_WAIT, Signer, UnsignedError, signed
+from plait.agent.trusted import Trusted
 from plait.codec import Codec, CodecError
 from plait.identity.files import Insecure, private_directory, read_private, write_private
 from plait.identity.keys import Keypair, csr, key_pem, load_key, matches, new_key, validity
-from plait.identity.renewal import renewal_delay, retry_delay
+from plait.identity.renewal import due_in, retry_delay
+from plait.identity.trust import Held
 from plait.link.client import LinkError, join
-from plait.link.messages import JoinRequest, Signed, SignRequest
+from plait.link.messages import JoinRequest, SignRequest
 
 _log = logging.getLogger(__name__)
 
@@ -34,12 +36,19 @@ class Enrolment:
 
     name: str
     directory: Path
+    trusted: Trusted = field(default_factory=Trusted)
+    """What the control plane has said last about whom to trust."""
     _keypair: Keypair | None = None
 
     def keypair(self) -> Keypair:
         """What to prove oneself with; only after `enrol`."""
         assert self._keypair is not None
         return self._keypair
+
+    def held(self) -> Held:
+        """The same, as others are told of it."""
+        keypair = self.keypair()
+        return Held.of(keypair.chain, keypair.roots)
 
     async def enrol(self, target: str, roots: Path) -> None:
         """Takes up the identity on disk, or joins; waits for a control plane that is away.
@@ -49,25 +58,37 @@ class Enrolment:
         private_directory(self.directory)
         self._keypair = self._stored() or await self._join(target, roots)
 
-    async def keep_renewed(self, signer: Signer, renewed: Callable[[], None]) -> None:
-        """Renews the certificate at half its life, again and again; `renewed` is called after each time."""
-        failures = 0
+    async def keep_renewed(
+        self, signer: Signer, renewed: Callable[[], None], trusting: Callable[[Held], None]
+    ) -> None:
+        """Renews the certificate when that is due, and keeps the roots that are to be trusted, until cancelled.
+
+        `renewed` is called after each time that there is a new key; `trusting` is told when only the roots are new.
+        RefusedError once the certificate has ended, which nobody takes any more: with it there is no way back.
+        """
+        failures, jitter = 0, _chance()
         while True:
-            issued, expires = validity(self.keypair().chain)
-            now, jitter = time.time(), random.random()  # noqa: S311 - spreads renewals, guards nothing
-            if failures:
-                await asyncio.sleep(retry_delay(failures, expires=expires, now=now, jitter=jitter))
-            else:
-                await asyncio.sleep(renewal_delay(issued=issued, expires=expires, now=now, jitter=jitter))
-            key = new_key()
+            trust, held = self.trusted.known, self.held()
             try:
-                answer = await signed(signer, SignRequest(csr=csr(key)))
-                self._keypair = self._store(key_pem(key), answer)
+                if trust is not None and self.keypair().roots != trust.roots:
+                    self._keypair = self._kept(replace(self.keypair(), roots=trust.roots))
+                    trusting(self.held())
+                    continue
+                wait = due_in(held, trust, now=time.time(), jitter=jitter)
+                if await self.trusted.news(trust, min(wait, LONGEST_WAIT)) or wait > LONGEST_WAIT:
+                    continue
+                key = new_key()
+                chain, told = await signed(signer, SignRequest(csr=csr(key)), self.trusted)
+                self._keypair = self._kept(Keypair(key=key_pem(key), chain=chain, roots=told.roots))
             except (UnsignedError, OSError, ValueError) as error:
+                if held.expires <= time.time():
+                    raise RefusedError("its certificate has ended before it could be renewed") from error
                 failures += 1
                 _log.warning("the agent's own certificate could not be renewed: %s", error)
+                wait = retry_delay(failures, expires=held.expires, now=time.time(), jitter=jitter)
+                await self.trusted.news(trust, wait)
             else:
-                failures = 0
+                failures, jitter = 0, _chance()
                 renewed()
 
     async def _join(self, target: str, roots: Path) -> Keypair:
@@ -85,11 +106,11 @@ class Enrolment:
                 continue
             if answer.error:
                 raise RefusedError(answer.error)
-            return self._store(key_pem(key), answer)
+            self.trusted.take(answer.trust)
+            return self._kept(Keypair(key=key_pem(key), chain=answer.chain, roots=answer.roots))
 
-    def _store(self, key: str, answer: Signed) -> Keypair:
-        keypair = Keypair(key=key, chain=answer.chain, roots=answer.roots)
-        if not matches(load_key(key), keypair.chain):
+    def _kept(self, keypair: Keypair) -> Keypair:
+        if not matches(load_key(keypair.key), keypair.chain):
             raise ValueError("the control plane answered with a certificate for another key")
         write_private(self.directory / "identity.json", _KEYPAIR.encode(keypair))
         return keypair
@@ -107,3 +128,7 @@ class Enrolment:
 def _proof(roots: Path, token: Path) -> tuple[str, str]:
     """Whom to trust, and what to prove oneself with."""
     return roots.read_text(), read_private(token).decode().strip()
+
+
+def _chance() -> float:
+    return random.random()  # noqa: S311 - spreads renewals, guards nothing

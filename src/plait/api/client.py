@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 
 from plait.api.events import Event
 from plait.api.views import (
+    AuthorityStatus,
     ExecEnd,
     ExecStart,
     Failure,
@@ -20,8 +22,11 @@ from plait.api.views import (
     LogLine,
     Proxies,
     ProxyStatus,
+    RotationRequest,
     Status,
+    TokenList,
     TokenRequest,
+    TokenStatus,
     TokenView,
 )
 from plait.codec import Codec, CodecError
@@ -32,8 +37,11 @@ _STATUS: Codec[Status] = Codec(Status, lenient=True)
 _PROXIES: Codec[Proxies] = Codec(Proxies, lenient=True)
 _FINDINGS: Codec[Findings] = Codec(Findings, lenient=True)
 _EVENT: Codec[Event] = Codec(Event, lenient=True)
+_AUTHORITY: Codec[AuthorityStatus] = Codec(AuthorityStatus, lenient=True)
+_ROTATION: Codec[RotationRequest] = Codec(RotationRequest)
 _TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
 _TOKEN: Codec[TokenView] = Codec(TokenView, lenient=True)
+_TOKENS: Codec[TokenList] = Codec(TokenList, lenient=True)
 _EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 _EXEC_END: Codec[ExecEnd] = Codec(ExecEnd, lenient=True)
 _LOG_LINE: Codec[LogLine] = Codec(LogLine, lenient=True)
@@ -95,6 +103,25 @@ class Client:
         """A join token for an agent; `lifetime` in seconds."""
         body = _TOKEN_REQUEST.encode(TokenRequest(agent=agent, lifetime=lifetime))
         return await self._ask(_TOKEN, "POST", "/v1/tokens", data=body)
+
+    async def authority(self) -> AuthorityStatus:
+        """The certificate authority: what is trusted, who signs, and where a rotation stands."""
+        return await self._ask(_AUTHORITY, "GET", "/v1/authority")
+
+    async def rotate(self, what: str) -> AuthorityStatus:
+        """Have root, intermediate or leaves made anew; answers at once."""
+        body = _ROTATION.encode(RotationRequest(what=what))
+        return await self._ask(_AUTHORITY, "POST", "/v1/authority/rotate", data=body)
+
+    async def tokens(self) -> tuple[TokenStatus, ...]:
+        """Every join token that may still be used."""
+        return (await self._ask(_TOKENS, "GET", "/v1/tokens")).tokens
+
+    async def revoke_token(self, token_id: str) -> None:
+        """Make a join token worthless; ApiError (not_found) when there is none of this id."""
+        with self._reached():
+            async with self._session.delete(f"/v1/tokens/{quote(token_id, safe='')}") as response:
+                await _check(response)
 
     async def shutdown(self) -> None:
         """Have every workload drained and stopped; answers at once."""

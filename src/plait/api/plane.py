@@ -6,7 +6,16 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from plait.api.events import Subscription
-from plait.api.views import FindingView, MeshStatus, ProxyStatus, RouteStatus, TokenView, WorkloadStatus
+from plait.api.views import (
+    AuthorityStatus,
+    FindingView,
+    MeshStatus,
+    ProxyStatus,
+    RouteStatus,
+    TokenStatus,
+    TokenView,
+    WorkloadStatus,
+)
 from plait.model.names import ReplicaKey
 
 
@@ -48,6 +57,17 @@ class Plane(Protocol):
 
     def create_token(self, agent: str, lifetime: float) -> TokenView:
         """A join token; ValueError when there can be none for such an agent or so long."""
+
+    def authority(self) -> AuthorityStatus: ...
+
+    def rotate(self, what: str) -> None:
+        """Have root, intermediate or leaves made anew; ValueError when that can't be now."""
+
+    def tokens(self) -> tuple[TokenStatus, ...]:
+        """Every join token that may still be used."""
+
+    def revoke_token(self, token_id: str) -> bool:
+        """Make a join token worthless; False when there is none of this id."""
 
     def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> Session:
         """Run a command in the place of a replica; Unavailable.  The caller closes the session."""

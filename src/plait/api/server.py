@@ -1,4 +1,4 @@
-"""The API itself: HTTP on a Unix socket that only the mesh's own user can open.
+"""The API itself, as HTTP; where it is served, and to whom, is told in `listening`.
 
 Every answer is JSON with lists under a named key; every error is {"error": {"code", "message"}} with the
 status that fits.  What it says is the Plane's to know; here it is only asked and written down.
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from aiohttp import WSMsgType, web
+from aiohttp.typedefs import Handler, Middleware
 
 from plait.api.events import ConfigChanged, Event, FindingAppeared, ReplicaChanged
 from plait.api.plane import Plane, Session, Unavailable
 from plait.api.targets import NotFound, NotReady, Target, replicas, running_replica
 from plait.api.views import (
+    AuthorityStatus,
     ExecEnd,
     ExecStart,
     Failure,
@@ -27,7 +27,9 @@ from plait.api.views import (
     LogLine,
     Problem,
     Proxies,
+    RotationRequest,
     Status,
+    TokenList,
     TokenRequest,
     TokenView,
 )
@@ -40,8 +42,11 @@ STATUS: Codec[Status] = Codec(Status)
 PROXIES: Codec[Proxies] = Codec(Proxies)
 FINDINGS: Codec[Findings] = Codec(Findings)
 EVENT: Codec[Event] = Codec(Event)
+AUTHORITY: Codec[AuthorityStatus] = Codec(AuthorityStatus)
+ROTATION: Codec[RotationRequest] = Codec(RotationRequest)
 TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
 TOKEN: Codec[TokenView] = Codec(TokenView)
+TOKENS: Codec[TokenList] = Codec(TokenList)
 EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 EXEC_END: Codec[ExecEnd] = Codec(ExecEnd)
 LOG_LINE: Codec[LogLine] = Codec(LogLine)
@@ -51,10 +56,11 @@ _LONGEST_LINE = 16_384
 _LARGEST_BODY = 65_536
 
 
-def application(plane: Plane) -> web.Application:
-    """The API as an aiohttp application."""
+def application(plane: Plane, guard: Middleware | None = None) -> web.Application:
+    """The API as an aiohttp application; `guard` sees every request before anything else does."""
     routes = _Routes(plane)
-    app = web.Application(middlewares=[_errors], client_max_size=_LARGEST_BODY)
+    middlewares: list[Middleware] = [guard, _errors] if guard is not None else [_errors]
+    app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY)
     app.add_routes(
         [
             web.get("/v1/status", routes.status),
@@ -63,50 +69,15 @@ def application(plane: Plane) -> web.Application:
             web.get("/v1/events", routes.events),
             web.get("/v1/logs", routes.logs),
             web.get("/v1/exec", routes.exec),
-            web.post("/v1/tokens", routes.tokens),
+            web.get("/v1/authority", routes.authority),
+            web.post("/v1/authority/rotate", routes.rotate),
+            web.get("/v1/tokens", routes.tokens),
+            web.post("/v1/tokens", routes.create_token),
+            web.delete("/v1/tokens/{id}", routes.revoke_token),
             web.post("/v1/shutdown", routes.shutdown),
         ]
     )
     return app
-
-
-@asynccontextmanager
-async def serving(plane: Plane, path: Path) -> AsyncIterator[None]:
-    """Serve the API on a Unix socket of 0600 in place of one left over; OSError when it can't be had."""
-    listener, inode = _bind(path)
-    # A client that goes away cancels what was done for it: a log that is followed, a command.
-    runner = web.AppRunner(
-        application(plane), access_log=None, handler_cancellation=True, shutdown_timeout=0.2
-    )
-    try:
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
-        yield
-    finally:
-        await runner.cleanup()
-        listener.close()
-        _unlink(path, inode)
-
-
-def _bind(path: Path) -> tuple[socket.socket, int]:
-    """A socket that nobody can connect to before only its user can; and its inode."""
-    if path.is_socket():
-        path.unlink()
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        listener.bind(str(path))
-        path.chmod(0o600)
-        return listener, path.stat().st_ino
-    except BaseException:
-        listener.close()
-        raise
-
-
-def _unlink(path: Path, inode: int) -> None:
-    """Remove our socket, and not one that somebody else has put in its place."""
-    with suppress(FileNotFoundError):
-        if path.stat().st_ino == inode:
-            path.unlink()
 
 
 class _Routes:
@@ -128,9 +99,25 @@ class _Routes:
     async def findings(self, _request: web.Request) -> web.Response:
         return _answer(FINDINGS, Findings(findings=self._plane.findings()))
 
-    async def tokens(self, request: web.Request) -> web.Response:
+    async def tokens(self, _request: web.Request) -> web.Response:
+        return _answer(TOKENS, TokenList(tokens=self._plane.tokens()))
+
+    async def revoke_token(self, request: web.Request) -> web.Response:
+        token_id = request.match_info["id"]
+        if not self._plane.revoke_token(token_id):
+            raise NotFound(f"there is no join token {token_id}")
+        return web.json_response({})
+
+    async def create_token(self, request: web.Request) -> web.Response:
         asked = TOKEN_REQUEST.decode(await request.read())
         return _answer(TOKEN, self._plane.create_token(asked.agent, asked.lifetime), status=201)
+
+    async def authority(self, _request: web.Request) -> web.Response:
+        return _answer(AUTHORITY, self._plane.authority())
+
+    async def rotate(self, request: web.Request) -> web.Response:
+        self._plane.rotate(ROTATION.decode(await request.read()).what)
+        return _answer(AUTHORITY, self._plane.authority(), status=202)
 
     async def shutdown(self, _request: web.Request) -> web.Response:
         self._plane.shutdown()
@@ -216,9 +203,7 @@ def _refusal(error: Exception) -> tuple[int, Failure]:
 
 
 @web.middleware
-async def _errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every failure as JSON; those of our own making are logged and say nothing about themselves."""
     try:
         return await handler(request)

@@ -188,6 +188,63 @@ class TokenView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignerView:
+    """A certificate of the authority: a root that is trusted (or leaves), or who signs (or follows).
+
+    `holders` is how many replicas and agents have a certificate that it has signed; `given`: it is the user's own.
+    """
+
+    role: str
+    subject: str
+    fingerprint: str
+    not_before: str
+    not_after: str
+    holders: int = 0
+    given: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityStatus:
+    """The answer of GET /v1/authority.  `certificate_lifetime` is in seconds, `since` when the phase began.
+
+    `waits_for` names the replicas and agents that the phase waits for; `others` is how many have a certificate of
+    somebody who signs no more.
+    """
+
+    trust_domain: str
+    certificate_lifetime: float
+    phase: str
+    since: str
+    waits_for: tuple[str, ...]
+    roots: tuple[SignerView, ...]
+    issuers: tuple[SignerView, ...]
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationRequest:
+    """The body of POST /v1/authority/rotate: root, intermediate or leaves."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenStatus:
+    """A join token that may still be used, once, by one agent."""
+
+    id: str
+    agent: str
+    expires: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenList:
+    """The answer of GET /v1/tokens."""
+
+    tokens: tuple[TokenStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecStart:
     """The first message of a client on /v1/exec: which replica of what (NAMESPACE/WORKLOAD[/NUMBER]), and what to run."""
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-COMMANDS = ("up", "down", "status", "proxies", "check", "compile", "can", "exec", "logs")
+COMMANDS = ("up", "down", "status", "proxies", "check", "compile", "can", "exec", "logs", "token", "ca")
 
 app = typer.Typer(
     name="plait",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -44,3 +45,15 @@ Output = Annotated[
 TargetName = Annotated[
     str, typer.Argument(help="A workload, or one replica of it.", metavar="NAMESPACE/WORKLOAD[/REPLICA]")
 ]
+
+
+def seconds(text: str) -> float:
+    """A duration as people write it: `90s`, `1.5h`, `1h30m`; typer.BadParameter when it is none."""
+    if not _DURATION.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is not a duration such as 90s, 12h or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)([smh])")
+_DURATION = re.compile(rf"(?:{_PART.pattern})+")

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from plait.cli.options import StateDir
+from plait.api.listening import loopback
+from plait.cli.options import StateDir, seconds
+from plait.identity import given
+from plait.identity.authority import (
+    LONGEST_LIFETIME,
+    SHORTEST_LIFETIME,
+    AuthorityError,
+    check_trust_domain,
+)
 from plait.local.network import rights
 from plait.model.finding import Finding, Severity
 from plait.model.settings import MeshSettings, Mode, OutboundTrafficPolicy
@@ -27,6 +36,35 @@ def up(  # noqa: PLR0913, PLR0917 - an option each
     trust_domain: Annotated[
         str, typer.Option(help="The trust domain of every identity.", metavar="NAME")
     ] = "cluster.local",
+    trust_domain_alias: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another name of it: identities there are the same ones.  May be repeated.", metavar="NAME"
+        ),
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            help="A certificate authority of your own: ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem.",
+            metavar="FOLDER",
+            file_okay=False,
+            exists=True,
+        ),
+    ] = None,
+    certificate_lifetime: Annotated[
+        float,
+        typer.Option(
+            help="How long certificates hold; they are renewed at half of that.",
+            metavar="DURATION",
+            parser=seconds,
+        ),
+    ] = "24h",  # type: ignore[assignment]
+    longest_connection: Annotated[
+        float,
+        typer.Option(
+            help="How long a stream or a TCP connection may last at most.", metavar="DURATION", parser=seconds
+        ),
+    ] = "24h",  # type: ignore[assignment]
     mode: Annotated[
         Mode | None,
         typer.Option(
@@ -43,10 +81,27 @@ def up(  # noqa: PLR0913, PLR0917 - an option each
         str,
         typer.Option(help="Serve xDS on this TCP address too (with mutual TLS).", metavar="HOST:PORT"),
     ] = "",
+    api: Annotated[
+        str,
+        typer.Option(
+            help="Serve the API on this address of the machine itself too, to who has the token that lies in the "
+            "state directory; port 0 for any.",
+            metavar="HOST:PORT",
+        ),
+    ] = "",
 ) -> None:
     """Run the workloads of a folder of YAML, each behind its own Envoy, until Ctrl-C."""
+    _check_api(api)
     state = StateDirectory(state_dir.resolve())
+    settings = MeshSettings(
+        trust_domain=trust_domain,
+        trust_domain_aliases=tuple(trust_domain_alias or ()),
+        outbound_traffic_policy=outbound_traffic_policy,
+        certificate_lifetime=certificate_lifetime,
+        longest_connection=longest_connection,
+    )
     try:
+        _check(settings, ca)
         unreadable = _unreadable(paths)
         for finding in unreadable:
             typer.echo(f"{finding.severity}: {views.finding(finding).text}", err=True)
@@ -56,13 +111,37 @@ def up(  # noqa: PLR0913, PLR0917 - an option each
         runner = Runner(
             state=state,
             paths=paths,
-            settings=MeshSettings(trust_domain=trust_domain, outbound_traffic_policy=outbound_traffic_policy),
+            settings=settings,
+            authority=ca.resolve() if ca else None,
             mode=_mode(mode, outbound_traffic_policy),
             listen=listen,
+            api=api,
             say=_say,
         )
         raise typer.Exit(asyncio.run(runner.run()))
-    except (OSError, StateDirectoryError) as error:
+    except (OSError, StateDirectoryError, AuthorityError) as error:
+        typer.echo(f"plait up: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _check(settings: MeshSettings, ca: Path | None) -> None:
+    """AuthorityError when there can be no such certificates."""
+    for name in settings.trust_domains:
+        check_trust_domain(name)
+    if not SHORTEST_LIFETIME <= settings.certificate_lifetime <= LONGEST_LIFETIME:
+        raise AuthorityError("certificates hold for 60s at least and 720h at most")
+    if settings.longest_connection < SHORTEST_LIFETIME:
+        raise AuthorityError("a connection may last for 60s at least")
+    if ca is not None:
+        given.read(ca, time.time())
+
+
+def _check_api(address: str) -> None:
+    """End the command when the API may not be served there."""
+    try:
+        if address:
+            loopback(address)
+    except ValueError as error:
         typer.echo(f"plait up: {error}", err=True)
         raise typer.Exit(2) from error
 

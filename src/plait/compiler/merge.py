@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, get_args
 
@@ -12,6 +13,9 @@ from plait.compiler.protocols import joined
 from plait.compiler.references import Known, check
 from plait.compiler.sharing import Made
 from plait.compiler.sights import Stated, sights
+from plait.compiler.trust_domains import widened
+from plait.model.authentication import RequestAuthentication
+from plait.model.authorizer import MeshConfig
 from plait.model.catalog import Member, Service, Workload
 from plait.model.finding import Finding, Severity
 from plait.model.limits import RateLimit
@@ -34,6 +38,8 @@ _Stated = (
     | AuthorizationPolicy
     | PeerAuthentication
     | RateLimit
+    | RequestAuthentication
+    | MeshConfig
 )
 S = TypeVar("S", bound=Service | Workload | _Stated)
 K = TypeVar("K", bound=Hashable)
@@ -78,6 +84,9 @@ def merge(
     policies = stated(AuthorizationPolicy, _origin)
     peer_authentications = stated(PeerAuthentication, _origin)
     rate_limits = stated(RateLimit, _origin)
+    authentications = stated(RequestAuthentication, _origin)
+    mesh_configs = stated(MeshConfig, _origin)
+    settings = shared.of("settings", (settings, mesh_configs), _settings)
     members = shared.same("members", shared.of("documented", (workloads,), _members) | running)
     joint = shared.of("joined", (services, workloads), joined)
     said = Stated(
@@ -101,9 +110,15 @@ def merge(
         sights=others,
         egress=tuple(egress.values()),
         for_clients=tuple(one for one in destinations.values() if one.clients),
-        policies=tuple(policies.values()),
+        policies=shared.of(
+            "widened",
+            (policies, settings.trust_domains),
+            lambda *_: widened(policies.values(), settings.trust_domains),
+        ),
         peer_authentications=tuple(peer_authentications.values()),
         rate_limits=tuple(rate_limits.values()),
+        request_authentications=tuple(authentications.values()),
+        mesh_configs=tuple(mesh_configs.values()),
         members=members,
     )
     namespaces, accounts = tuple(of[Namespace]), tuple(of[ServiceAccount])
@@ -119,6 +134,12 @@ def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
         for one in findings
     }
     return tuple(said[key] for key in sorted(said))
+
+
+def _settings(given: MeshSettings, configs: Mapping[Origin, MeshConfig]) -> MeshSettings:
+    """With what the first object says of the whole mesh; the trust domain itself can't be said in one."""
+    aliases = next((one.trust_domain_aliases for one in configs.values()), ())
+    return replace(given, trust_domain_aliases=(*given.trust_domain_aliases, *aliases)) if aliases else given
 
 
 def _origin(fact: _Stated) -> Origin:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from plait.compiler.sharing import Made, PerMesh
+from plait.model.authentication import RequestAuthentication
 from plait.model.catalog import Labels, Member, Replica, Service, Workload, selects
 from plait.model.limits import LimitTarget, RateLimit, TargetKind
 from plait.model.mesh import Mesh
 from plait.model.names import service_host
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 
-Policy = AuthorizationPolicy | PeerAuthentication
+Policy = AuthorizationPolicy | PeerAuthentication | RequestAuthentication
 Targets = Mapping[tuple[str, LimitTarget], Sequence[RateLimit]]
 """By namespace and object."""
 _Pair = tuple[str, str]
@@ -163,6 +164,7 @@ class Selection:
     """By host."""
     policies: Policies
     peer_authentications: Selectors[PeerAuthentication]
+    request_authentications: Selectors[RequestAuthentication]
     limits: Selectors[RateLimit]
     """Those without a target."""
     targets: Targets
@@ -217,6 +219,10 @@ class Selection:
                 found.setdefault(scope(one, self.root_namespace), one)
         return tuple(found[level] for level in sorted(found))
 
+    def request_authentications_over(self, member: Member) -> tuple[RequestAuthentication, ...]:
+        """Those over a member, in the order of the Mesh; of some, only what comes in for some services."""
+        return self.request_authentications.over(member, self.root_namespace)
+
     def limits_over(self, replica: Replica, services: Iterable[Service]) -> tuple[RateLimit, ...]:
         """The rate limits over a replica behind these services: of its namespace alone, by name."""
         namespace = replica.key.workload.namespace
@@ -238,6 +244,7 @@ def _of(mesh: Mesh, made: Made) -> Selection:
         there=mesh.services,
         policies=made.of("policies", (mesh.policies,), Policies.of),
         peer_authentications=made.of("peers", (mesh.peer_authentications,), Selectors.of),
+        request_authentications=made.of("tokens", (mesh.request_authentications,), Selectors.of),
         limits=made.of("limits", (mesh.rate_limits,), _untargeted),
         targets=made.of("targets", (mesh.rate_limits,), _targets),
     )

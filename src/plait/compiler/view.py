@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from plait.compiler.asking import asked, authorizers, reaching, tokens
 from plait.compiler.outbound import outbound
 from plait.compiler.protocols import spoken
 from plait.compiler.scopes import scopes
 from plait.compiler.selection import mtls_mode, selection
 from plait.compiler.sharing import Made, PerMesh
+from plait.model.authentication import RequestAuthentication
+from plait.model.authorizer import Authorizer
 from plait.model.catalog import Binding, Protocol, Replica, Service
 from plait.model.limits import RateLimit, TargetKind
 from plait.model.locality import Place
 from plait.model.mesh import InboundPort, Mesh, Outbound, ServiceName, View
 from plait.model.names import Origin
-from plait.model.policy import AuthorizationPolicy, PeerAuthentication
+from plait.model.policy import Action, AuthorizationPolicy, PeerAuthentication
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class _Over:
     policies: tuple[AuthorizationPolicy, ...]
     peer_authentications: tuple[PeerAuthentication, ...]
     rate_limits: tuple[RateLimit, ...]
+    authentications: tuple[RequestAuthentication, ...] = ()
+    authorizer: Authorizer | None = None
     origins: tuple[Origin, ...]
 
 
@@ -38,6 +43,7 @@ class _Views:
         self._selection = selection(mesh)
         self._alike: dict[object, _Over] = {}
         self._scopes = scopes(mesh)
+        self._authorizers = authorizers(mesh.mesh_configs) if mesh.mesh_configs else {}
         self._told: dict[tuple[bool, str, tuple[str, ...], Place | None], Outbound] = {}
         """By mode, namespace, scope and place."""
 
@@ -66,12 +72,22 @@ class _Views:
     def _over(self, replica: Replica) -> _Over:
         member = replica.member
         workload = self._mesh.workloads.get(replica.key.workload)
+        place = (member.namespace, member.labels)
         own = () if workload is None else (workload.origin,)
         peer_authentications = self._selection.peer_authentications_over(member)
         services = self._selection.services.selecting(member.namespace, member.labels)
+        policies, authorizer = self._selection.policies_over(member), None
+        if any(one.action is Action.CUSTOM for one in policies):
+            policies, authorizer = asked(policies, self._authorizers, self._scopes.of(*place).sight, services)
         return _Over(
             services=services,
-            policies=self._selection.policies_over(member),
+            policies=policies,
+            authorizer=authorizer,
+            authentications=reaching(
+                self._selection.request_authentications_over(member), self._scopes.of(*place).sight
+            )
+            if self._mesh.request_authentications
+            else (),
             peer_authentications=peer_authentications,
             rate_limits=self._selection.limits_over(replica, services) if self._mesh.rate_limits else (),
             origins=(*own, *(one.origin for one in peer_authentications)),
@@ -122,6 +138,10 @@ def _port(replica: Replica, binding: Binding, over: _Over) -> InboundPort:
             if _reaches(one, (service.name for service in behind))
             for limit in one.limits
         ),
+        tokens=tokens(over.authentications, (service.name for service in behind))
+        if over.authentications
+        else (),
+        authorizer=over.authorizer,
         origins=(*over.origins, *(service.origin for service in behind)),
     )
 

@@ -14,7 +14,9 @@ from plait.dialects.gateway_api.http_route import HTTP_ROUTE
 from plait.dialects.gateway_api.reference_grant import REFERENCE_GRANT
 from plait.dialects.istio.authorization_policy import AUTHORIZATION_POLICY
 from plait.dialects.istio.destination_rule import DESTINATION_RULE
+from plait.dialects.istio.mesh_config import ISTIO_OPERATOR
 from plait.dialects.istio.peer_authentication import PEER_AUTHENTICATION
+from plait.dialects.istio.request_authentication import REQUEST_AUTHENTICATION
 from plait.dialects.istio.sidecar import SIDECAR
 from plait.dialects.istio.virtual_service import VIRTUAL_SERVICE
 from plait.dialects.kind import Subject
@@ -38,6 +40,8 @@ _KINDS = (
     SIDECAR,
     PEER_AUTHENTICATION,
     AUTHORIZATION_POLICY,
+    REQUEST_AUTHENTICATION,
+    ISTIO_OPERATOR,
     RATE_LIMIT,
     HTTP_ROUTE,
     GRPC_ROUTE,

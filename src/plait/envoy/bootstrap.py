@@ -32,6 +32,7 @@ _RUNTIME = {
 
 _KEPT_PREFIXES = (
     f"{names.METRICS_PREFIX}.",
+    f"{names.OWN_METRICS_PREFIX}.",
     "cluster_manager.",
     "control_plane.",
     "listener_manager.",

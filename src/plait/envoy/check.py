@@ -29,9 +29,11 @@ from plait.resource import (
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+_JWT = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
+_EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
 
 _USERS = {
-    ROUTES: (CLUSTER,),
+    ROUTES: (CLUSTER, EXTENSION),
     SCOPED_ROUTES: (ROUTES,),
     EXTENSION: (CLUSTER,),
     LISTENER: (CLUSTER, ROUTES, EXTENSION),
@@ -171,11 +173,12 @@ def _needs(resource: Resource) -> _Needs:
     """Read once for each content, as long as somebody has it: most resources are the same from build to build."""
     message = api.parse(resource.type_url, resource.body)
     if resource.type_url == ROUTES:
-        return _Needs({CLUSTER: frozenset(_clusters_of_routes(message))})
+        found = {CLUSTER: frozenset(_clusters_of_routes(message)), EXTENSION: _discovered_by(message)}
+        return _Needs(found)
     if resource.type_url == SCOPED_ROUTES:
         return _Needs({ROUTES: (message.route_configuration_name,)})
-    if resource.type_url == EXTENSION:  # it leads to the port that it is named after
-        return _Needs({CLUSTER: (resource.name,)})
+    if resource.type_url == EXTENSION:
+        return _Needs({CLUSTER: frozenset(_clusters_of_extension(message))})
     return _of_listener(message)
 
 
@@ -186,6 +189,24 @@ def _clusters_of_routes(configuration: Any) -> Iterator[str]:
                 yield route.route.cluster
             yield from (share.name for share in route.route.weighted_clusters.clusters)
             yield from (mirror.cluster for mirror in route.route.request_mirror_policies)
+
+
+def _discovered_by(configuration: Any) -> frozenset[str]:
+    """The filters whose configuration must be there since routes enable them."""
+    return frozenset(name for name in configuration.typed_per_filter_config if name.startswith("inbound|"))
+
+
+def _clusters_of_extension(extension: Any) -> Iterator[str]:
+    match extension.typed_config.type_url.removeprefix(api.TYPE_PREFIX):
+        case wanted if wanted == _JWT:
+            providers = api.parse(_JWT, extension.typed_config.value).providers.values()
+            fetched = (one.remote_jwks.http_uri.cluster for one in providers)
+            yield from (name for name in fetched if names.cluster_key(name) is not None)
+        case wanted if wanted == _EXT_AUTHZ:
+            asked = api.parse(_EXT_AUTHZ, extension.typed_config.value)
+            yield asked.http_service.server_uri.cluster or asked.grpc_service.envoy_grpc.cluster_name
+        case _:  # it leads to the port that it is named after
+            yield extension.name
 
 
 def _of_listener(listener: Any) -> _Needs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from plait.envoy import api, build, labels, names, tls, traffic
@@ -18,14 +19,15 @@ _TO_APPLICATION = {"idle_timeout": build.seconds(0.5)}
 _HTTP1: dict[str, Any] = {"http_protocol_options": {}}
 
 
-def outbound(cluster: Cluster, trust_domain: str) -> Any:
+def outbound(cluster: Cluster, trust_domains: tuple[str, ...]) -> Any:
     """A port of a service, or of a subset of it: endpoints by EDS, over mutual TLS.
 
     HTTP goes as HTTP/2.  At an undeclared port it goes in the version that the client speaks, so that the server's
     sidecar can do the same; there the protocol that TLS agrees on tells HTTP from the rest, which agrees on none.
-    An endpoint whose metadata says so is called in the clear (mutual TLS is disabled there); nothing else is.
+    The server may have its identity in any of the trust domains, which mean the same.  An endpoint whose metadata says so is called in the clear (mutual TLS is disabled there); nothing else is.
     """
-    uris = [identity.uri for identity in cluster.identities] or [names.nobody_uri(trust_domain)]
+    uris = [replace(one, trust_domain=domain).uri for one in cluster.identities for domain in trust_domains]
+    uris = uris or [names.nobody_uri(trust_domains[0])]
     context = tls.client(uris, names.cluster_sni(cluster.key), ("h2",) if cluster.protocol.is_http else ())
     options = {}
     common = traffic.http_options(cluster.policy, cluster.protocol)
@@ -101,9 +103,9 @@ def black_hole() -> Any:
     )
 
 
-def replicas(trust_domain: str) -> Any:
+def replicas(trust_domains: tuple[str, ...]) -> Any:
     """The replica whose address the application was going to, over mutual TLS: whoever it is, a workload of ours."""
-    context = tls.client_of_any(trust_domain)
+    context = tls.client_of_any(trust_domains)
     return api.message(_CLUSTER)(
         name=names.REPLICAS_CLUSTER,
         type="ORIGINAL_DST",

@@ -44,6 +44,7 @@ LOG_BOUND = "denials"
 LOG_BOUND_FILE = "log-bound.json"
 """How many denials are logged, and the file that says it, relative to the folder that Envoy is started in."""
 
+RBAC_CUSTOM = "rbac-custom"
 RBAC_DENY = "rbac-deny"
 RBAC_ALLOW = "rbac-allow"
 RBAC_AUDIT = "rbac-audit"
@@ -75,7 +76,11 @@ another replica may be asked whatever the method was."""
 CALLED_HEADER = "x-plait-called"
 """In transparent mode: the address that the application called, which chooses the routes.  No application sees it."""
 
+NOBODY_HEADER = "x-plait-nobody"
+"""Where a token is looked for that nobody can have."""
+
 METRICS_PREFIX = "istio"
+OWN_METRICS_PREFIX = "plait"
 
 OWN_WORKLOAD = "PLAIT_WORKLOAD"
 OWN_NAMESPACE = "PLAIT_WORKLOAD_NAMESPACE"
@@ -124,6 +129,11 @@ def inbound(number: int) -> str:
 def inbound_http(number: int) -> str:
     """The cluster for the HTTP of a port that may speak something else as well: `inbound|8080|http|`."""
     return f"inbound|{number}|http|"
+
+
+def of_port(filter_name: str, number: int) -> str:
+    """A filter whose configuration is a resource for each port of the workload: `inbound|8080|jwt|`."""
+    return f"inbound|{number}|{filter_name}|"
 
 
 def secret_file(secret: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from plait.envoy import build, clusters, endpoints, names, routes
-from plait.envoy.filters import admission
+from plait.envoy.filters import admission, ext_authz, jwt
 from plait.envoy.listeners import inbound, outbound
 from plait.model.catalog import Protocol
 from plait.model.locality import Place
@@ -86,6 +86,10 @@ class _Own:
     """The sweep before which it was asked for last."""
 
 
+_UNGUARDED: Mapping[str, Any] = {"policies": (), "limits": (), "tokens": (), "authorizer": None}
+"""Of a port, without all that says who may."""
+
+
 class Renderer:
     """Renders Views; what was made before is found again by its content.
 
@@ -140,13 +144,11 @@ class Renderer:
         return kept.tables
 
     def _parts(self, view: View, found: Endpoints) -> Iterator[tuple[str, _Shared]]:
-        told, sidecar, trust_domain = view.outbound, view.sidecar, view.settings.trust_domain
+        told, sidecar, domains = view.outbound, view.sidecar, view.settings.trust_domains
         mode = (sidecar.transparent, told.scope)
         yield (
             CLUSTER,
-            self._part(
-                (CLUSTER, mode), (told.clusters, trust_domain), lambda: _clusters(told.clusters, trust_domain)
-            ),
+            self._part((CLUSTER, mode), (told.clusters, domains), lambda: _clusters(told.clusters, domains)),
         )
         yield (
             ENDPOINTS,
@@ -216,13 +218,13 @@ def _made(pieces: Iterable[_Piece], before: _Made, make: Callable[[_Piece], Reso
     return found
 
 
-def _clusters(called: Iterable[Cluster], trust_domain: str) -> Iterator[_Piece]:
+def _clusters(called: Iterable[Cluster], trust_domains: tuple[str, ...]) -> Iterator[_Piece]:
     for one in called:
         yield _Piece(
             CLUSTER,
             names.cluster(one.key),
-            (one, trust_domain),
-            partial(clusters.outbound, one, trust_domain),
+            (one, trust_domains),
+            partial(clusters.outbound, one, trust_domains),
             one.origins,
         )
 
@@ -230,6 +232,8 @@ def _clusters(called: Iterable[Cluster], trust_domain: str) -> Iterator[_Piece]:
 def _endpoints(called: Iterable[Cluster], place: Place | None, found: Endpoints) -> Iterator[_Piece]:
     for one in called:
         behind = found.get(one.behind, ())
+        if one.policy.clear:
+            behind = tuple(replace(endpoint, mtls=False) for endpoint in behind)
         balancing = one.policy.by_locality if place is not None else None
         if place is None or balancing is None:
             content: Hashable = behind
@@ -284,7 +288,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
     if not view.sidecar.transparent:
         yield _main_listener(view)
     if view.inbound:
-        ports = tuple(replace(port, policies=(), limits=()) for port in view.inbound)
+        ports = tuple(replace(port, **_UNGUARDED) for port in view.inbound)
         admitting = []
         for port in view.inbound:
             if port.policies and port.protocol.may_be_tcp and (mark := admission.mark(port)):
@@ -293,7 +297,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
             LISTENER,
             names.INBOUND_LISTENER,
             (view.sidecar, view.settings, ports, tuple(admitting)),
-            partial(inbound.listener, view.sidecar, view.settings.trust_domain, ports, dict(admitting)),
+            partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting)),
             tuple(dict.fromkeys(origin for port in ports for origin in port.origins)),
         )
     for port in view.inbound:
@@ -303,8 +307,8 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
     if view.sidecar.transparent or any(port.protocol.may_be_tcp for port in view.inbound):
         yield _Piece(CLUSTER, names.BLACK_HOLE_CLUSTER, (), clusters.black_hole)
     if view.sidecar.transparent:
-        trust_domain = view.settings.trust_domain
-        yield _Piece(CLUSTER, names.REPLICAS_CLUSTER, trust_domain, partial(clusters.replicas, trust_domain))
+        domains = view.settings.trust_domains
+        yield _Piece(CLUSTER, names.REPLICAS_CLUSTER, domains, partial(clusters.replicas, domains))
     anywhere = view.settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
     if view.sidecar.transparent and anywhere:
         yield _Piece(CLUSTER, names.PASSTHROUGH_CLUSTER, (), clusters.passthrough)
@@ -312,7 +316,7 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
 
 def _application(port: InboundPort) -> Iterator[_Piece]:
     """To the application itself."""
-    there = replace(port, address="", port=0, mtls=MtlsMode.STRICT, services=(), policies=(), limits=())
+    there = replace(port, address="", port=0, mtls=MtlsMode.STRICT, services=(), **_UNGUARDED)
     name = names.inbound(port.number)
     yield _Piece(CLUSTER, name, there, partial(clusters.inbound, there), port.origins)
     if port.protocol is Protocol.UNDECLARED:
@@ -325,8 +329,21 @@ def _guards(port: InboundPort) -> Iterator[_Piece]:
     name = names.inbound(port.number)
     origins = (*port.origins, *(policy.origin for policy in port.policies))
     if port.protocol.may_be_tcp:
-        unlimited = replace(port, limits=())
-        yield _Piece(EXTENSION, name, unlimited, partial(admission.extension, unlimited), origins)
+        ruled = replace(port, limits=(), tokens=(), authorizer=None)
+        yield _Piece(EXTENSION, name, ruled, partial(admission.extension, ruled), origins)
     if port.protocol.may_be_http:
+        yield from _questions(port)
         limits = tuple(limit.origin for limit in port.limits)
         yield _Piece(ROUTES, name, port, partial(routes.inbound, port), (*origins, *limits))
+
+
+def _questions(port: InboundPort) -> Iterator[_Piece]:
+    """Whose tokens hold, and who is asked."""
+    if port.tokens:
+        origins = tuple(dict.fromkeys(rule.origin for rule in port.tokens))
+        name = jwt.JWT.at(port.number)
+        yield _Piece(EXTENSION, name, port.tokens, partial(jwt.extension, port.number, port.tokens), origins)
+    if port.authorizer is not None and ext_authz.asks(port):
+        one = port.authorizer
+        name = ext_authz.EXT_AUTHZ.at(port.number)
+        yield _Piece(EXTENSION, name, one, partial(ext_authz.extension, one, port.number), (one.origin,))

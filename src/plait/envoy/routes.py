@@ -97,7 +97,7 @@ def inbound(port: InboundPort) -> Any:
     for http_filter in ORDER:
         said = http_filter.on_inbound(port)
         if said is not None:
-            per_filter[http_filter.name] = api.pack(said)
+            per_filter[http_filter.at(port.number)] = api.pack(said)
     hosts = [_inbound_host(port, service, _domains(service)) for service in port.services]
     first = port.services[0] if port.services else None
     return api.message(_ROUTES)(

@@ -119,7 +119,7 @@ function envoy_on_response(handle)
     end
     return "istio_" .. name .. "{" .. made .. (bucket or "") .. "} "
   end)
-  text = text:gsub("envoy_istio_", "istio_")
+  text = text:gsub("envoy_istio_", "istio_"):gsub("envoy_plait_", "plait_")
   body:setBytes(text)
   handle:headers():replace("content-length", tostring(#text))
 end

@@ -14,14 +14,13 @@ SOCKET = "envoy.transport_sockets.tls"
 _PARAMETERS = {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"}
 
 
-def server(trust_domain: str, alpn: tuple[str, ...]) -> dict[str, Any]:
-    """A DownstreamTlsContext that asks every client for the certificate of a workload of this trust domain.
+def server(trust_domains: Iterable[str], alpn: tuple[str, ...]) -> dict[str, Any]:
+    """A DownstreamTlsContext that asks every client for the certificate of a workload of one of these trust domains.
 
     No session is ever resumed: Envoy does not look at the certificate of a resumed session again.
     """
-    prefix = {"prefix": names.workload_uri_prefix(trust_domain)}
     return {
-        "common_tls_context": _common([prefix], alpn),
+        "common_tls_context": _common(_any_workload(trust_domains), alpn),
         "require_client_certificate": {"value": True},
         "disable_stateless_session_resumption": True,
         "disable_stateful_session_resumption": True,
@@ -36,9 +35,13 @@ def client(uris: Iterable[str], sni: str, alpn: tuple[str, ...]) -> dict[str, An
     }
 
 
-def client_of_any(trust_domain: str) -> dict[str, Any]:
+def client_of_any(trust_domains: Iterable[str]) -> dict[str, Any]:
     """An UpstreamTlsContext that shows our certificate and wants that of any workload on the other side."""
-    return {"common_tls_context": _common([{"prefix": names.workload_uri_prefix(trust_domain)}], ())}
+    return {"common_tls_context": _common(_any_workload(trust_domains), ())}
+
+
+def _any_workload(trust_domains: Iterable[str]) -> list[dict[str, str]]:
+    return [{"prefix": names.workload_uri_prefix(one)} for one in trust_domains]
 
 
 def _common(peers: list[dict[str, str]], alpn: tuple[str, ...]) -> dict[str, Any]:

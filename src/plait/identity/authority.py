@@ -1,97 +1,164 @@
-"""The certificate authority: one self-signed root in a directory, and what it signs.
+"""The certificate authority: a root, the intermediate that signs for it, and how both are kept in a directory.
 
-A request proves possession of a key and nothing more: the names in a certificate are those that the caller
-knows the holder by.  The root key is read and written by this module alone.
+    authority.json    what is trusted and who signs, and where a rotation stands: certificates, no key
+    root.pem          the roots, for those who have to trust before they have been told anything
+    NAME.key          a key each, of the root and of the intermediate; they are called by their key's identifier
+
+A step is one replacement of authority.json; keys are written before it names them, and removed after it does no
+more.  A request proves possession of a key and nothing more: the names in a certificate are those that the caller
+knows the holder by.  The keys are read and written by this module alone; that of a root only to sign an intermediate.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.exceptions import UnsupportedAlgorithm
 
+from plait.codec import Codec, CodecError
+from plait.identity import certificates, given, rotation
+from plait.identity.certificates import (
+    NOBODY,
+    Certificate,
+    RequestRefused,
+    SigningKey,
+    Subject,
+    moment,
+    pem,
+)
 from plait.identity.files import Insecure, private_directory, read_private, write_private
+from plait.identity.given import AuthorityError, Given
 from plait.identity.keys import Key, Keypair, csr, key_pem, load_key, new_key
 from plait.identity.names import CONTROL_PLANE, control_plane_uri
+from plait.identity.rotation import Holder, Issuer, Phase, State
+from plait.identity.trust import Trust, key_name
+from plait.model.settings import CERTIFICATE_LIFETIME
 
-LIFETIME = 86_400.0
+__all__ = [
+    "LIFETIME", "Authority", "AuthorityError", "Certificate", "RequestRefused", "RotationError", "Subject", "What",
+]  # fmt: skip
+
+LIFETIME = CERTIFICATE_LIFETIME
 """How long a certificate holds, in seconds, when nothing else is asked for."""
+SHORTEST_LIFETIME, LONGEST_LIFETIME = 60.0, 30 * 86_400.0
+"""What it may be set to: an intermediate holds three times as long, and is made anew at half of that."""
 
-_ROOT_LIFETIME = timedelta(days=3650)
-_BACKDATED = 300.0
-"""By how many seconds (at most) a certificate holds from before now: clocks differ."""
-
-_LONGEST_REQUEST = 16_384
+_PATIENCE = 60.0
+"""Seconds for which who is away is waited for while nothing can be signed; after a start of ours everybody is."""
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
-_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)+")
+_STATE, _ROOTS = "authority.json", "root.pem"
 
 
-class AuthorityError(Exception):
-    """The files of the authority can't be used; the message says why and what to do."""
+class RotationError(Exception):
+    """A rotation can't begin now; the message says why."""
 
 
-class RequestRefused(Exception):  # noqa: N818 - the answer to a request
-    """A certificate request can't be granted; the message says why."""
+class What(StrEnum):
+    """What is to be made anew."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What the subject of a certificate says, for the labels of metrics and never for authorization."""
-
-    workload: str = ""
-    app: str = ""
-    version: str = ""
+    ROOT = "root"
+    INTERMEDIATE = "intermediate"
+    LEAVES = "leaves"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Certificate:
-    """A signed certificate with its chain up to, and without, the root (PEM), and the seconds between which it holds."""
+class _Kept:
+    """The content of authority.json."""
 
-    chain: str
-    issued: float
-    expires: float
+    trust_domain: str
+    state: State
+
+
+_KEPT = Codec[_Kept](_Kept)
 
 
 class Authority:
-    """The root of one trust domain.  Its certificates last no longer than it does."""
+    """The authority of one trust domain.  Its certificates last no longer than what they stand on."""
 
-    __slots__ = ("_key", "_root", "roots", "trust_domain")
-
-    def __init__(self, *, trust_domain: str, key: Key, root: x509.Certificate) -> None:
+    def __init__(  # noqa: PLR0913 - what `open` has found
+        self,
+        directory: Path,
+        *,
+        trust_domain: str,
+        state: State,
+        key: SigningKey | None,
+        lifetime: float,
+        folder: Path | None,
+        own: Given | None,
+        opened: float,
+    ) -> None:
         self.trust_domain = trust_domain
-        self.roots = root.public_bytes(serialization.Encoding.PEM).decode("ascii")
+        self.state = state
+        self.lifetime = lifetime
+        self._directory = directory
         self._key = key
-        self._root = root
+        """Of who signs now; None: it was a user's, and is not there any more."""
+        self._folder = folder
+        self._given = own
+        self._opened = opened
 
     @staticmethod
-    def open(directory: Path, *, trust_domain: str, now: float) -> Authority:
+    def open(
+        directory: Path,
+        *,
+        trust_domain: str,
+        now: float,
+        lifetime: float = LIFETIME,
+        folder: Path | None = None,
+    ) -> Authority:
         """The authority kept in a directory; a new one when the directory is empty or not there.
 
-        AuthorityError when what lies there is damaged, expired, of another trust domain, or open to others.
+        `lifetime`: of certificates, in seconds; `folder`: of a user's own authority (see `given`).  AuthorityError
+        when what lies there is damaged, expired, of another trust domain, or open to others.
         """
-        if not _TRUST_DOMAIN.fullmatch(trust_domain):
-            raise AuthorityError(
-                f"{trust_domain!r} can't be a trust domain: use a-z, 0-9, dots, dashes, underscores"
-            )
+        check_trust_domain(trust_domain)
+        own = given.read(folder, now) if folder is not None else None
         try:
             private_directory(directory)
-            key = _read_key(directory / "root.key", certificate=directory / "root.pem")
-            root = _read_root(directory / "root.pem")
-            if root is None:
-                # Also when only the key was written before a crash: nothing has been signed by it yet.
-                root = _self_signed(key, trust_domain, _moment(now))
-                write_private(directory / "root.pem", root.public_bytes(serialization.Encoding.PEM))
+            state = _read_state(directory, trust_domain)
+            if state is None:
+                state = _first(directory, trust_domain, own, now)
+                _write_state(directory, trust_domain, state)
+            write_private(
+                directory / _ROOTS, state.trust.roots.encode()
+            )  # in case it was not written before a crash
+            _check(state, now, directory)
+            key = _key_of(directory, state.issuer, own)
         except Insecure as error:
             raise AuthorityError(str(error)) from error
-        _check_root(root, key, trust_domain, _moment(now), directory)
-        return Authority(trust_domain=trust_domain, key=key, root=root)
+        authority = Authority(
+            directory,
+            trust_domain=trust_domain,
+            state=state,
+            key=key,
+            lifetime=lifetime,
+            folder=folder,
+            own=own,
+            opened=now,
+        )
+        authority._tidy()
+        return authority
+
+    @property
+    def roots(self) -> str:
+        """The roots that are trusted now (PEM)."""
+        return self.trust.roots
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether the key is there of who signs now: a user may have replaced his files before all were told."""
+        return self._key is not None
+
+    @property
+    def trust(self) -> Trust:
+        """What everybody is to go by."""
+        return self.state.trust
 
     def sign(  # noqa: PLR0913 - a certificate says that many things
         self,
@@ -100,174 +167,232 @@ class Authority:
         uri: str,
         now: float,
         dns: tuple[str, ...] = (),
-        subject: Subject = Subject(),
-        lifetime: float = LIFETIME,
+        subject: Subject = NOBODY,
+        lifetime: float | None = None,
     ) -> Certificate:
         """A certificate for the key in a request (PEM), under the names given here and no others.
 
-        `uri` is the holder's SPIFFE ID, `lifetime` in seconds.  RequestRefused when the request is malformed,
-        was not made with its own key, or its key is weak; when `uri` is not of this trust domain; and when
-        the root has expired.
+        `uri` is the holder's SPIFFE ID, `lifetime` in seconds (None: the authority's).  RequestRefused when the
+        request is malformed, was not made with its own key, or its key is weak; when `uri` is not of this trust
+        domain; and when nothing can be signed now.
         """
-        public_key = _public_key(csr)
-        if not uri.startswith(f"spiffe://{self.trust_domain}/") or not _PATH.fullmatch(
-            uri.removeprefix(f"spiffe://{self.trust_domain}")
-        ):
-            raise RequestRefused(f"{uri!r} is no SPIFFE ID of the trust domain {self.trust_domain}")
-        start = _moment(now - min(_BACKDATED, lifetime / 10))
-        end = min(_moment(now + lifetime), self._root.not_valid_after_utc)
-        if end <= _moment(now):
-            raise RequestRefused("the root certificate has expired")
-        name = _name(subject)
-        names = [x509.UniformResourceIdentifier(uri), *(x509.DNSName(host) for host in dns)]
-        leaf = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(self._root.subject)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(end)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(certificates=False), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
-            )
-            # RFC 5280: where the subject says nothing, the alternative name must be critical.
-            .add_extension(x509.SubjectAlternativeName(names), critical=not list(name))
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(_issued_by(self._root), critical=False)
-            .sign(self._key, hashes.SHA256())
+        if self._key is None:
+            raise RequestRefused("the key that signs is gone, and not everybody trusts the new root yet")
+        above = signers(self.state.issuer)
+        ends = [one.not_valid_after_utc for one in above]
+        end = min(moment(now + (self.lifetime if lifetime is None else lifetime)), *ends)
+        if end <= moment(now):
+            raise RequestRefused("the certificate of the authority has expired")
+        signed = certificates.leaf(
+            csr,
+            uri=uri,
+            trust_domain=self.trust_domain,
+            dns=dns,
+            subject=subject,
+            now=now,
+            end=end,
+            by=self._key,
+            of=above[0],
         )
-        chain = leaf.public_bytes(serialization.Encoding.PEM).decode("ascii")
-        return Certificate(chain=chain, issued=start.timestamp(), expires=end.timestamp())
+        return Certificate(
+            chain=pem(signed) + self.state.issuer.chain,
+            issued=signed.not_valid_before_utc.timestamp(),
+            expires=signed.not_valid_after_utc.timestamp(),
+        )
 
-    def control_plane(self, *, now: float, lifetime: float = LIFETIME) -> Keypair:
+    def control_plane(self, *, now: float, lifetime: float | None = None) -> Keypair:
         """A new key for the control plane itself with its serving certificate; kept in memory alone."""
         key = new_key()
         uri = control_plane_uri(self.trust_domain)
         signed = self.sign(csr(key), uri=uri, dns=(CONTROL_PLANE,), now=now, lifetime=lifetime)
         return Keypair(key=key_pem(key), chain=signed.chain, roots=self.roots)
 
+    def rotate(self, what: What, now: float) -> None:
+        """Begin to make something anew; RotationError when that can't be done now, AuthorityError."""
+        if self.state.phase is not Phase.STEADY:
+            raise RotationError(f"a rotation is under way ({self.state.phase}); see: plait ca status")
+        if what is What.LEAVES:
+            self._begin(self.state.issuer, self.state.roots, now)
+        elif self._folder is not None:
+            self._given = given.read(self._folder, now)
+            if not self._take_given(now):
+                raise RotationError(f"there is nothing new in {self._folder}: replace its files first")
+        elif what is What.ROOT:
+            self._begin_anew(now)
+        else:
+            issuer = _intermediate(self._directory, self.trust_domain, self.state.issuer.root, now)
+            self._begin(issuer, self.state.roots, now)
 
-def _read_key(path: Path, *, certificate: Path) -> Key:
-    """The root key; a new one when neither it nor a certificate for it was ever written."""
+    def step(self, holders: Iterable[Holder], now: float) -> bool:
+        """Go on by what everybody has by now, and make anew what comes to its end; whether anything has changed."""
+        before = self.state
+        self._keep(rotation.step(self.state, holders, now, only_present=self._hopeless(now)))
+        if self.state.phase is Phase.STEADY or self._key is None:
+            self._follow(now)
+        return self.state is not before
+
+    def awaited(self, holders: Iterable[Holder], now: float) -> tuple[str, ...]:
+        """Whom a rotation waits for now."""
+        return rotation.awaited(self.state, holders, now, only_present=self._hopeless(now))
+
+    def _hopeless(self, now: float) -> bool:
+        """Whether who is away can't be waited for: nobody can renew meanwhile, and all have had time to come back."""
+        return self._key is None and now - max(self.state.since, self._opened) > _PATIENCE
+
+    def _follow(self, now: float) -> None:
+        """Begin what is due by itself."""
+        if self._given is not None:
+            if self.state.following is None or self.state.following != self._given.issuer:
+                self._take_given(now)
+        elif self.state.issuer.given:
+            if self.state.following is None:
+                self._begin_anew(now)
+        elif self.state.phase is Phase.STEADY:
+            signer, root = signers(self.state.issuer)
+            if root.not_valid_after_utc - moment(now) < 2 * certificates.INTERMEDIATE_LIFETIME:
+                self._begin_anew(now)
+            elif moment(now) - signer.not_valid_before_utc > _half(signer):
+                issuer = _intermediate(self._directory, self.trust_domain, self.state.issuer.root, now)
+                self._begin(issuer, self.state.roots, now)
+
+    def _take_given(self, now: float) -> bool:
+        """Have the user's own authority sign, unless it does; whether it did not."""
+        assert self._given is not None
+        issuer, roots = self._given.issuer, self._given.roots
+        if self.state.issuer == issuer and set(self.state.roots) == set(roots):
+            return False
+        self._begin(issuer, roots, now)
+        return True
+
+    def _begin_anew(self, now: float) -> None:
+        issuer = _made(self._directory, self.trust_domain, now)
+        self._begin(issuer, (issuer.root,), now)
+
+    def _begin(self, issuer: Issuer, roots: tuple[str, ...], now: float) -> None:
+        self._keep(rotation.begin(self.state, issuer, roots, now))
+
+    def _keep(self, state: State) -> None:
+        """Write it down, then go by it."""
+        if state is self.state:
+            return
+        _write_state(self._directory, self.trust_domain, state)
+        if state.issuer != self.state.issuer:
+            self._key = _key_of(self._directory, state.issuer, self._given)
+        self.state = state
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove keys that nothing is signed with any more."""
+        signing = [one for one in (self.state.issuer, self.state.following) if one is not None]
+        named = {_file(name) for one in signing for name in (one.name, _root_name(one))}
+        for path in self._directory.glob("*.key"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+
+
+def check_trust_domain(name: str) -> None:
+    """AuthorityError when this can't be a trust domain."""
+    if not _TRUST_DOMAIN.fullmatch(name):
+        raise AuthorityError(f"{name!r} can't be a trust domain: use a-z, 0-9, dots, dashes, underscores")
+
+
+def signers(issuer: Issuer) -> tuple[x509.Certificate, ...]:
+    """The certificates of an issuer: of who signs first, of its root last; one when they are the same."""
+    return certificates.certificates(issuer.chain + issuer.root)
+
+
+def _half(certificate: x509.Certificate) -> timedelta:
+    return (certificate.not_valid_after_utc - certificate.not_valid_before_utc) / 2
+
+
+def _first(directory: Path, trust_domain: str, own: Given | None, now: float) -> State:
+    if (directory / _ROOTS).exists():
+        raise AuthorityError(
+            f"{directory / _STATE} is missing; put it back, or remove {directory} to begin anew"
+        )
+    if own is not None:
+        return rotation.first(own.issuer, own.roots, now)
+    issuer = _made(directory, trust_domain, now)
+    return rotation.first(issuer, (issuer.root,), now)
+
+
+def _made(directory: Path, trust_domain: str, now: float) -> Issuer:
+    """A new root, and an intermediate under it; their keys are written."""
+    key = new_key()
+    root = certificates.root(key, trust_domain, now)
+    _write_key(directory, key_name(root), key)
+    return _intermediate(directory, trust_domain, pem(root), now)
+
+
+def _intermediate(directory: Path, trust_domain: str, root: str, now: float) -> Issuer:
+    """A new intermediate under a root of ours; its key is written."""
+    above = x509.load_pem_x509_certificate(root.encode())
+    by = _read_key(directory, key_name(above))
+    key = new_key()
+    made = certificates.intermediate(key, trust_domain, now, by=by, of=above)
+    _write_key(directory, key_name(made), key)
+    return Issuer(name=key_name(made), chain=pem(made), root=root)
+
+
+def _key_of(directory: Path, issuer: Issuer, own: Given | None) -> SigningKey | None:
+    """The key of who signs, as one with its certificate; None when it was a user's, and lies there no more."""
+    if not issuer.given:
+        key = _read_key(directory, issuer.name)
+        if key.public_key() != signers(issuer)[0].public_key():
+            raise AuthorityError(f"{directory / _file(issuer.name)} is not the key of its certificate")
+        return key
+    return own.key if own is not None and own.issuer.name == issuer.name else None
+
+
+def _file(name: str) -> str:
+    return f"{name}.key"
+
+
+def _root_name(issuer: Issuer) -> str:
+    return key_name(x509.load_pem_x509_certificate(issuer.root.encode()))
+
+
+def _write_key(directory: Path, name: str, key: Key) -> None:
+    write_private(directory / _file(name), key_pem(key).encode())
+
+
+def _read_key(directory: Path, name: str) -> Key:
+    path = directory / _file(name)
     try:
         return load_key(read_private(path).decode("ascii"))
     except FileNotFoundError:
-        if certificate.exists():
-            raise AuthorityError(
-                f"{path} is missing; put it back, or remove {path.parent} to begin anew"
-            ) from None
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise AuthorityError(f"{path} is damaged: {error}") from error
-    key = new_key()
-    write_private(path, key_pem(key).encode())
-    return key
+        raise AuthorityError(f"{path} is missing; put it back, or remove {directory} to begin anew") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise AuthorityError(f"{path} is damaged: it holds no key of ours") from None
 
 
-def _read_root(path: Path) -> x509.Certificate | None:
+def _read_state(directory: Path, trust_domain: str) -> State | None:
+    path = directory / _STATE
     try:
-        return x509.load_pem_x509_certificate(read_private(path))
+        kept = _KEPT.decode(read_private(path))
+        for issuer in (kept.state.issuer, kept.state.following):
+            if issuer is not None and not signers(issuer):
+                raise ValueError("no certificate")  # noqa: TRY301 - told like the rest
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (CodecError, ValueError) as error:
         raise AuthorityError(f"{path} is damaged: {error}") from error
-
-
-def _self_signed(key: Key, trust_domain: str, now: datetime) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Plait root of {trust_domain}"[:63])])
-    identity = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{trust_domain}")])
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(seconds=_BACKDATED))
-        .not_valid_after(now + _ROOT_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(certificates=True), critical=True)
-        .add_extension(identity, critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _check_root(root: x509.Certificate, key: Key, trust_domain: str, now: datetime, directory: Path) -> None:
-    again = f"remove {directory} to begin anew"
-    try:
-        is_authority = root.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-        names = root.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-        root.verify_directly_issued_by(root)
-    except (x509.ExtensionNotFound, InvalidSignature, ValueError, TypeError) as error:
-        raise AuthorityError(f"{directory}/root.pem is not a root of Plait's: {error}; {again}") from error
-    if not is_authority:
-        raise AuthorityError(f"{directory}/root.pem is not a certificate authority's; {again}")
-    if root.public_key() != key.public_key():
-        raise AuthorityError(f"{directory}/root.key is not the key of root.pem; {again}")
-    if root.not_valid_after_utc <= now:
+    if kept.trust_domain != trust_domain:
         raise AuthorityError(
-            f"{directory}/root.pem expired at {root.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; {again}"
+            f"{path} is not of the trust domain {trust_domain}; remove {directory} to begin anew"
         )
-    if names.get_values_for_type(x509.UniformResourceIdentifier) != [f"spiffe://{trust_domain}"]:
-        raise AuthorityError(f"{directory}/root.pem is not of the trust domain {trust_domain}; {again}")
+    return kept.state
 
 
-def _public_key(request: str) -> ec.EllipticCurvePublicKey:
-    """The key in a certificate request; RequestRefused when it can't be trusted."""
-    if len(request) > _LONGEST_REQUEST:
-        raise RequestRefused("the certificate request is too long")
-    try:
-        parsed = x509.load_pem_x509_csr(request.encode())
-        key = parsed.public_key()
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(
-            key.curve, ec.SECP256R1 | ec.SECP384R1
-        ):
-            raise RequestRefused("the key must be ECDSA over P-256 or P-384")
-        proven = parsed.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise RequestRefused(f"the certificate request can't be read: {error}") from error
-    if not proven:
-        raise RequestRefused("the certificate request was not signed with its own key")
-    return key
+def _write_state(directory: Path, trust_domain: str, state: State) -> None:
+    write_private(directory / _STATE, _KEPT.encode(_Kept(trust_domain=trust_domain, state=state)))
+    write_private(directory / _ROOTS, state.trust.roots.encode())
 
 
-def _name(subject: Subject) -> x509.Name:
-    parts = (
-        (NameOID.ORGANIZATION_NAME, subject.version),
-        (NameOID.ORGANIZATIONAL_UNIT_NAME, subject.app),
-        (NameOID.COMMON_NAME, subject.workload),
-    )
-    return x509.Name([x509.NameAttribute(oid, _short(value)) for oid, value in parts if value])
-
-
-def _short(value: str) -> str:
-    """At most 63 bytes: X.509 allows 64, a label 63."""
-    return value.encode(errors="ignore")[:63].decode(errors="ignore")
-
-
-def _key_usage(*, certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not certificates,
-        key_cert_sign=certificates,
-        crl_sign=certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _issued_by(root: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    identifier = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-
-
-def _moment(seconds: float) -> datetime:
-    """A time as certificates hold it: to the second."""
-    return datetime.fromtimestamp(int(seconds), UTC)
+def _check(state: State, now: float, directory: Path) -> None:
+    root = signers(state.issuer)[-1]
+    if not state.issuer.given and root.not_valid_after_utc <= moment(now):
+        raise AuthorityError(
+            f"the root in {directory} expired at {root.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; "
+            f"remove {directory} to begin anew"
+        )

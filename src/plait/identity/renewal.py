@@ -6,10 +6,14 @@ keeps certificates that were made together from being renewed together.
 
 from __future__ import annotations
 
+from plait.identity.trust import Held, Trust
+
 _EARLIEST, _LATEST = 0.45, 0.55
 """The span of a certificate's life within which it is renewed."""
 
 _LONGEST_RETRY = 60.0
+_LONGEST_RUSH = 30.0
+"""Within so many seconds everybody renews who is told to, and within a thirtieth of a certificate's life."""
 
 
 def renewal_delay(*, issued: float, expires: float, now: float, jitter: float) -> float:
@@ -26,3 +30,16 @@ def retry_delay(failures: int, *, expires: float, now: float, jitter: float) -> 
     """
     longest = min(_LONGEST_RETRY, max(0.5, (expires - now) / 10))
     return min(float(2 ** min(failures - 1, 10)), longest) * (1.0 - jitter / 2)
+
+
+def due_in(held: Held | None, trust: Trust | None, *, now: float, jitter: float) -> float:
+    """How long to wait before asking for the next certificate: at once for who has none.
+
+    One that the latest word on trust outdates is due within a few seconds, so that not all come at once.
+    """
+    if held is None:
+        return 0.0
+    due = renewal_delay(issued=held.issued, expires=held.expires, now=now, jitter=jitter)
+    if trust is not None and held.outdated(trust):
+        return min(due, jitter * min(_LONGEST_RUSH, (held.expires - held.issued) / 30))
+    return due

@@ -17,9 +17,11 @@ import grpc
 
 from plait.codec import CodecError
 from plait.identity.keys import Keypair
+from plait.identity.trust import Held, Trust
 from plait.link.codec import FROM_AGENT, IN_SESSION, JOIN_REQUEST, SIGN_REQUEST, SIGNED, TO_AGENT
 from plait.link.credentials import channel_credentials
 from plait.link.messages import (
+    AgentHolds,
     Assignments,
     ExecRequest,
     Exited,
@@ -39,7 +41,7 @@ from plait.model.names import ReplicaKey
 
 _log = logging.getLogger(__name__)
 
-Deliver = Callable[[Assignments | Withdrawn], Awaitable[None]]
+Deliver = Callable[[Assignments | Trust | Withdrawn], Awaitable[None]]
 """Takes what the control plane says, in order.  The next message waits for it, so it should return soon."""
 
 Write = Callable[[int, bytes], Awaitable[None]]
@@ -78,15 +80,17 @@ class Client:
         hello: Callable[[], tuple[ReplicaReport, ...]],
         deliver: Deliver,
         serve: Serve,
+        held: Callable[[], Held | None] = lambda: None,
     ) -> None:
-        """`keypair` and `hello` are asked at each connection: what to prove, and the whole truth."""
+        """`keypair`, `hello` and `held` are asked at each connection: what to prove, and the whole truth."""
         self._agent = agent
         self._target = target
         self._keypair = keypair
         self._hello = hello
         self._deliver = deliver
         self._serve = serve
-        self._pending: dict[ReplicaKey, ReplicaReport | ReplicaGone] = {}
+        self._held = held
+        self._pending: dict[ReplicaKey | None, ReplicaReport | ReplicaGone | AgentHolds] = {}
         self._wake = asyncio.Event()
         self._renewed = asyncio.Event()
         self._attached = asyncio.Event()
@@ -106,6 +110,10 @@ class Client:
         """Say that a replica is no more."""
         self._say(key, ReplicaGone(key=key))
 
+    def holds(self, held: Held) -> None:
+        """Say what certificate of its own this agent has, and what roots it trusts."""
+        self._say(None, AgentHolds(held=held))
+
     def renewed(self) -> None:
         """Connect anew, with what `keypair` returns by now; sessions under way go on."""
         self._renewed.set()
@@ -122,6 +130,12 @@ class Client:
             raise LinkError("the control plane does not answer") from error
         except (*_BROKEN, CodecError) as error:
             raise LinkError(f"no certificate was signed: {_reason(error)}") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody has cancelled us: gRPC says so of a call whose channel was closed meanwhile.
+            raise LinkError("the connection to the control plane was lost") from error
 
     async def run(self) -> None:
         """Connect, and connect again whenever the connection is lost, until cancelled."""
@@ -149,7 +163,7 @@ class Client:
             await _end(self._sessions)
             await asyncio.gather(*self._leaving)
 
-    def _say(self, key: ReplicaKey, message: ReplicaReport | ReplicaGone) -> None:
+    def _say(self, key: ReplicaKey | None, message: ReplicaReport | ReplicaGone | AgentHolds) -> None:
         if self._channel is not None:
             self._pending.pop(key, None)
             self._pending[key] = message
@@ -181,7 +195,8 @@ class Client:
                 # From here on changes are collected; Hello is made in the same moment, so that none is missed.
                 self._channel = channel
                 self._pending.clear()
-                await call.write(FROM_AGENT.encode(Hello(agent=self._agent, replicas=self._hello())))
+                hello = Hello(agent=self._agent, replicas=self._hello(), held=self._held())
+                await call.write(FROM_AGENT.encode(hello))
                 await _accepted(call)
         except TimeoutError as error:
             raise LinkError("the control plane does not answer") from error

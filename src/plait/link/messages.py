@@ -1,9 +1,10 @@
 """The messages of the link.
 
 One stream joins each agent to the control plane.  The agent opens it with Hello (its whole truth) and then
-sends a ReplicaReport for each change and ReplicaGone when a replica and its files are no more.  The control
-plane sends Assignments (its whole wish, each time it changes), Withdrawn, and OpenSession.  A session (exec,
-logs) is a stream of its own that the agent opens when asked, so that each has its own flow control.
+sends a ReplicaReport for each change, AgentHolds for its own certificate, and ReplicaGone when a replica and its
+files are no more.  The control plane sends Trust and Assignments (its whole wish, each time it changes), Withdrawn,
+and OpenSession.  A session (exec, logs) is a stream of its own that the agent opens when asked, so that each has
+its own flow control.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from plait.identity.trust import Held, Trust
 from plait.model.catalog import Labels, Process, Replica
 from plait.model.names import ReplicaKey, WorkloadKey
 
@@ -74,8 +76,13 @@ class ReplicaReport:
     restarts: int = 0
     exit_code: int | None = None
     message: str = ""
-    certificate_expires: float | None = None
-    """Seconds since the epoch."""
+    held: Held | None = None
+    """Its certificate and the roots that it trusts; None while, or once, it has none."""
+
+    @property
+    def certificate_expires(self) -> float | None:
+        """Seconds since the epoch."""
+        return self.held.expires if self.held else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +91,15 @@ class Hello:
 
     agent: str
     replicas: tuple[ReplicaReport, ...]
+    held: Held | None = None
+    """The agent's own certificate and roots."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentHolds:
+    """The agent has another certificate of its own, or other roots."""
+
+    held: Held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +177,19 @@ class SignRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A certificate with its chain, and the roots to trust (PEM); `error` says why there is none."""
+    """A certificate with its chain (PEM), and whom to trust; `error` says why there is none."""
 
     chain: str = ""
-    roots: str = ""
+    trust: Trust | None = None
     expires: float = 0.0
     error: str = ""
 
+    @property
+    def roots(self) -> str:
+        """The roots to trust (PEM)."""
+        return self.trust.roots if self.trust else ""
 
-FromAgent = Hello | ReplicaReport | ReplicaGone
-ToAgent = Assignments | Withdrawn | OpenSession
+
+FromAgent = Hello | ReplicaReport | ReplicaGone | AgentHolds
+ToAgent = Assignments | Trust | Withdrawn | OpenSession
 InSession = Output | Exited

@@ -17,9 +17,11 @@ from typing import Any, Protocol, TypeVar
 import grpc
 
 from plait.codec import Codec, CodecError
+from plait.identity.trust import Held, Trust
 from plait.link.codec import FROM_AGENT, IN_SESSION, JOIN_REQUEST, SIGN_REQUEST, SIGNED, TO_AGENT
 from plait.link.credentials import agent_of_peer, peer_expires
 from plait.link.messages import (
+    AgentHolds,
     Assignments,
     ExecRequest,
     Hello,
@@ -55,6 +57,9 @@ class Hub(Protocol):
     def on_report(self, agent: str, report: ReplicaReport) -> None:
         """One replica has changed."""
 
+    def on_holds(self, agent: str, held: Held) -> None:
+        """What certificate of its own the agent has by now, and what roots it trusts."""
+
     def on_gone(self, agent: str, key: ReplicaKey) -> None:
         """One replica is no more."""
 
@@ -76,6 +81,7 @@ class Link:
         self._trust_domain = trust_domain
         self._attached: dict[str, _Outbox] = {}
         self._assignments: dict[str, Assignments] = {}
+        self._trust: Trust | None = None
         self._sessions: dict[str, tuple[str, Session]] = {}
         self._streams: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -101,6 +107,12 @@ class Link:
         self._assignments[agent] = assignments
         if outbox := self._attached.get(agent):
             outbox.put(assignments)
+
+    def trust(self, trust: Trust) -> None:
+        """Whom everybody is to trust from now on; each agent is told when this changes, and whenever it connects."""
+        self._trust = trust
+        for outbox in self._attached.values():
+            outbox.put(trust)
 
     def withdrawn(self, agent: str, key: ReplicaKey) -> None:
         """Tell an agent that a draining replica is no endpoint any more.
@@ -152,6 +164,10 @@ class Link:
         self._streams.add(task)
         try:
             self._hub.on_hello(agent, hello.replicas)
+            if hello.held is not None:
+                self._hub.on_holds(agent, hello.held)
+            if self._trust is not None:
+                outbox.put(self._trust)
             if (assignments := self._assignments.get(agent)) is not None:
                 outbox.put(assignments)
             await context.send_initial_metadata(())
@@ -181,6 +197,8 @@ class Link:
                     self._hub.on_report(agent, message)
                 case ReplicaGone(key=key):
                     self._hub.on_gone(agent, key)
+                case AgentHolds(held=held):
+                    self._hub.on_holds(agent, held)
                 case Hello():
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a second Hello")
 
@@ -226,11 +244,12 @@ class Link:
 
 
 class _Outbox:
-    """What an agent has yet to be told: the latest assignments, and whatever else in order."""
+    """What an agent has yet to be told: the latest trust and assignments, and whatever else in order."""
 
-    __slots__ = ("_assignments", "_others", "_wake", "ended", "reason")
+    __slots__ = ("_assignments", "_others", "_trust", "_wake", "ended", "reason")
 
     def __init__(self) -> None:
+        self._trust: Trust | None = None
         self._assignments: Assignments | None = None
         self._others: deque[Withdrawn | OpenSession] = deque()
         self._wake = asyncio.Event()
@@ -239,6 +258,8 @@ class _Outbox:
 
     def put(self, message: ToAgent) -> None:
         match message:
+            case Trust():
+                self._trust = message
             case Assignments():
                 self._assignments = message
             case Withdrawn() if message in self._others:
@@ -259,6 +280,9 @@ class _Outbox:
                 await context.write(TO_AGENT.encode(message))
 
     def _next(self) -> ToAgent | None:
+        trust, self._trust = self._trust, None
+        if trust is not None:
+            return trust
         assignments, self._assignments = self._assignments, None
         if assignments is not None:
             return assignments

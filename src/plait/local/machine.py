@@ -19,7 +19,9 @@ from plait.agent.life import backoff
 from plait.agent.record import Record, ReplicaFiles
 from plait.agent.secrets import Signer
 from plait.agent.sessions import FAILED, run_command, show_logs
+from plait.agent.trusted import Trusted
 from plait.identity.files import Insecure
+from plait.identity.trust import Trust
 from plait.link.client import Write
 from plait.link.messages import (
     Assignments,
@@ -56,8 +58,10 @@ class Link(Signer, Protocol):
 class Machine:
     """All replicas of one machine.  `adopt` first, then `run`; the rest is for the link's client."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, trusted: Trusted | None = None) -> None:
+        """`trusted`: where it is kept whom to trust, which the agent itself may go by too."""
         self._site = site
+        self._trusted = trusted or Trusted()
         self._journal = Journal(site.state)
         self._wished: Assignments | None = None
         self._replicas: dict[ReplicaKey, LocalReplica] = {}
@@ -74,8 +78,10 @@ class Machine:
         self._told = {key: replica.report() for key, replica in sorted(self._replicas.items())}
         return tuple(self._told.values())
 
-    async def deliver(self, message: Assignments | Withdrawn) -> None:
+    async def deliver(self, message: Assignments | Trust | Withdrawn) -> None:
         match message:
+            case Trust():
+                self._trusted.take(message)
             case Assignments():
                 self._wished = message
                 self._name(message)
@@ -181,7 +187,9 @@ class Machine:
         assert self._wished is not None
         record, problem = self._draw(key, assignment, self._wished.trust_domain)
         _, restarts = self._losses.get(key, (0, 0))
-        replica = LocalReplica(self._site, replace(record, restarts=restarts), self._changed.set)
+        replica = LocalReplica(
+            self._site, replace(record, restarts=restarts), self._changed.set, self._trusted
+        )
         replica.problem = problem
         self._replicas[key] = replica
         self._keep(replica, link, adopted=False)
@@ -276,7 +284,7 @@ class Machine:
         """Takes up one replica that is on disk, or removes what is left of it."""
         record = files.read()
         if record is not None:
-            replica = LocalReplica(self._site, record, self._changed.set)
+            replica = LocalReplica(self._site, record, self._changed.set, self._trusted)
             adopted = await replica.adopt()
             if adopted or replica.state is State.ENDED:
                 self._replicas[record.key] = replica

@@ -15,6 +15,8 @@ from plait.agent.acts import Phase
 from plait.agent.record import Record, ReplicaFiles, ShimStatus
 from plait.agent.secrets import Signer, UnsignedError
 from plait.agent.shims import Shim, ShimLostError
+from plait.agent.trusted import Trusted
+from plait.identity.trust import Held
 from plait.link.messages import ReplicaReport, State
 from plait.local.blueprint import Site, prepare
 from plait.local.journal import Journal
@@ -47,7 +49,7 @@ class Outcome(Enum):
 class LocalReplica:
     """What this agent knows of one replica.  `changed` is called whenever `report` or `seen` may differ."""
 
-    def __init__(self, site: Site, record: Record, changed: Callable[[], None]) -> None:
+    def __init__(self, site: Site, record: Record, changed: Callable[[], None], trusted: Trusted) -> None:
         self.record = record
         self.files = ReplicaFiles.of(site.state, record.key)
         self.draining_since: float | None = None
@@ -59,8 +61,9 @@ class LocalReplica:
         """Why it could not be made."""
         self._site = site
         self._changed = changed
+        self._trusted = trusted
         self._message = ""
-        self._expires: float | None = None
+        self._held: Held | None = None
         self._status: ShimStatus | None = None
         self._shim: Shim | None = None
         self._statuses: AsyncIterator[ShimStatus] | None = None
@@ -114,7 +117,7 @@ class LocalReplica:
             restarts=self.restarts,
             exit_code=self._status.exit_code if self._status else None,
             message="; ".join(part for part in (said, self.note) if part),
-            certificate_expires=None if state is State.ENDED else self._expires,
+            held=None if state is State.ENDED else self._held,
         )
 
     def drain(self, now: float) -> None:
@@ -177,14 +180,13 @@ class LocalReplica:
             return False
         if self._status.phase is Phase.DRAINING:
             self.stopping = True
-        validity = secrets.current(self.files, self.record.envoy)
-        self._expires = validity[1] if validity else None
+        self._held = secrets.current(self.files, self.record.envoy)
         return True
 
     async def live(self, signer: Signer) -> Outcome:
         """Follows its shim until that leaves."""
         renewing = asyncio.create_task(
-            secrets.keep_renewed(self.files, self.key, signer, self.record.envoy, self._renewed)
+            secrets.keep_current(self.files, self.key, signer, self.record.envoy, self._trusted, self._holds)
         )
         try:
             if self._statuses is None:
@@ -213,7 +215,9 @@ class LocalReplica:
         while True:
             self._tell("waits for its certificate")
             try:
-                _, self._expires = await secrets.provision(self.files, self.key, signer, self.record.envoy)
+                self._held = await secrets.provision(
+                    self.files, self.key, signer, self.record.envoy, self._trusted
+                )
             except UnsignedError as error:
                 self._tell(f"waits for its certificate: {error}")
                 await asyncio.sleep(pause)
@@ -243,8 +247,8 @@ class LocalReplica:
         self._message = message
         self._changed()
 
-    def _renewed(self, expires: float) -> None:
-        self._expires = expires
+    def _holds(self, held: Held) -> None:
+        self._held = held
         self._changed()
 
     async def _reap(self) -> None:

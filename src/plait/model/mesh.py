@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from plait.model.authentication import RequestAuthentication, TokenRule
+from plait.model.authorizer import Authorizer, MeshConfig
 from plait.model.catalog import Labels, Member, Protocol, Service, SidecarAddresses, Workload
 from plait.model.limits import Limit, RateLimit
 from plait.model.locality import Place
@@ -35,6 +37,9 @@ class Mesh:
     policies: tuple[AuthorizationPolicy, ...]
     peer_authentications: tuple[PeerAuthentication, ...]
     rate_limits: tuple[RateLimit, ...]
+    request_authentications: tuple[RequestAuthentication, ...]
+    mesh_configs: tuple[MeshConfig, ...]
+    """By namespace and name."""
     members: frozenset[Member]
     """Of the workloads as documented and of the replicas that run: whom a service's selector can select."""
 
@@ -142,6 +147,10 @@ class InboundPort:
     """Those that apply to this workload, sorted by name."""
     limits: tuple[Limit, ...] = ()
     """Of the requests that come in here, in the order of their objects."""
+    tokens: tuple[TokenRule, ...] = ()
+    """Whose tokens are taken here; keys are fetched from where this proxy gets."""
+    authorizer: Authorizer | None = None
+    """Who is asked about requests for which a CUSTOM policy holds."""
     origins: tuple[Origin, ...]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from plait.model.authentication import RequestAuthentication
+from plait.model.authorizer import MeshConfig
 from plait.model.catalog import Service, Workload
 from plait.model.finding import Finding
 from plait.model.limits import RateLimit
@@ -38,6 +40,8 @@ Fact = (
     | AuthorizationPolicy
     | PeerAuthentication
     | RateLimit
+    | RequestAuthentication
+    | MeshConfig
 )
 
 

@@ -138,6 +138,8 @@ class TrafficPolicy:
     connections: ConnectionPool | None = None
     outliers: OutlierDetection | None = None
     retry_budget: RetryBudget | None = None
+    clear: bool | None = None
+    """Whether it is called without TLS, also where that is not said of itself."""
 
     @property
     def by_locality(self) -> LocalityBalancing | None:
@@ -157,6 +159,7 @@ class TrafficPolicy:
             connections=self.connections or wider.connections,
             outliers=self.outliers or wider.outliers,
             retry_budget=self.retry_budget or wider.retry_budget,
+            clear=wider.clear if self.clear is None else self.clear,
         )
 
 

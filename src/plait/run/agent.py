@@ -133,7 +133,7 @@ async def _alone(lock: int, stop: asyncio.Event) -> None:
 async def _adopt_and_work(  # noqa: PLR0913 - what the command line says
     site: Site, enrolment: Enrolment, stop: asyncio.Event, *, link: str, join: str, roots: Path
 ) -> None:
-    machine = Machine(site)
+    machine = Machine(site, enrolment.trusted)
     await machine.adopt()
     working = asyncio.create_task(_work(machine, enrolment, link, join, roots))
     stopping = asyncio.create_task(stop.wait())
@@ -155,11 +155,18 @@ async def _work(machine: Machine, enrolment: Enrolment, link: str, join: str, ro
         hello=machine.hello,
         deliver=machine.deliver,
         serve=machine.serve,
+        held=enrolment.held,
     )
-    async with asyncio.TaskGroup() as group:
-        group.create_task(client.run())
-        group.create_task(machine.run(client))
-        group.create_task(enrolment.keep_renewed(client, client.renewed))
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(client.run())
+            group.create_task(machine.run(client))
+            group.create_task(enrolment.keep_renewed(client, client.renewed, client.holds))
+    except ExceptionGroup as failed:
+        for one in failed.exceptions:
+            if isinstance(one, RefusedError):
+                raise one from failed
+        raise
 
 
 def _for_envoy(target: str) -> str:

@@ -1,7 +1,7 @@
 """The control plane as a process: `python -m plait.run.control_plane`, started by `plait up`.
 
 It serves xDS with mutual TLS on a Unix socket (and on TCP when told to), the link and joins on two more, and its
-HTTP API on a fourth; all in the state directory, for the user who runs the mesh alone.
+HTTP API on a fourth (and on TCP when told to); all in the state directory, for the user who runs the mesh alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 import ctypes
 import gc
 import logging
-import random
 import signal
 import time
 from collections.abc import Sequence
@@ -23,15 +22,24 @@ from pathlib import Path
 import grpc.aio
 
 from plait.api.events import Events, Subscription
+from plait.api.listening import serving, serving_tcp
 from plait.api.plane import Session, Unavailable
-from plait.api.server import serving
-from plait.api.views import FindingView, MeshStatus, ProxyStatus, RouteStatus, TokenView, WorkloadStatus
+from plait.api.views import (
+    AuthorityStatus,
+    FindingView,
+    MeshStatus,
+    ProxyStatus,
+    RouteStatus,
+    TokenStatus,
+    TokenView,
+    WorkloadStatus,
+)
 from plait.codec import CodecError
-from plait.identity.authority import Authority
+from plait.identity.authority import Authority, AuthorityError
 from plait.identity.files import Insecure
-from plait.identity.keys import Keypair, validity
-from plait.identity.renewal import renewal_delay
+from plait.identity.keys import validity
 from plait.identity.tokens import Tokens
+from plait.identity.trust import Held
 from plait.link.credentials import join_server_credentials, mtls_server_credentials
 from plait.link.messages import (
     ExecRequest,
@@ -46,8 +54,14 @@ from plait.link.server import AgentAway, Link
 from plait.link.transport import SERVER_OPTIONS, listen
 from plait.model.finding import Severity
 from plait.model.names import Identity, ReplicaKey
-from plait.model.settings import MeshSettings, OutboundTrafficPolicy
+from plait.model.settings import (
+    CERTIFICATE_LIFETIME,
+    LONGEST_CONNECTION,
+    MeshSettings,
+    OutboundTrafficPolicy,
+)
 from plait.run import views
+from plait.run.custody import Custody
 from plait.run.loop import Loop
 from plait.run.registry import Registry
 from plait.run.signing import Signing
@@ -72,6 +86,7 @@ class ControlPlane:
 
     loop: Loop
     signing: Signing
+    custody: Custody
     started: float = field(default_factory=time.time)
 
     def on_hello(self, agent: str, replicas: tuple[ReplicaReport, ...]) -> None:
@@ -85,6 +100,10 @@ class ControlPlane:
     def on_gone(self, agent: str, key: ReplicaKey) -> None:
         """One replica is no more."""
         self.loop.on_gone(agent, key)
+
+    def on_holds(self, agent: str, held: Held) -> None:
+        """An agent has another certificate of its own, or other roots."""
+        self.loop.registry.holds(agent, held)
 
     def on_lost(self, agent: str) -> None:
         """An agent is away; its replicas run on."""
@@ -142,6 +161,25 @@ class ControlPlane:
             token=created.token, id=created.id, agent=created.agent, expires=views.iso(created.expires)
         )
 
+    def authority(self) -> AuthorityStatus:
+        """How the certificate authority stands."""
+        return self.custody.status()
+
+    def rotate(self, what: str) -> None:
+        """Have root, intermediate or leaves made anew; ValueError."""
+        self.custody.rotate(what)
+
+    def tokens(self) -> tuple[TokenStatus, ...]:
+        """Every join token that may still be used."""
+        return tuple(
+            TokenStatus(id=one.id, agent=one.agent, expires=views.iso(one.expires))
+            for one in self.signing.tokens.live(time.time())
+        )
+
+    def revoke_token(self, token_id: str) -> bool:
+        """Make a join token worthless."""
+        return self.signing.tokens.revoke(token_id)
+
     def exec(self, replica: ReplicaKey, command: tuple[str, ...]) -> Session:
         """Run a command in the place of a replica."""
         return self._open(replica, ExecRequest(replica=replica, command=command))
@@ -196,16 +234,39 @@ def join_tokens(path: Path) -> Tokens:
         return Tokens(path)
 
 
-async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSettings, address: str) -> None:
-    """Run until SIGTERM or SIGINT; `address` is HOST:PORT for xDS over TCP, "" for none."""
+async def serve(  # noqa: PLR0913 - what `plait up` may say
+    state: StateDirectory,
+    paths: Sequence[Path],
+    settings: MeshSettings,
+    *,
+    address: str = "",
+    api: str = "",
+    own_authority: Path | None = None,
+) -> None:
+    """Run until SIGTERM or SIGINT; `address` is HOST:PORT for xDS over TCP, `api` for the API, "" for none.
+
+    `own_authority`: the folder of a user's own authority.  AuthorityError.
+    """
     trust_domain = settings.trust_domain
     state.create()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    authority = Authority.open(state.authority, trust_domain=trust_domain, now=time.time())
-    own = _Own(authority)
+    authority = Authority.open(
+        state.authority,
+        trust_domain=trust_domain,
+        now=time.time(),
+        lifetime=settings.certificate_lifetime,
+        folder=own_authority,
+    )
     registry = Registry.load(state.control_plane / "registry.jsonl")
+    custody = Custody(
+        authority,
+        registry,
+        state.control_plane / "identity.json",
+        tell=lambda trust: loop.link.trust(trust),  # noqa: PLW0108 - there is no loop yet
+        present=lambda: loop.link.connected(),  # noqa: PLW0108
+    )
     server = Server(
         lambda node, peer: authorize(registry, trust_domain, node, peer),
         expires=lambda peer: validity(peer.certificate.decode())[1],
@@ -218,21 +279,22 @@ async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSett
         events=Events(),
         held_path=state.control_plane / "held.json",
     )
-    plane = ControlPlane(loop, Signing(authority, join_tokens(state.control_plane / "tokens.json"), registry))
+    tokens = join_tokens(state.control_plane / "tokens.json")
+    plane = ControlPlane(loop, Signing(authority, tokens, registry, loop.doubts), custody)
     loop.link = Link(plane, trust_domain=trust_domain)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
     _keep_out_of_garbage_collection()
     async with AsyncExitStack() as stack:
-        proxies = Listener(server, mutual(own.keypair))
+        proxies = Listener(server, mutual(custody.keypair))
         stack.push_async_callback(proxies.close)
         # Open to every user, since each Envoy may have its own; the directories above it let nobody but ours through.
         await proxies.listen(state.xds_socket, mode=0o666)
         if address:
             await proxies.listen_tcp(address)
         for path, handlers, credentials in (
-            (state.link_socket, loop.link.handlers(), mtls_server_credentials(own.keypair)),
-            (state.join_socket, loop.link.join_handlers(), join_server_credentials(own.keypair)),
+            (state.link_socket, loop.link.handlers(), mtls_server_credentials(custody.keypair)),
+            (state.join_socket, loop.link.join_handlers(), join_server_credentials(custody.keypair)),
         ):
             one = grpc.aio.server(options=SERVER_OPTIONS)
             one.add_generic_rpc_handlers(handlers)
@@ -241,13 +303,16 @@ async def serve(state: StateDirectory, paths: Sequence[Path], settings: MeshSett
             stack.push_async_callback(one.stop, None)
         stack.push_async_callback(loop.link.close)
         stack.callback(server.close)
+        if api:
+            served = serving_tcp(plane, api, token=state.api_token, place=state.api_address)
+            await stack.enter_async_context(served)
         await stack.enter_async_context(serving(plane, state.api_socket))
         log.info("serving %d documents from %s", len(loop.store.documents()), ", ".join(map(str, paths)))
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(loop.run()),
                 tasks.create_task(_watch(folder, loop)),
-                tasks.create_task(own.renew()),
+                tasks.create_task(custody.run()),
                 tasks.create_task(_give_back()),
             ]
             await stop.wait()
@@ -287,33 +352,17 @@ async def _watch(folder: Folder, loop: Loop) -> None:
         loop.changed(change)
 
 
-@dataclass(slots=True)
-class _Own:
-    """The control plane's own key and certificate: in memory alone, made anew at half its life."""
-
-    authority: Authority
-    _keypair: Keypair = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._keypair = self.authority.control_plane(now=time.time())
-
-    def keypair(self) -> Keypair:
-        return self._keypair
-
-    async def renew(self) -> None:
-        while True:
-            issued, expires = validity(self._keypair.chain)
-            jitter = random.random()  # noqa: S311 - spreads work, keeps no secret
-            await asyncio.sleep(renewal_delay(issued=issued, expires=expires, now=time.time(), jitter=jitter))
-            self._keypair = self.authority.control_plane(now=time.time())
-
-
 def main() -> None:
     """Run as `plait up` calls it."""
     parser = argparse.ArgumentParser(prog="plait.run.control_plane")
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--trust-domain", required=True)
     parser.add_argument("--listen", default="", metavar="HOST:PORT")
+    parser.add_argument("--trust-domain-alias", action="append", default=[])
+    parser.add_argument("--certificate-lifetime", type=float, default=CERTIFICATE_LIFETIME)
+    parser.add_argument("--longest-connection", type=float, default=LONGEST_CONNECTION)
+    parser.add_argument("--ca", type=Path)
+    parser.add_argument("--api", default="", metavar="HOST:PORT")
     parser.add_argument(
         "--outbound-traffic-policy",
         type=OutboundTrafficPolicy,
@@ -325,9 +374,26 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     settings = MeshSettings(
-        trust_domain=arguments.trust_domain, outbound_traffic_policy=arguments.outbound_traffic_policy
+        trust_domain=arguments.trust_domain,
+        trust_domain_aliases=tuple(arguments.trust_domain_alias),
+        outbound_traffic_policy=arguments.outbound_traffic_policy,
+        certificate_lifetime=arguments.certificate_lifetime,
+        longest_connection=arguments.longest_connection,
     )
-    asyncio.run(serve(StateDirectory(arguments.state_dir), arguments.paths, settings, arguments.listen))
+    state = StateDirectory(arguments.state_dir)
+    try:
+        asyncio.run(
+            serve(
+                state,
+                arguments.paths,
+                settings,
+                address=arguments.listen,
+                api=arguments.api,
+                own_authority=arguments.ca,
+            )
+        )
+    except AuthorityError as error:
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from plait.resource import Snapshot
 from plait.run import offline, views
 from plait.run.assignments import AGENT, assignments
 from plait.run.compilation import Compilation, Compiled
+from plait.run.grants import Doubts, Grants
 from plait.run.held import Held
 from plait.run.registry import Registry
 from plait.sources.settle import Settle
@@ -65,6 +66,8 @@ class Loop:
     generation: int = 0
     stopping: bool = False
     store: Store = field(default_factory=Store)
+    grants: Grants = field(init=False)
+    doubts: Doubts = field(init=False)
     _compilation: Compilation = field(init=False)
     _compiled: Compiled | None = None
     _findings: tuple[Finding, ...] = ()
@@ -85,6 +88,8 @@ class Loop:
 
     def __post_init__(self) -> None:
         self._compilation = Compilation(self.settings)
+        self.grants = Grants(self.settings.trust_domain)
+        self.doubts = Doubts(self.grants)
 
     @property
     def wanted(self) -> int:
@@ -151,25 +156,30 @@ class Loop:
         before = self.registry.agents.get(agent, {})
         for key in before.keys() & self._withdrawing.keys():
             self._withdrawing.pop(key).cancel()  # the word may not have reached it: say it again
-        self.registry.hello(agent, replicas)
+        believed = self.doubts.believable(agent, replicas, before)
+        self.registry.hello(agent, believed)
         for key in before.keys() - self.registry.agents[agent].keys():
             self._vanished(key)
         for report in self.registry.agents[agent].values():
             if before.get(report.replica.key) != report:
                 self.events.publish(ReplicaChanged(views.workload(report)))
-        log.info("agent %s is connected, with %d replicas", agent, len(replicas))
+        log.info("agent %s is connected, with %d replicas", agent, len(believed))
         self.touch()
 
     def on_report(self, agent: str, report: ReplicaReport) -> None:
         """One replica has changed."""
-        self.registry.report(agent, report)
-        self.events.publish(ReplicaChanged(views.workload(report)))
-        self.touch()
+        if self.doubts.believed(agent, report, self.registry.agents.get(agent, {})):
+            self._believe(agent, report)
+            self._ask_again()
 
     def on_gone(self, agent: str, key: ReplicaKey) -> None:
         """One replica is no more."""
+        self.doubts.forget(agent, key)
+        if key not in self.registry.agents.get(agent, {}):
+            return  # nobody says so of another's
         self.registry.gone(agent, key)
         self._vanished(key)
+        self._ask_again()
         self.touch()
 
     def on_lost(self, agent: str) -> None:
@@ -177,6 +187,17 @@ class Loop:
         log.warning("agent %s is not connected", agent)
 
     # ----------------------------------------------------------------------------------------------------
+
+    def _believe(self, agent: str, report: ReplicaReport) -> None:
+        self.registry.report(agent, report)
+        self.events.publish(ReplicaChanged(views.workload(report)))
+        self.touch()
+
+    def _ask_again(self) -> None:
+        """What was not believed may be true by now."""
+        for agent, report in self.doubts.again():
+            if self.doubts.believed(agent, report, self.registry.agents.get(agent, {})):
+                self._believe(agent, report)
 
     def _vanished(self, key: ReplicaKey) -> None:
         workload = key.workload
@@ -255,6 +276,8 @@ class Loop:
     def _assign(self, wanted: Assignments) -> None:
         if wanted != self._assigned:
             self._assigned = wanted
+            self.grants.assigned(wanted)
+            self._ask_again()
             self.link.assign(AGENT, wanted)
 
     def _withdraw(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,8 +52,11 @@ class Part:
         """Whether it ran and does not any more."""
         return self.process is not None and self.process.returncode is not None
 
-    async def keep(self) -> None:
-        """Start it again whenever it ends, with growing pauses when it ends quickly; until `stop`."""
+    async def keep(self, prepare: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Start it again whenever it ends, with growing pauses when it ends quickly; until `stop`.
+
+        `prepare` is awaited before each such start.
+        """
         failures = 0
         while not self._stopping and self.process is not None:
             began = time.monotonic()
@@ -63,6 +66,8 @@ class Part:
             failures = 0 if time.monotonic() - began > _STEADY else min(failures + 1, len(_PAUSES) - 1)
             self.say(f"the {self.name} has ended ({_ending(code)}) and is started again; its log: {self.log}")
             await asyncio.sleep(_PAUSES[failures])
+            if prepare is not None:
+                await prepare()
             await self._start_again()
 
     async def _start_again(self) -> None:

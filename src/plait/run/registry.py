@@ -15,6 +15,7 @@ from pathlib import Path
 
 from plait.codec import Codec, CodecError
 from plait.identity.files import Insecure, read_private, write_private
+from plait.identity.trust import Held
 from plait.link.messages import Hello, ReplicaReport
 from plait.model.catalog import Member, Replica
 from plait.model.names import ReplicaKey
@@ -32,7 +33,13 @@ class _Gone:
     key: ReplicaKey
 
 
-_LINE = Codec[Hello | _Reported | _Gone](Hello | _Reported | _Gone)
+@dataclass(frozen=True, slots=True)
+class _Holds:
+    agent: str
+    held: Held
+
+
+_LINE = Codec[Hello | _Reported | _Gone | _Holds](Hello | _Reported | _Gone | _Holds)
 _SPARE = 1000
 """So many lines, and one for each report, are added before the file is written anew."""
 
@@ -43,6 +50,8 @@ class Registry:
 
     path: Path
     agents: dict[str, dict[ReplicaKey, ReplicaReport]] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
+    """What each agent has for itself."""
     _room: int = 0
     """How many lines may still be added."""
     _order: tuple[ReplicaKey, ...] | None = None
@@ -63,7 +72,7 @@ class Registry:
 
     def hello(self, agent: str, reports: Iterable[ReplicaReport]) -> None:
         """All that runs under an agent."""
-        self._apply(Hello(agent=agent, replicas=tuple(reports)))
+        self._apply(Hello(agent=agent, replicas=tuple(reports), held=self.held.get(agent)))
         self._rewrite()
 
     def report(self, agent: str, report: ReplicaReport) -> None:
@@ -71,6 +80,10 @@ class Registry:
 
     def gone(self, agent: str, key: ReplicaKey) -> None:
         self._append(_Gone(agent, key))
+
+    def holds(self, agent: str, held: Held) -> None:
+        """What certificate of its own an agent has."""
+        self._append(_Holds(agent, held))
 
     def find(self, key: ReplicaKey) -> tuple[str, ReplicaReport] | None:
         """The agent of a replica and its last report."""
@@ -101,11 +114,16 @@ class Registry:
             self._order = tuple(sorted(merged, key=lambda key: (*_words(key), key.number)))
         return ((key, merged[key]) for key in self._order)
 
-    def _apply(self, said: Hello | _Reported | _Gone) -> None:
+    def _apply(self, said: Hello | _Reported | _Gone | _Holds) -> None:
+        if isinstance(said, _Holds):
+            self.held[said.agent] = said.held
+            return
         reports = self.agents.setdefault(said.agent, {})
         self._replicas = None
         match said:
-            case Hello(replicas=replicas):
+            case Hello(replicas=replicas, held=held):
+                if held is not None:
+                    self.held[said.agent] = held
                 self.agents[said.agent] = {report.replica.key: report for report in replicas}
                 self._order = self._members = None
             case _Reported(report=report):
@@ -119,7 +137,7 @@ class Registry:
                 if reports.pop(key, None) is not None:
                     self._order = self._members = None
 
-    def _append(self, said: _Reported | _Gone) -> None:
+    def _append(self, said: _Reported | _Gone | _Holds) -> None:
         self._apply(said)
         if not self._room:
             self._rewrite()
@@ -137,7 +155,7 @@ class Registry:
     def _rewrite(self) -> None:
         """Write everything aside and rename it into place."""
         hellos = [
-            Hello(agent=agent, replicas=tuple(reports.values()))
+            Hello(agent=agent, replicas=tuple(reports.values()), held=self.held.get(agent))
             for agent, reports in sorted(self.agents.items())
         ]
         write_private(self.path, b"".join(_LINE.encode(hello) + b"\n" for hello in hellos))

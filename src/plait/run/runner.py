@@ -65,6 +65,9 @@ class Runner:
     settings: MeshSettings
     mode: Mode
     listen: str
+    api: str
+    authority: Path | None
+    """The folder of the user's own certificate authority."""
     say: Callable[[str], None]
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -96,8 +99,9 @@ class Runner:
             if await self._admitted(control_plane):
                 keeping.append(asyncio.create_task(control_plane.keep()))
                 await agent.start()
-                keeping.append(asyncio.create_task(agent.keep()))
+                keeping.append(asyncio.create_task(agent.keep(self._readmit)))
                 self.say(SAID[self.mode])
+                self._say_where_the_api_is()
                 keeping.append(asyncio.create_task(narrate(self.state.api_socket, self.say, began)))
                 code = await self._stopped()
         except (StartError, OSError) as error:
@@ -109,6 +113,12 @@ class Runner:
             await asyncio.gather(agent.stop(_GRACE), control_plane.stop(_GRACE))
             clean = self._swept()
         return code if clean else 1
+
+    def _say_where_the_api_is(self) -> None:
+        if self.api:
+            with suppress(OSError):
+                place = self.state.api_address.read_text()
+                self.say(f"the API is served at http://{place} too; its token: {self.state.api_token}")
 
     async def _stopped(self) -> int:
         """Returns once everything has been stopped in order: because it was asked for, or has to be; the exit code."""
@@ -135,8 +145,14 @@ class Runner:
 
     def _control_plane(self) -> Part:
         command = [sys.executable, "-m", "plait.run.control_plane", "--state-dir", str(self.state.root)]
-        command += ["--trust-domain", self.settings.trust_domain, *self._outbound()]
+        settings = self.settings
+        command += ["--trust-domain", settings.trust_domain, *self._outbound()]
+        command += [f"--trust-domain-alias={alias}" for alias in settings.trust_domain_aliases]
+        command += ["--certificate-lifetime", str(settings.certificate_lifetime)]
+        command += ["--longest-connection", str(settings.longest_connection)]
+        command += ["--ca", str(self.authority)] if self.authority else []
         command += ["--listen", self.listen] if self.listen else []
+        command += ["--api", self.api] if self.api else []
         command += [str(path) for path in self.paths]
         return self._part(CONTROL_PLANE, command, self.state.control_plane / "log")
 
@@ -175,8 +191,7 @@ class Runner:
         deadline = time.monotonic() + _START
         while not self._stop.is_set():
             try:
-                async with Client(self.state.api_socket) as client:
-                    created = await client.create_token(AGENT)
+                await self._admit()
             except NoMesh:
                 if control_plane.ended or time.monotonic() > deadline:
                     raise StartError(
@@ -184,9 +199,19 @@ class Runner:
                     ) from None
                 await asyncio.sleep(_PAUSE)
             else:
-                write_private(self.state.agent / "token", created.token.encode())  # a file that only it reads
                 return True
         return False
+
+    async def _admit(self) -> None:
+        """Give the agent a token to join with.  NoMesh, ApiError."""
+        async with Client(self.state.api_socket) as client:
+            created = await client.create_token(AGENT)
+        write_private(self.state.agent / "token", created.token.encode())  # a file that only it reads
+
+    async def _readmit(self) -> None:
+        """Another one, in case its certificate has ended: the machine may have slept.  Most often it needs none."""
+        with suppress(NoMesh, ApiError, OSError):
+            await self._admit()
 
     async def _drain(self) -> None:
         """Have everything stopped in order, as long as there is patience for it."""

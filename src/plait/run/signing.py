@@ -1,4 +1,4 @@
-"""Who gets which certificate: an agent for the replicas it has reported, and for itself by a join token."""
+"""Who gets which certificate: an agent for replicas of what was assigned to it, and for itself by a join token."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from plait.identity.names import agent_uri, valid_agent_name
 from plait.identity.tokens import TokenRefused, Tokens
 from plait.link.messages import JoinRequest, ReplicaReport, Signed, SignRequest
 from plait.model.names import Identity, ReplicaKey
+from plait.run.grants import Doubts
 from plait.run.registry import Registry
 
 _PATIENCE = 5.0
@@ -19,11 +20,15 @@ _PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """Decides by what the registry knows, never by what a request asks for."""
+    """Decides by what was assigned, never by what a request asks for.
+
+    What the registry knows of a replica is what its workload was assigned with (see run.grants).
+    """
 
     authority: Authority
     tokens: Tokens
     registry: Registry
+    doubts: Doubts
 
     async def join(self, request: JoinRequest) -> Signed:
         """A certificate for an agent that proves itself by a token."""
@@ -41,7 +46,10 @@ class Signing:
             return self._agent(agent, request.csr)
         report = await self._reported(agent, request.replica)
         if report is None:
-            return Signed(error=f"{request.replica} is not a replica of agent {agent}")
+            unknown = f"{request.replica} is not a replica of agent {agent}"
+            return Signed(error=self.doubts.why(agent, request.replica) or unknown)
+        if not self.doubts.grants.entitled(report):
+            return Signed(error=f"{request.replica.workload} is not assigned to agent {agent} any more")
         replica = report.replica
         labels = dict(replica.labels)
         workload = replica.key.workload
@@ -57,7 +65,7 @@ class Signing:
             found = self.registry.find(key)
             if found is not None:
                 return found[1] if found[0] == agent else None
-            if time.monotonic() > deadline:
+            if self.doubts.why(agent, key) or time.monotonic() > deadline:
                 return None
             await asyncio.sleep(0.02)
 
@@ -69,4 +77,4 @@ class Signing:
             certificate: Certificate = self.authority.sign(csr, uri=uri, now=time.time(), subject=subject)
         except RequestRefused as refusal:
             return Signed(error=str(refusal))
-        return Signed(chain=certificate.chain, roots=self.authority.roots, expires=certificate.expires)
+        return Signed(chain=certificate.chain, trust=self.authority.trust, expires=certificate.expires)

@@ -50,6 +50,16 @@ class StateDirectory:
         return self.root / "run" / "api.sock"
 
     @property
+    def api_token(self) -> Path:
+        """What lets one use the API over TCP, where it is served there; another at each start."""
+        return self.control_plane / "api-token"
+
+    @property
+    def api_address(self) -> Path:
+        """HOST:PORT of the API, where it is served over TCP."""
+        return self.control_plane / "api-address"
+
+    @property
     def xds_socket(self) -> Path:
         """In a directory of its own, which is all of this one that Envoys of other users are shown."""
         return self.root / "run" / "xds" / "sock"

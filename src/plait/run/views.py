@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from plait.api.views import (
+    AuthorityStatus,
     ConditionView,
     FindingView,
     Nack,
@@ -14,9 +19,13 @@ from plait.api.views import (
     ReplicaState,
     RouteParentStatus,
     RouteStatus,
+    SignerView,
     WorkloadStatus,
 )
 from plait.compiler.conditions import ParentStatus
+from plait.identity.authority import Authority
+from plait.identity.certificates import certificates as read_certificates
+from plait.identity.rotation import Holder
 from plait.link.messages import ReplicaReport
 from plait.model.finding import Finding, Severity
 from plait.model.names import ObjectRef, ReplicaKey
@@ -132,4 +141,45 @@ def rejections(found: Iterable[ProxyRejection]) -> tuple[Finding, ...]:
         )
         for (name, reason), (one, nodes) in by_resource.items()
         for origin in (one.rejection.resource.origins or (None,))[:1]
+    )
+
+
+def authority(found: Authority, holders: Iterable[Holder], now: float) -> AuthorityStatus:
+    """The authority, and who has what of it; `now` in seconds since the epoch."""
+    state, holders = found.state, tuple(holders)
+    signing = [(state.issuer, "signs"), *([(state.following, "follows")] if state.following else [])]
+    leaving = set(state.roots) - set(state.keeping or state.roots)
+    numbers = Counter(one.held.issuer for one in holders if one.held.expires > now)
+    return AuthorityStatus(
+        trust_domain=found.trust_domain,
+        certificate_lifetime=found.lifetime,
+        phase=state.phase,
+        since=iso(state.since),
+        waits_for=found.awaited(holders, now),
+        roots=tuple(
+            _signer(read_certificates(root)[0], "leaving" if root in leaving else "trusted", holders=0)
+            for root in state.roots
+        ),
+        issuers=tuple(
+            _signer(
+                read_certificates(one.chain + one.root)[0],
+                role,
+                given=one.given,
+                holders=numbers.pop(one.name, 0),
+            )
+            for one, role in signing
+        ),
+        others=sum(numbers.values()),
+    )
+
+
+def _signer(certificate: x509.Certificate, role: str, *, holders: int, given: bool = False) -> SignerView:
+    return SignerView(
+        role=role,
+        subject=certificate.subject.rfc4514_string(),
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+        not_before=certificate.not_valid_before_utc.isoformat(timespec="seconds"),
+        not_after=certificate.not_valid_after_utc.isoformat(timespec="seconds"),
+        given=given,
+        holders=holders,
     )

@@ -18,13 +18,18 @@ from plait.xds.wire import decode
 log = logging.getLogger(__name__)
 
 _OPENING = 10.0
-"""Seconds within which a stream's first request has to come."""
+"""Seconds within which something of a stream's first request has to come, again and again until all of it is here.
+
+In a large mesh it names all that a proxy has, and when all of them come back at once it is we who are slow to read.
+"""
+_OPENINGS = 12
+"""So many times at most."""
 _EARLY = 16 * 1024 * 1024
 """Bytes that a proxy may say before its node is known."""
 _TURN = 1.0
 """Seconds that a response holds its turn at most, so that whoever is slow to take it keeps nobody waiting."""
 
-_SILENT = End(Code.DEADLINE_EXCEEDED, f"no request has come within {_OPENING:.0f} seconds")
+_SILENT = End(Code.DEADLINE_EXCEEDED, "no request has come in time")
 _TALKATIVE = End(Code.RESOURCE_EXHAUSTED, "too much is said before the node is known")
 _EXPIRED = End(Code.UNAUTHENTICATED, "the certificate that opened this stream has expired")
 _MISTAKEN = End(Code.INTERNAL, "the control plane has made a mistake; its log tells more")
@@ -95,8 +100,10 @@ class Conversation:
         "_early",
         "_has_turn",
         "_heard",
+        "_hearing",
         "_house",
         "_loop",
+        "_openings",
         "_timer",
         "_turn",
         "node",
@@ -121,13 +128,20 @@ class Conversation:
         """Bytes that were said so far, until it began."""
         self._due = False
         self._turn: asyncio.TimerHandle | None = None
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(_OPENING, self.end, _SILENT)
+        self._hearing = False
+        """Whether something of the first request has come since the time was last looked at."""
+        self._openings = _OPENINGS
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(_OPENING, self._look)
 
     @property
     def peer(self) -> Peer:
         return self._call.peer
 
     # What the transport says
+
+    def hear(self) -> None:
+        """A part of something that the proxy says has come."""
+        self._hearing = True
 
     def receive(self, data: bytes) -> None:
         """The proxy has said something; whether there is an answer is seen by `speak`."""
@@ -165,9 +179,7 @@ class Conversation:
         if self.over:
             return
         self.over = True
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
+        self._stop_timer()
         self._leave_turn()
         self._house.gone(self)
         self.stream = None
@@ -188,7 +200,9 @@ class Conversation:
 
     def begin(self, snapshot: Snapshot, generation: int, remaining: float | None) -> None:
         """Serve it this, and what is published from now on, for so many seconds."""
-        self._set_timer(remaining, _EXPIRED)
+        self._stop_timer()
+        if remaining is not None:
+            self._timer = self._loop.call_later(remaining, self.end, _EXPIRED)
         self.since = time.time()
         self.stream = Stream(snapshot, generation)
         early, self._early = self._early or [], None
@@ -220,6 +234,15 @@ class Conversation:
             self.closed()
             self._call.end(end)
 
+    def _look(self) -> None:
+        """Whether the first request is still coming."""
+        self._openings -= 1
+        if not self._hearing or not self._openings:
+            self.end(_SILENT)
+            return
+        self._hearing = False
+        self._timer = self._loop.call_later(_OPENING, self._look)
+
     def _take(self, request: Request) -> None:
         if self.over:
             return
@@ -232,7 +255,7 @@ class Conversation:
         else:
             self._early = [request]
             self.node = request.node
-            self._set_timer(None, _SILENT)
+            self._stop_timer()
             self._admit()
 
     def _admit(self) -> None:
@@ -273,10 +296,10 @@ class Conversation:
             self._has_turn = False
             self._house.leave_turn()
 
-    def _set_timer(self, seconds: float | None, end: End) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self.end, end)
+        self._timer = None
 
     def _mistaken(self, mistake: Exception) -> None:
         """A mistake of ours ends this stream, and no other."""

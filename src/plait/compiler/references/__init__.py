@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from plait.compiler.references import destinations, egress, policies, rate_limits, routes, services
+from plait.compiler.references import asking, destinations, egress, policies, rate_limits, routes, services
 from plait.compiler.references.policies import Known
-from plait.compiler.selection import selection
+from plait.compiler.selection import Selection, selection
 from plait.compiler.sharing import Made
 from plait.compiler.sights import Stated
 from plait.model.finding import Finding
 from plait.model.mesh import Mesh
+from plait.model.policy import Action
+
+_Part = Callable[[str, tuple[object, ...], Iterator[Finding]], tuple[Finding, ...]]
 
 __all__ = ["Known", "check"]
 
@@ -30,7 +33,7 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
     yield from part("routes", seen, routes.check_backends(mesh))
     yield from part(
         "destinations",
-        (stated.destinations, mesh.for_clients, there, settings, *running),
+        (stated.destinations, mesh.for_clients, there, mesh.peer_authentications, settings, *running),
         destinations.check(mesh, selected, (*stated.destinations, *mesh.for_clients)),
     )
     yield from part(
@@ -45,3 +48,19 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
         "peers", (mesh.peer_authentications, settings, *running), policies.check_peers(mesh, selected)
     )
     yield from part("limits", (mesh.rate_limits, there, *running), rate_limits.check(mesh, selected))
+    yield from _asked(mesh, selected, part)
+
+
+def _asked(mesh: Mesh, selected: Selection, part: _Part) -> Iterator[Finding]:
+    """Of those whom proxies call themselves; most often there are none."""
+    about = (mesh.services, mesh.settings)
+    seen = (*about, mesh.common, mesh.sights, mesh.egress, mesh.for_clients, mesh.members, mesh.workloads)
+    if mesh.request_authentications:
+        tokens = (mesh.request_authentications, *seen)
+        yield from part("tokens", tokens, asking.check_tokens(mesh, selected))
+    if mesh.mesh_configs:
+        configs = (mesh.mesh_configs, *about)
+        yield from part("configs", configs, asking.check_configs(mesh))
+    if any(policy.action is Action.CUSTOM for policy in mesh.policies):
+        custom = (mesh.policies, mesh.mesh_configs, *seen)
+        yield from part("custom", custom, asking.check_custom(mesh, selected))

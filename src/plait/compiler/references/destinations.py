@@ -10,11 +10,12 @@ from plait.compiler.hosts import (
     is_wildcard,
 )
 from plait.compiler.references.findings import warning
-from plait.compiler.selection import Selection
+from plait.compiler.selection import Selection, mtls_mode
 from plait.compiler.sights import speaks_for_clients
 from plait.model.catalog import Service
 from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
+from plait.model.policy import MtlsMode
 from plait.model.traffic import DestinationSettings, Subset
 
 
@@ -54,12 +55,35 @@ def _destination(mesh: Mesh, selected: Selection, settings: DestinationSettings)
                 message = f"a policy for port {number}, and {settings.host} has {ports}"
                 yield warning("destination.unknown-port", message, origin)
     yield from _without_effect(selected, service, settings)
+    yield from _refused(selected, service, settings)
     if not selected.behind(service):
         return
     for subset in settings.subsets:
         if not selected.behind(service, subset.labels):
             message = f"no workload of {settings.host} has the labels of subset {subset.name}"
             yield warning("destination.empty-subset", message, subset.origin)
+
+
+def _refused(selected: Selection, service: Service, settings: DestinationSettings) -> Iterator[Finding]:
+    """Calls in the clear to those who take none."""
+    parts: tuple[DestinationSettings | Subset, ...] = (settings, *settings.subsets)
+    for part in parts:
+        name, labels = (part.name, part.labels) if isinstance(part, Subset) else ("", ())
+        clear = [port for port in service.ports if settings.policy(name, port.number).clear]
+        if not clear:
+            continue
+        strict = {
+            f"{one.key} at port {there.number}"
+            for one in selected.workloads_behind(service, labels)
+            for port in clear
+            for there in one.process.ports
+            if port.target in (there.number, there.name)
+            and mtls_mode(selected.peer_authentications_over(one.member), there.number) is MtlsMode.STRICT
+        }
+        if strict:
+            who = f"{min(strict)}{f' and {len(strict) - 1} more' if len(strict) > 1 else ''}"
+            message = f"called in the clear, which {who} takes from nobody: a PeerAuthentication has to say PERMISSIVE there"
+            yield warning("traffic.tls-refused", message, part.origin)
 
 
 def _without_effect(

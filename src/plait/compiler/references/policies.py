@@ -80,6 +80,8 @@ def _principal_problem(mesh: Mesh, known: Known, principal: str) -> str | None:
     identity = Identity.parse(f"spiffe://{principal}")
     if identity is None:
         return "not of the form TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT"
+    if identity.trust_domain in mesh.settings.trust_domain_aliases:
+        return None  # what is said of it is said of the mesh's own as well, and told there
     if identity.trust_domain != mesh.settings.trust_domain:
         return f"the trust domain of this mesh is {mesh.settings.trust_domain}"
     if (identity.namespace, identity.service_account) not in known.accounts:

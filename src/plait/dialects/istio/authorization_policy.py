@@ -1,7 +1,8 @@
 """AuthorizationPolicy: who may call whom.
 
 What can't be read whole is closed.  Of ALLOW a rule is left out, so that it allows nothing.  Of the others the
-part that can't be read is dropped, so that the rule holds for more.  An ALLOW policy of which it can't be read
+part that can't be read is dropped, so that the rule holds for more; CUSTOM without
+somebody to ask is DENY.  An ALLOW policy of which it can't be read
 whom it is for allows nothing in its whole namespace: with its rules it would open workloads that it was never
 meant for.
 """
@@ -35,7 +36,7 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     policy = AuthorizationPolicy(
         namespace=subject.namespace,
         name=subject.name,
-        action=action,
+        action=Action.DENY if action is Action.CUSTOM and not provider else action,
         selector=() if everywhere else selected or (),
         targets=() if everywhere else targeted or (),
         rules=_closed(spec, action, stated, subject, unread=unread),
@@ -93,7 +94,7 @@ def _targets(spec: Cursor, subject: Subject) -> tuple[str, ...] | None:
 
 
 def _provider(spec: Cursor, action: Action) -> str:
-    """The name of who is asked; until somebody is, what the rules name is denied."""
+    """The name of who is asked; "", and errors that say so, when there is none: then what the rules name is denied."""
     provider = spec.at("provider")
     name = provider.at("name").text()
     if action is not Action.CUSTOM:
@@ -101,9 +102,8 @@ def _provider(spec: Cursor, action: Action) -> str:
             provider.error("policy.provider", "only the action CUSTOM has a provider")
         return ""
     if not name and not provider.error_count():
-        provider.error("policy.provider", "the action CUSTOM has a provider, by its name")
-    spec.at("action").error("policy.custom", "no provider is asked yet: what its rules name is denied")
-    return name
+        provider.at("name").error("policy.custom", "no provider is named: what its rules name is denied")
+    return "" if provider.error_count() or provider.unread() else name
 
 
 def _is_dry_run(root: Cursor, subject: Subject) -> bool:

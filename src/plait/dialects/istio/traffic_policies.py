@@ -64,25 +64,26 @@ def policies(cursor: Cursor) -> PortPolicies:
 
 
 def _policy(cursor: Cursor) -> TrafficPolicy:
-    _tls(cursor.at("tls"))
     return TrafficPolicy(
+        clear=_tls(cursor.at("tls")),
         load_balancing=_load_balancing(cursor.at("loadBalancer")),
         connections=_connections(cursor.at("connectionPool")),
         outliers=_outliers(cursor.at("outlierDetection")),
     )
 
 
-def _tls(cursor: Cursor) -> None:
-    """Nothing follows from it: sidecars call each other by mutual TLS of the mesh, whatever is said here."""
+def _tls(cursor: Cursor) -> bool | None:
+    """Whether to call in the clear; None: nothing is said that could be meant."""
     mode = cursor.at("mode")
-    text = mode.text("DISABLE")
-    if not cursor.present or text == "ISTIO_MUTUAL" or mode.error_count():
-        return
-    if text == "DISABLE":
+    text = mode.text()
+    if text in ("DISABLE", "ISTIO_MUTUAL"):
+        return text == "DISABLE"
+    if not cursor.present or mode.error_count():
+        return None
+    if not text:
         mode.warn(
             "traffic.tls",
-            "has no effect: a workload is called in the clear where its PeerAuthentication says DISABLE, "
-            "and nowhere else",
+            "without a mode it stays at mutual TLS of the mesh: nothing is called in the clear unless DISABLE is written",
         )
     elif text in ("SIMPLE", "MUTUAL"):
         mode.warn(
@@ -90,6 +91,7 @@ def _tls(cursor: Cursor) -> None:
         )
     else:
         mode.error("field.choice", f"{text[:_SHOWN]!r} is not one of DISABLE, SIMPLE, MUTUAL, ISTIO_MUTUAL")
+    return None
 
 
 def _load_balancing(cursor: Cursor) -> LoadBalancing | None:

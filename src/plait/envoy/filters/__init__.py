@@ -5,13 +5,27 @@ to it?  Filters that only some routes want are installed disabled and enabled by
 that listeners never change.  `stats` is no filter but an access log; it makes the metrics.
 """
 
-from plait.envoy.filters import cors, fault, rate_limit, rbac, router, session
+from plait.envoy.filters import (
+    cors,
+    ext_authz,
+    fault,
+    jwt,
+    own_headers,
+    rate_limit,
+    rbac,
+    router,
+    session,
+)
 from plait.envoy.filters.kind import HttpFilter
 
 ORDER: tuple[HttpFilter, ...] = (
     cors.CORS,
     fault.FAULT,
+    own_headers.OWN_HEADERS,
+    jwt.JWT,
     rbac.AUDIT,
+    ext_authz.CUSTOM,
+    ext_authz.EXT_AUTHZ,
     rbac.DENY,
     rbac.ALLOW,
     rate_limit.RATE_LIMIT,

@@ -91,7 +91,7 @@ def _state(key: str, condition: str, then: str, otherwise: str) -> dict[str, Any
 
 
 def expression(port: InboundPort) -> str:
-    """Whether a caller may connect: no DENY rule holds, and where there are ALLOW policies one of their rules does."""
+    """Whether a caller may connect: no rule of DENY or CUSTOM holds, and where there are ALLOW policies one of theirs does."""
     denied = _any(_rules(port, Action.DENY, Action.CUSTOM).values())
     allowed = _any(_rules(port, Action.ALLOW).values()) if _policies(port, Action.ALLOW) else _ALWAYS
     return _all([_not(denied), allowed])

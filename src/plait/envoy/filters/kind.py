@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from plait.envoy import api, names
 from plait.model.mesh import InboundPort
 from plait.model.routing import RouteRule
 
@@ -20,12 +21,23 @@ class HttpFilter:
 
     name: str
     on_listener: Callable[[], Any]
-    """Its configuration in the listener, the same for every proxy."""
+    """Its configuration in the listener, the same for every proxy; None when it is discovered."""
     outbound: bool
     inbound: bool
     waits: bool
     """Installed disabled; enabled by the routes that have something to say to it."""
+    discovered: str = ""
+    """The type of its configuration where that is a resource of its own for each port (ECDS)."""
     on_inbound: Callable[[InboundPort], Any | None] = _nothing
     """Its configuration on the inbound routes of a port, or None: nothing to say."""
     on_rule: Callable[[RouteRule], Any | None] = _nothing
     """Its configuration on the outbound routes of a rule, or None: nothing to say."""
+
+    def at(self, port: int) -> str:
+        """Its name at a port of the workload: that of its resource, where it has one."""
+        return names.of_port(self.name, port) if self.discovered else self.name
+
+
+def enabled() -> Any:
+    """What a route says to a filter that waits, and that is to do what its resource says."""
+    return api.message("envoy.config.route.v3.FilterConfig")(config={})

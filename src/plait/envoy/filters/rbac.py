@@ -29,13 +29,13 @@ def _filter(name: str, action: Action, prefix: str, *, enforced: _Chosen, watche
         return api.message(f"{_HTTP}.RBAC")(shadow_rules_stat_prefix=prefix)
 
     def on_inbound(port: InboundPort) -> Any | None:
-        held, shadow = rules(port, action, enforced), rules(port, action, watched)
-        if held is None and shadow is None:
+        found, shadow = rules(port, action, enforced), rules(port, action, watched)
+        if found is None and shadow is None:
             return None
-        found = {} if held is None else {"rules": held}
+        said = {} if found is None else {"rules": found}
         if shadow is not None:
-            found |= {"shadow_rules": shadow, "shadow_rules_stat_prefix": prefix}
-        return api.message(f"{_HTTP}.RBACPerRoute")(rbac=found)
+            said |= {"shadow_rules": shadow, "shadow_rules_stat_prefix": prefix}
+        return api.message(f"{_HTTP}.RBACPerRoute")(rbac=said)
 
     return HttpFilter(
         name=name,
@@ -47,22 +47,14 @@ def _filter(name: str, action: Action, prefix: str, *, enforced: _Chosen, watche
     )
 
 
-def _denies(policy: AuthorizationPolicy) -> bool:
-    return policy.decides and (policy.action is Action.DENY or _denies_unasked(policy))
-
-
-def _denies_unasked(policy: AuthorizationPolicy) -> bool:
-    """CUSTOM, as long as nobody is asked: what its rules name is denied.  Take this away when somebody is."""
-    return policy.action is Action.CUSTOM
-
-
 DENY = _filter(
     names.RBAC_DENY,
     Action.DENY,
     names.DRY_RUN_DENY,
-    enforced=_denies,
+    enforced=lambda policy: policy.decides and policy.action is Action.DENY,
     watched=lambda policy: policy.dry_run and policy.action in (Action.DENY, Action.CUSTOM),
 )
+"""A dry run of CUSTOM asks nobody: it tells what it would have asked about."""
 ALLOW = _filter(
     names.RBAC_ALLOW,
     Action.ALLOW,

@@ -33,6 +33,8 @@ _AT_DESTINATION = {
     "destination_principal": "%DOWNSTREAM_LOCAL_URI_SAN%",
 }
 
+_LOGGER = "envoy.access_loggers.stats"
+_CONFIG = "envoy.extensions.access_loggers.stats.v3.Config"
 _CEL_NAME = "envoy.access_loggers.extension_filters.cel"
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 _NEVER_CONNECTED = ("UH", "NC", "UO", "URX")
@@ -60,6 +62,25 @@ def tcp_at_destination(port: InboundPort, *, mtls: bool) -> list[dict[str, Any]]
     for one in port.services[:1]:
         groups["service"] = labels.service(host=one.host, name=one.name, namespace=one.namespace)
     return _of_connections(groups)
+
+
+def outlasting(kind: str, seconds: float) -> dict[str, Any]:
+    """Counts streams or connections (`kind`) over mutual TLS that, by how long they lasted, may outlive a certificate."""
+    duration = {"comparison": {"op": "GE", "value": _milliseconds(seconds)}}
+    lasted = {"duration_filter": duration}
+    counted = build.extension(
+        _LOGGER,
+        _CONFIG,
+        stats_scope={"prefix": names.OWN_METRICS_PREFIX},
+        counters=[_one("may_outlive_certificate_total", [{"name": "kind", "value_format": kind}])],
+    )
+    over = lasted if kind == "http" else _both(_log_type("TcpConnectionEnd"), lasted)
+    return counted | {"filter": over}
+
+
+def _milliseconds(seconds: float) -> dict[str, Any]:
+    """Envoy asks for the name of a setting that could change it while it runs; none does."""
+    return {"default_value": int(seconds * 1000), "runtime_key": "plait.none"}
 
 
 def _security(*, mtls: bool) -> dict[str, str]:
@@ -136,8 +157,8 @@ def _one(name: str, tags: list[dict[str, str]]) -> dict[str, Any]:
 
 def _access_log(**counts: Any) -> dict[str, Any]:
     return build.extension(
-        "envoy.access_loggers.stats",
-        "envoy.extensions.access_loggers.stats.v3.Config",
+        _LOGGER,
+        _CONFIG,
         stats_scope={"prefix": names.METRICS_PREFIX},
         **counts,
     )

@@ -11,17 +11,27 @@ from plait.envoy.listeners import parts
 from plait.model.catalog import Protocol, SidecarAddresses
 from plait.model.mesh import InboundPort
 from plait.model.policy import MtlsMode
+from plait.model.settings import MeshSettings
 from plait.model.traffic import LONGEST_IDLE
 
 _PEER_IDLE_SECONDS = 2 * LONGEST_IDLE
 _PEER_CONNECTION_SECONDS = 3600.0
-"""After this a peer has to connect anew, and to show a certificate that holds; nothing running is cut."""
+"""After this, or before a certificate ends, a peer has to connect anew and to show one that holds; nothing running is
+cut."""
+_PEER_CONNECTION_SHARE = 0.25
+"""Of the life of a certificate, which has 45 % left at every handshake."""
+_JITTER_PERCENT = 10.0
+_DRAIN_SECONDS = 5.0
+"""So long Envoy lets a connection live on that it has said goodbye to, for what is on its way."""
 _HANDSHAKE_SECONDS = 10.0
 _HTTP_IN_TLS = ("h2", "http/1.1")
 
 
 def listener(
-    sidecar: SidecarAddresses, trust_domain: str, ports: Sequence[InboundPort], admitting: Mapping[int, str]
+    sidecar: SidecarAddresses,
+    settings: MeshSettings,
+    ports: Sequence[InboundPort],
+    admitting: Mapping[int, str],
 ) -> Any:
     """Takes each declared port, and nothing else.
 
@@ -40,7 +50,7 @@ def listener(
         enable_reuse_port={"value": False},
         listener_filters=_listener_filters(ports, transparent=sidecar.transparent),
         filter_chains=[
-            chain for port in ports for chain in _chains(port, trust_domain, admitting.get(port.number, ""))
+            chain for port in ports for chain in _chains(port, settings, admitting.get(port.number, ""))
         ],
         **(parts.detection() if any(_may_wait(port) for port in ports) else {}),
     )
@@ -77,31 +87,31 @@ def _disabled_at(ports: list[int]) -> dict[str, Any]:
     return {"filter_disabled": ranges[0] if len(ranges) == 1 else {"or_match": {"rules": ranges}}}
 
 
-def _chains(port: InboundPort, trust_domain: str, mark: str) -> Iterator[dict[str, Any]]:
+def _chains(port: InboundPort, settings: MeshSettings, mark: str) -> Iterator[dict[str, Any]]:
     """One way in, or two where both mutual TLS and plain text are taken; each twice when HTTP is to be found out."""
     both = port.mtls is MtlsMode.PERMISSIVE
     if port.mtls is not MtlsMode.DISABLE:
-        yield from _ways(port, trust_domain, {"transport_protocol": "tls"} if both else {}, mark, mtls=True)
+        yield from _ways(port, settings, {"transport_protocol": "tls"} if both else {}, mark, mtls=True)
     if port.mtls is not MtlsMode.STRICT:
         yield from _ways(
-            port, trust_domain, {"transport_protocol": "raw_buffer"} if both else {}, mark, mtls=False
+            port, settings, {"transport_protocol": "raw_buffer"} if both else {}, mark, mtls=False
         )
 
 
 def _ways(
-    port: InboundPort, trust_domain: str, match: dict[str, Any], mark: str, *, mtls: bool
+    port: InboundPort, settings: MeshSettings, match: dict[str, Any], mark: str, *, mtls: bool
 ) -> Iterator[dict[str, Any]]:
     suffix = "mtls" if mtls else "clear"
     name = names.inbound(port.number) + suffix
-    secured = _secured(trust_domain) if mtls else _in_the_clear
+    secured = _secured(settings) if mtls else _in_the_clear
     if port.protocol.is_http:
-        yield _chain(port, name, match, [_manager(port, mtls=mtls)]) | secured(_HTTP_IN_TLS)
+        yield _chain(port, name, match, [_manager(port, settings, mtls=mtls)]) | secured(_HTTP_IN_TLS)
         return
     if port.protocol.may_be_http:
         seen = {"application_protocols": _HTTP_IN_TLS if mtls else parts.HTTP_SEEN}
         http = names.inbound_http(port.number) + suffix
-        yield _chain(port, http, match | seen, [_manager(port, mtls=mtls)]) | secured(_HTTP_IN_TLS)
-    yield _chain(port, name, match, _tcp(port, mtls=mtls)) | secured(()) | _marked(mark)
+        yield _chain(port, http, match | seen, [_manager(port, settings, mtls=mtls)]) | secured(_HTTP_IN_TLS)
+    yield _chain(port, name, match, _tcp(port, settings, mtls=mtls)) | secured(()) | _marked(mark)
 
 
 def _chain(
@@ -122,11 +132,11 @@ def _marked(mark: str) -> dict[str, Any]:
     )
 
 
-def _secured(trust_domain: str) -> Callable[[tuple[str, ...]], dict[str, Any]]:
+def _secured(settings: MeshSettings) -> Callable[[tuple[str, ...]], dict[str, Any]]:
     """Mutual TLS, in which one of these protocols is agreed on (none: whatever, and nothing is said of it)."""
 
     def with_alpn(alpn: tuple[str, ...]) -> dict[str, Any]:
-        context = tls.server(trust_domain, alpn)
+        context = tls.server(settings.trust_domains, alpn)
         return {
             "transport_socket": build.extension(tls.SOCKET, tls.DOWNSTREAM, **context),
             "transport_socket_connect_timeout": build.seconds(_HANDSHAKE_SECONDS),
@@ -139,16 +149,21 @@ def _in_the_clear(_alpn: tuple[str, ...]) -> dict[str, Any]:
     return {}
 
 
-def _manager(port: InboundPort, *, mtls: bool) -> dict[str, Any]:
+def _manager(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> dict[str, Any]:
     return parts.manager(
         "inbound",
-        filters=[http_filter for http_filter in ORDER if http_filter.inbound],
-        access_log=[stats.at_destination(mtls=mtls), denials.of_requests(port.number)],
+        filters=[parts.installed(one, port.number) for one in ORDER if one.inbound],
+        access_log=[
+            stats.at_destination(mtls=mtls),
+            *([stats.outlasting("http", _sure_stream_seconds(settings))] if mtls else []),
+            denials.of_requests(port.number),
+        ],
         rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
         common_http_protocol_options={
             "idle_timeout": build.seconds(_PEER_IDLE_SECONDS),
-            "max_connection_duration": build.seconds(_PEER_CONNECTION_SECONDS),
-            "max_connection_duration_jitter": {"value": 10.0},
+            "max_connection_duration": build.seconds(_connection_seconds(settings)),
+            "max_connection_duration_jitter": {"value": _JITTER_PERCENT},
+            **(_at_most("max_stream_duration", settings) if mtls else {}),
         },
         # Who calls is what the certificate says, never what a header says.
         forward_client_cert_details="SANITIZE_SET",
@@ -159,17 +174,44 @@ def _manager(port: InboundPort, *, mtls: bool) -> dict[str, Any]:
     )
 
 
-def _tcp(port: InboundPort, *, mtls: bool) -> list[dict[str, Any]]:
+def _tcp(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> list[dict[str, Any]]:
     """Bytes as they are, to the application once the caller is known and admitted, and otherwise nowhere."""
     log = [*stats.tcp_at_destination(port, mtls=mtls), denials.of_connections(port.number)]
+    if mtls:
+        log = [*log, stats.outlasting("tcp", settings.certain)]
     proxy = parts.tcp_proxy(
         "inbound",
         names.BLACK_HOLE_CLUSTER,
         log,
         upstream_connect_mode="ON_DOWNSTREAM_TLS_HANDSHAKE",
         max_early_data_bytes={"value": 0},
+        **(_at_most("max_downstream_connection_duration", settings) if mtls else {}),
     )
     return [admission.listener_filter(port), proxy]
+
+
+def _connection_seconds(settings: MeshSettings) -> float:
+    """After how long a connection is drained: with its jitter and its goodbye it is gone before a certificate is."""
+    return min(_PEER_CONNECTION_SECONDS, settings.certificate_lifetime * _PEER_CONNECTION_SHARE)
+
+
+def _sure_stream_seconds(settings: MeshSettings) -> float:
+    """How long a stream can last that surely outlives no certificate, however late on its connection it began."""
+    latest = _connection_seconds(settings) * (1 + _JITTER_PERCENT / 100) + _DRAIN_SECONDS
+    return max(0.0, settings.certain - latest)
+
+
+def _at_most(field: str, settings: MeshSettings) -> dict[str, Any]:
+    """What has begun under a certificate does not outlive it for ever."""
+    return {field: build.seconds(settings.longest_connection)}
+
+
+_NOT_FOR_APPLICATIONS: tuple[dict[str, str], ...] = (
+    {"prefix": "x-envoy"},
+    *({"prefix": one} for one in ("x_envoy", "x_forwarded", "x-forwarded_")),
+    *({"exact": one} for one in ("x-forwarded-client_cert", "content_length", "transfer_encoding")),
+)
+"""What would steer our router, and what an application may take for a header of ours: to many `_` is as good as `-`."""
 
 
 def _without_envoy_headers() -> dict[str, Any]:
@@ -177,7 +219,7 @@ def _without_envoy_headers() -> dict[str, Any]:
     return build.extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}],
+        mutations=[{"remove_on_match": {"key_matcher": matcher}} for matcher in _NOT_FOR_APPLICATIONS],
     )
 
 

@@ -132,7 +132,7 @@ def _manager(*, transparent: bool) -> dict[str, Any]:
         chosen_by = names.CALLED_HEADER
     return parts.manager(
         "outbound",
-        filters=[http_filter for http_filter in ORDER if http_filter.outbound],
+        filters=[parts.installed(one) for one in ORDER if one.outbound],
         access_log=[stats.at_source()],
         strip_trailing_host_dot=True,  # the same name, said to be whole
         scoped_routes={

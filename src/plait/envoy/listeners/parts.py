@@ -17,6 +17,7 @@ DETECTION_SECONDS = 0.1
 
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+_RBAC = "envoy.extensions.filters.http.rbac.v3.RBAC"
 HTTP_1_0: dict[str, Any] = {"http_protocol_options": {"accept_http_10": True}}
 """Of a manager: clients of HTTP/1.0 are served, if they name a host."""
 
@@ -37,13 +38,13 @@ _PATHS = {
 }
 
 
-def manager(stat_prefix: str, *, filters: Iterable[HttpFilter], **fields: Any) -> dict[str, Any]:
+def manager(stat_prefix: str, *, filters: Iterable[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     """Looks at HTTP, and routes each request."""
     return build.extension(
         "envoy.filters.network.http_connection_manager",
         _HCM,
         stat_prefix=stat_prefix,
-        http_filters=[_installed(http_filter) for http_filter in filters],
+        http_filters=list(filters),
         http2_protocol_options={"allow_connect": True, **_RESETS},
         upgrade_configs=[{"upgrade_type": "websocket"}],
         server_header_transformation="PASS_THROUGH",
@@ -100,9 +101,19 @@ def address(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _installed(http_filter: HttpFilter) -> dict[str, Any]:
+def installed(http_filter: HttpFilter, port: int = 0) -> dict[str, Any]:
+    """A filter of a manager; `port`: of the workload, at which it stands inbound."""
+    found = {"name": http_filter.at(port), "disabled": http_filter.waits}
+    if http_filter.discovered:
+        return found | {"config_discovery": _discovered(http_filter.discovered)}
+    return found | {"typed_config": api.pack(http_filter.on_listener())}
+
+
+def _discovered(message_name: str) -> dict[str, Any]:
+    """A configuration that comes as a resource, for which no listener waits: without it nobody gets past the filter."""
     return {
-        "name": http_filter.name,
-        "typed_config": api.pack(http_filter.on_listener()),
-        "disabled": http_filter.waits,
+        "config_source": build.ADS,
+        "type_urls": [api.TYPE_PREFIX + message_name, api.TYPE_PREFIX + _RBAC],
+        "default_config": api.pack(api.message(_RBAC)(rules={"action": "ALLOW"})),
+        "apply_default_config_without_warming": True,
     }

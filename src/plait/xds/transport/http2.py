@@ -303,6 +303,7 @@ class _Call:
 
     def receive(self, data: bytes) -> bool:
         """Take a piece of what the peer says; whether a message came to its end."""
+        self.conversation.hear()
         try:
             messages = self._incoming.take(data)
         except grpc.Refused as refused:
