@@ -747,10 +747,10 @@ async def test_bytes_and_connections_are_counted_at_both_ends(mesh: Mesh) -> Non
         opened = await mesh.metric(of, "tcp_connections_opened_total")
         return opened - await mesh.metric(of, "tcp_connections_closed_total")
 
-    async def balanced() -> bool:
-        return [await balance(of) for of in mesh.proxies] == [0, 0, 0]
+    async def replaced() -> bool:
+        return await mesh.proxies["database"].stat("listener_manager.total_filter_chains_draining") == 0
 
-    await eventually(balanced)  # what was admitted by other policies has ended
+    await eventually(replaced)  # the counters of a filter chain that is gone begin anew
     before = {of: await counts(of, more) for of, more in ends}
     requests = await mesh.metric("database", "requests_total", reporter="destination")
     async with server(mesh.places["database"], TCP, greet):
@@ -771,6 +771,9 @@ async def test_bytes_and_connections_are_counted_at_both_ends(mesh: Mesh) -> Non
     streams = await dial(mesh.places["stranger"], ADDRESSES["database"], TCP)
     assert b"hello" not in await said(*streams, b"this is no TLS")
     assert await mesh.hears("outsider", TCP) == b""  # denied
+
+    async def balanced() -> bool:
+        return [await balance(of) for of in mesh.proxies] == [0, 0, 0]
 
     await eventually(balanced)
     assert await mesh.metric("database", "requests_total", reporter="destination") == requests
