@@ -119,6 +119,19 @@ def test_an_address_that_is_not_known_is_not_guessed(folder: Path) -> None:
     assert asked(folder, *put, "--address", "192.0.2.1").exit_code == 0
 
 
+def test_a_server_name_is_not_guessed(folder: Path) -> None:
+    (folder / "sni.yaml").write_text("""
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: names, namespace: shop}
+spec: {action: DENY, rules: [{when: [{key: connection.sni, values: [a.example]}]}]}
+""")
+    for port in ("80", "9000"):
+        result = asked(folder, "shop/web", f"shop/payments:{port}")
+        assert result.exit_code == 2
+        assert "server" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -747,6 +747,10 @@ async def test_bytes_and_connections_are_counted_at_both_ends(mesh: Mesh) -> Non
         opened = await mesh.metric(of, "tcp_connections_opened_total")
         return opened - await mesh.metric(of, "tcp_connections_closed_total")
 
+    async def replaced() -> bool:
+        return await mesh.proxies["database"].stat("listener_manager.total_filter_chains_draining") == 0
+
+    await eventually(replaced)  # the counters of a filter chain that is gone begin anew
     before = {of: await counts(of, more) for of, more in ends}
     requests = await mesh.metric("database", "requests_total", reporter="destination")
     async with server(mesh.places["database"], TCP, greet):

@@ -104,6 +104,7 @@ def test_what_is_not_known_is_not_guessed() -> None:
         lambda: claim("iss", double_match={"exact": 1}),
         lambda: header(name="x-a", range_match={"start": 1, "end": 2}),
         lambda: header(name=":scheme", present_match=True),
+        lambda: header(name="x-forwarded-for", present_match=True),
         lambda: regex(r"\pN", "1"),
         lambda: regex("(", "1"),
         lambda: principal(

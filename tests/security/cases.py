@@ -7,9 +7,12 @@ is asked under them.  Each request is a case:
     as       who asks (CALLERS); web when nothing is said
     ask      METHOD /path; GET / when nothing is said
     port     8080 when nothing is said; 8090 takes plain text as well; `tcp: true` is port 9000 or 9001, and no HTTP
-    host, headers, sni, from (an address of 127.0.0.0/8), claims (of a token that is really signed)
+    host, headers, sni, from (an address of 127.0.0.0/8)
+    claims   of a token that is really signed (`forged: true`: by somebody else); in these files anybody's tokens are
+             verified, unless a RequestAuthentication is among the policies, which then does it or, where it does not,
+             leaves a token `unseen: true`
     then     allowed; NAME[RULE] of the policy that denies (NAMESPACE/NAME[RULE] elsewhere than in shop); none: no
-             ALLOW rule holds; closed: nobody gets as far as policy
+             ALLOW rule holds; closed: nobody gets as far as policy; token: a token does not hold
     seen     by the policies that only watch: what they would have done, in the same words
 """
 
@@ -30,6 +33,7 @@ from plait.model.change import Stated
 from plait.model.reading import Fact
 from plait.sources.files.parse import parse
 from tests.compiler.facts import listens, port, service, workload
+from tests.security.issuer import ISSUER
 
 NAMESPACE = "shop"
 CALLERS = {
@@ -65,7 +69,7 @@ _CLEAR = {
     "selector": {"matchLabels": {"app": "payments"}},
     "portLevelMtls": {str(CLEAR_PORT): {"mode": "PERMISSIVE"}},
 }
-_KINDS = {"AuthorizationPolicy": "security.istio.io/v1", "PeerAuthentication": "security.istio.io/v1"}
+_VERSION = "security.istio.io/v1"
 _RULE = re.compile(r"(?:(?P<namespace>[^/]+)/)?(?P<name>[^/\[]+)\[(?P<rule>\d+)\]\Z")
 
 
@@ -83,6 +87,8 @@ class Case:
     sni: str
     address: str
     claims: Mapping[str, Any] | None
+    forged: bool
+    unseen: bool
     then: str
     seen: str
 
@@ -104,6 +110,11 @@ class Group:
     title: str
     policies: tuple[Mapping[str, Any], ...]
     cases: tuple[Case, ...]
+
+    @property
+    def verifies(self) -> bool:
+        """Whether a RequestAuthentication says whose tokens hold."""
+        return any(one.get("kind") == "RequestAuthentication" for one in self.policies)
 
     def facts(self) -> tuple[Fact, ...]:
         """The mesh that the policies are over."""
@@ -148,11 +159,13 @@ def _case(said: dict[str, Any]) -> Case:
         sni=said.pop("sni", ""),
         address=said.pop("from", "127.0.0.1"),
         claims=said.pop("claims", None),
+        forged=said.pop("forged", False),
+        unseen=said.pop("unseen", False),
         then=said.pop("then"),
         seen=said.pop("seen", ""),
     )
     assert not said, said
-    assert case.then in {"allowed", "none", "closed"} or case.denied_by, case.then
+    assert case.then in {"allowed", "none", "closed", "token"} or case.denied_by, case.then
     return case
 
 
@@ -160,7 +173,7 @@ def _facts(policy: Mapping[str, Any]) -> tuple[Fact, ...]:
     said = dict(policy)
     kind = said.pop("kind", "AuthorizationPolicy")
     document = {
-        "apiVersion": said.pop("apiVersion", None) or _KINDS[kind],
+        "apiVersion": _VERSION,
         "kind": kind,
         "metadata": {
             "name": said.pop("name"),
@@ -169,7 +182,8 @@ def _facts(policy: Mapping[str, Any]) -> tuple[Fact, ...]:
         },
         "spec": said,
     }
-    change = parse("in.yaml", json.dumps(document).encode())
+    text = json.dumps(document).replace('"JWKS"', json.dumps(ISSUER.jwks()))
+    change = parse("in.yaml", text.encode())
     assert isinstance(change, Stated), change
     (located,) = change.documents
     return dialects.read(located.document).facts

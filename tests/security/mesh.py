@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -13,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from plait.compiler.endpoints import endpoints
 from plait.compiler.merge import merge
@@ -40,8 +36,9 @@ from tests.envoy.support import (
     short_folder,
 )
 from tests.security.cases import CALLERS, CLEAR_PORT, HTTP_PORTS, PAYMENTS, TCP_PORTS, Case
+from tests.security.issuer import ISSUER, STRANGER
 
-_AUTHORIZER = "test-authorizer"
+_AUTHORIZER, _TOKENS = "test-authorizer", "test-tokens"
 _EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3"
 _JWT = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -52,24 +49,6 @@ ASKED = "asked.test"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Issuer:
-    """Signs tokens (ES256), and says by which key."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-
-    def jwks(self) -> str:
-        """The public key, as a JSON Web Key Set."""
-        numbers = self._key.public_key().public_numbers()
-        point = {"x": _base64(numbers.x.to_bytes(32)), "y": _base64(numbers.y.to_bytes(32))}
-        return json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", **point}]})
-
-    def token(self, claims: Mapping[str, Any]) -> str:
-        signed = ".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "ES256"}, claims))
-        r, s = decode_dss_signature(self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
-        return f"{signed}.{_base64(r.to_bytes(32) + s.to_bytes(32))}"
-
-
 @dataclass(slots=True)
 class Target:
     """The workload and its Envoy, and the clients that have connected to it."""
@@ -77,7 +56,6 @@ class Target:
     authority: Authority
     plane: ControlPlane
     folder: Path
-    issuer: Issuer = field(default_factory=Issuer)
     proxy: Proxy | None = None
     _renderer: Renderer = field(default_factory=Renderer)
     _replica: Any = None
@@ -95,13 +73,13 @@ class Target:
         assert check(snapshot, seen.outbound.missing) == ()
         return seen, snapshot
 
-    async def say(self, snapshot: Snapshot) -> None:
-        """Tell the proxy, and wait until it does as told."""
+    async def say(self, snapshot: Snapshot, *, verifies: bool = True) -> None:
+        """Tell the proxy, and wait until it does as told; `verifies`: whatever token there is, by a filter of ours."""
         self._told += 1
         marker = f"told-{self._told}.test"
         told = {kind: dict(snapshot.get(kind, {})) for kind in snapshot}
         told[LISTENER] = {name: self._with_tokens(one) for name, one in told[LISTENER].items()}
-        told[ROUTES] = {name: _marked(one, marker) for name, one in told[ROUTES].items()}
+        told[ROUTES] = {name: _marked(one, marker, verifies=verifies) for name, one in told[ROUTES].items()}
         await self.plane.publish({str(self._replica.key): told})
         if self.proxy is not None:
             for port in HTTP_PORTS:
@@ -119,7 +97,7 @@ class Target:
             return await self._tcp(case)
         headers = dict(case.headers)
         if case.claims is not None:
-            headers["authorization"] = f"Bearer {self.issuer.token(case.claims)}"
+            headers["authorization"] = f"Bearer {(STRANGER if case.forged else ISSUER).token(case.claims)}"
         lines = [f"{case.method} {case.path} HTTP/1.1", f"host: {case.host}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         try:
@@ -128,7 +106,7 @@ class Target:
             )
         except (ssl.SSLError, ConnectionError, asyncio.IncompleteReadError):
             return "closed"
-        return {200: "allowed", 403: "denied"}.get(status, str(status))
+        return {200: "allowed", 401: "denied", 403: "denied"}.get(status, str(status))
 
     async def why(self) -> str:
         """The reason of the next denial in the log; of one by RBAC the name of the rule."""
@@ -232,10 +210,10 @@ class Target:
         if listener.name != names.INBOUND_LISTENER:
             return listener
         message = api.parse(LISTENER, listener.body)
-        provider = {"local_jwks": {"inline_string": self.issuer.jwks()}, "payload_in_metadata": "payload"}
+        provider = {"local_jwks": {"inline_string": ISSUER.jwks()}, "payload_in_metadata": "payload"}
         needs = {"requires_any": {"requirements": [{"provider_name": "test"}, {"allow_missing": {}}]}}
         verifies = build.extension(
-            "test-tokens",
+            _TOKENS,
             _JWT,
             providers={"test": provider},
             rules=[{"match": {"prefix": "/"}, "requires": needs}],
@@ -260,7 +238,7 @@ class Target:
             writer.close()
 
 
-def _marked(routes: Resource, marker: str) -> Resource:
+def _marked(routes: Resource, marker: str, *, verifies: bool) -> Resource:
     """With a host that answers by itself, so that it is known when these routes are followed."""
     if not routes.name.startswith("inbound|"):
         return routes
@@ -274,6 +252,8 @@ def _marked(routes: Resource, marker: str) -> Resource:
             typed_per_filter_config=dict.fromkeys((names.RBAC_DENY, names.RBAC_ALLOW), off),
         )
     )
+    if not verifies:
+        message.typed_per_filter_config[_TOKENS].CopyFrom(off)
     asks = api.pack(api.message(f"{_EXT_AUTHZ}.ExtAuthzPerRoute")(check_settings={}))
     message.virtual_hosts.add().CopyFrom(
         api.message("envoy.config.route.v3.VirtualHost")(
@@ -290,10 +270,6 @@ def _authorizer() -> dict[str, Any]:
     uri = {"uri": "http://authorizer", "cluster": names.inbound(HTTP_PORTS[1]), "timeout": build.seconds(1)}
     asks = build.extension(_AUTHORIZER, f"{_EXT_AUTHZ}.ExtAuthz", http_service={"server_uri": uri})
     return asks | {"disabled": True}
-
-
-def _base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 async def _answer(request: web.Request) -> web.Response:

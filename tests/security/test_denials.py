@@ -13,6 +13,7 @@ import pytest_asyncio
 from plait.envoy import names
 from tests.envoy.support import eventually
 from tests.security.cases import CALLERS, CLEAR_PORT, Group
+from tests.security.issuer import ISSUER
 from tests.security.mesh import ASKED, Target, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -89,7 +90,7 @@ async def test_a_request_that_no_rule_allows_says_so(target: Target) -> None:
 
 
 async def test_a_token_that_is_refused_is_told_by_what_is_wrong_with_it(target: Target) -> None:
-    token = target.issuer.token({"iss": "somebody", "sub": "me", "exp": 1})
+    token = ISSUER.token({"iss": "somebody", "sub": "me", "exp": 1})
     answer = await ask(
         target,
         f"GET / HTTP/1.1\r\nhost: payments\r\nauthorization: Bearer {token}\r\nconnection: close",

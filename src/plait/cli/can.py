@@ -32,8 +32,8 @@ def can(  # noqa: PLR0913 - a command's options are its arguments
     target: Annotated[
         str, typer.Argument(help="A service or workload, and its port.", metavar="NS/NAME[:PORT]")
     ],
-    method: Annotated[str, typer.Argument(help="Of the request.", metavar="[METHOD]")] = "GET",
-    path: Annotated[str, typer.Argument(help="As it is sent; a query may follow.", metavar="[PATH]")] = "/",
+    method: Annotated[str, typer.Argument(help="Of the request.", metavar="METHOD")] = "GET",
+    path: Annotated[str, typer.Argument(help="As it is sent; a query may follow.", metavar="PATH")] = "/",
     *,
     files: Annotated[
         list[Path],

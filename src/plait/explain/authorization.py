@@ -161,13 +161,11 @@ def _connection(extension: Any, way: str, request: Request, origins: Mapping[str
 
 def _attributes(request: Request) -> Mapping[str, Any]:
     """https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes"""
+    connection = {"mtls": bool(request.caller), "uri_san_peer_certificate": request.caller}
+    if request.sni is not None:
+        connection["requested_server_name"] = request.sni
+    destination: dict[str, Any] = {"port": request.port}
+    if request.destination:
+        destination["address"] = f"{request.destination}:{request.port}"
     source = {"address": f"{request.address}:0"} if request.address else {}
-    destination = {"port": request.port} | (
-        {"address": f"{request.destination}:{request.port}"} if request.destination else {}
-    )
-    connection = {
-        "mtls": bool(request.caller),
-        "uri_san_peer_certificate": request.caller,
-        "requested_server_name": request.sni,
-    }
     return {"connection": connection, "source": source, "destination": destination}

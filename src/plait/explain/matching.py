@@ -23,6 +23,9 @@ _SEGMENT = "a-zA-Z0-9-._~%!$&'()+,;:@"
 _RE2_ALONE = re.compile(r"\(\?[A-Za-z]*U|\\[pPCQEzAZK]|\[\[:")
 """What RE2 understands otherwise than Python, or not alike."""
 
+_OF_ENVOY = ("x-envoy-", "x-forwarded-", "x-request-id")
+"""How headers begin that have another value, or none, when policies look at them than when they were sent."""
+
 _Test = Callable[[Any, Request], bool]
 
 
@@ -104,6 +107,8 @@ def _value(name: str, request: Request) -> str | None:
     if name == ":path":
         path = without_query(request.path)
         return normalised(path) + request.path[len(path) :]
+    if name.startswith(_OF_ENVOY):
+        raise UnknownError(f"a policy asks for the header {name}, which Envoy writes itself")
     if name.startswith(":"):
         raise UnknownError(f"a policy asks for the header {name}, which is not known")
     return request.headers.get(name)
@@ -138,6 +143,12 @@ def _within(address: str, what: str) -> _Test:
         return ip_address(found) in network
 
     return test
+
+
+def _server_name(matcher: Any, request: Request) -> bool:
+    if request.sni is None:
+        raise UnknownError("a policy asks for the server name, which is not known here")
+    return string(matcher, request.sni)
 
 
 def _authenticated(matcher: Any, request: Request) -> bool:
@@ -200,7 +211,7 @@ _PERMISSIONS: Mapping[str, _Test] = {
     "destination_ip": _within("destination", "the address that was called"),
     "destination_port": lambda port, request: bool(port == request.port),
     "destination_port_range": lambda ports, request: bool(ports.start <= request.port < ports.end),
-    "requested_server_name": lambda matcher, request: string(matcher, request.sni),
+    "requested_server_name": _server_name,
 }
 _PRINCIPALS: Mapping[str, _Test] = {
     **_COMMON,

@@ -19,7 +19,7 @@ class Request:
     """What comes to one port of a workload; for a port that is not HTTP the parts of HTTP mean nothing.
 
     `caller` is the SPIFFE ID of the certificate that was shown, empty: none.  Addresses are IP addresses, empty: not
-    known.  `address` is whom the connection comes from, `client` whom the request comes from (a proxy that is trusted
+    known.  `sni` is the server name that the client has asked TLS for, None: not known.  `address` is whom the connection comes from, `client` whom the request comes from (a proxy that is trusted
     may say so); empty: the same.  `headers` have names in lower case.  `claims` is the payload of the token that was
     verified, None: no token.
     """
@@ -29,7 +29,7 @@ class Request:
     client: str = ""
     destination: str = ""
     port: int
-    sni: str = ""
+    sni: str | None = None
     method: str = "GET"
     host: str = ""
     path: str = "/"

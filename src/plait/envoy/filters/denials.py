@@ -33,7 +33,7 @@ def of_requests(port: int) -> dict[str, Any]:
     said = {
         "method": "%REQUEST_HEADER(:METHOD)%",
         "host": "%REQUEST_HEADER(:AUTHORITY)%",
-        "path": "%PATH(NQ)%",
+        "path": "%PATH(NQ:PATH)%",
         "protocol": "%PROTOCOL%",
         "status": "%RESPONSE_CODE%",
         "why": _WHY_REQUEST,
