@@ -60,9 +60,10 @@ def _listener_filters(ports: Sequence[InboundPort], *, transparent: bool) -> lis
     """First bytes are looked at only at ports where they decide something."""
     found = [parts.original_destination()] if transparent else []
     for inspector, decides in ((parts.tls_inspector, _tls_decides), (parts.http_inspector, _http_decides)):
-        others = [port.port for port in ports if not decides(port)]
-        if len(others) < len(ports):
-            found.append(inspector() | _disabled_at(others))
+        where = [port.port for port in ports if decides(port)]
+        if where:
+            everywhere = not transparent and len(where) == len(ports)
+            found.append(inspector() | ({} if everywhere else _only_at(where)))
     return found
 
 
@@ -80,11 +81,12 @@ def _may_wait(port: InboundPort) -> bool:
     return not port.protocol.is_http and (_http_decides(port) or port.mtls is MtlsMode.PERMISSIVE)
 
 
-def _disabled_at(ports: list[int]) -> dict[str, Any]:
+def _only_at(ports: list[int]) -> dict[str, Any]:
+    """At no other port anybody is waited for, be it one that nobody declares."""
     ranges = [{"destination_port_range": {"start": number, "end": number + 1}} for number in ports]
-    if not ranges:
-        return {}
-    return {"filter_disabled": ranges[0] if len(ranges) == 1 else {"or_match": {"rules": ranges}}}
+    return {
+        "filter_disabled": {"not_match": ranges[0] if len(ranges) == 1 else {"or_match": {"rules": ranges}}}
+    }
 
 
 def _chains(port: InboundPort, settings: MeshSettings, mark: str) -> Iterator[dict[str, Any]]:
