@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -137,6 +138,14 @@ async def test_what_does_not_hold_is_refused_and_reaches_nobody(mesh: Mesh, what
     ):
         assert answer.seen is None
         assert answer.status == status
+
+
+async def test_a_caller_of_grpc_is_told_that_it_is_not_known(mesh: Mesh) -> None:
+    await mesh.say(USUAL)
+    host = "reservations-v1:9090"
+    assert (await mesh.call("/a.B/C", bearer(good()), host)).code is grpc.StatusCode.OK
+    assert (await mesh.call("/a.B/C", {}, host)).code is grpc.StatusCode.OK
+    assert (await mesh.call("/a.B/C", bearer("x"), host)).code is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_an_oversized_token_is_refused(mesh: Mesh) -> None:
