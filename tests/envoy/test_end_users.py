@@ -208,6 +208,30 @@ async def test_another_way_to_write_bearer_does_not_get_round_the_check(mesh: Me
     assert (await ask(mesh, authorization="Basic eDp5")).status == 200
 
 
+async def test_one_header_may_have_several_prefixes(mesh: Mesh) -> None:
+    prefixes = [{"name": "authorization", "prefix": prefix} for prefix in ("Bearer ", "bearer ")]
+    two = key("ES256", "two")
+    more = [{"name": "authorization", "prefix": "Token ."}]  # with a sign that regular expressions have
+    await mesh.say(
+        authentication(rule(fromHeaders=prefixes, fromParams=["t"]))
+        + authentication(rule(OTHER, jwks=key_set(two), audiences=[], fromHeaders=more), name="others")
+    )
+    theirs = two.token(claims(OTHER))
+    for value, status in (
+        (f"Bearer {good()}", 200),
+        (f"bearer {good()}", 200),
+        (f"BEARER {good()}", 401),
+        (f"Token .{theirs}", 200),
+        (f"Token .{good()}", 401),
+        (f"Bearer {theirs}", 401),
+        (f"token .{theirs}", 401),
+        (f"Token x{theirs}", 200),  # something else
+    ):
+        assert (await ask(mesh, authorization=value)).status == status, value[:8]
+        assert (await ask(mesh, "/?t=x", authorization=value)).status == 401
+    assert (await ask(mesh, f"/?t={good()}", authorization=f"Token .{theirs}")).status == 200
+
+
 async def test_another_way_to_write_a_parameter_does_not_get_round_the_check(mesh: Mesh) -> None:
     await mesh.say(USUAL)
     for name in ("access_token", "access%5Ftoken", "access%5ftoken", "%61ccess_token", "%61%63cess_token"):
