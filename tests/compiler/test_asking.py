@@ -55,7 +55,11 @@ def users(*rules: dict[str, Any], name: str = "users", namespace: str = NS, **sp
 def compiled(*more: Fact) -> tuple[tuple[InboundPort, ...], list[tuple[str, str]]]:
     """The ports of web, and what is found: (object, code)."""
     mesh, findings = merge((*MESH, *more), SETTINGS)
-    found = [(one.ref.name, one.code) for one in findings if one.ref and one.ref.kind != "Service"]
+    found = [
+        (one.ref.name, one.code)
+        for one in findings
+        if one.ref and one.ref.kind != "Service" and not one.code.startswith("policy.tcp-")
+    ]
     return view(mesh, replica(WEB)).inbound, found
 
 

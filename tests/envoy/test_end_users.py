@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -139,6 +140,14 @@ async def test_what_does_not_hold_is_refused_and_reaches_nobody(mesh: Mesh, what
         assert answer.status == status
 
 
+async def test_a_caller_of_grpc_is_told_that_it_is_not_known(mesh: Mesh) -> None:
+    await mesh.say(USUAL)
+    host = "reservations-v1:9090"
+    assert (await mesh.call("/a.B/C", bearer(good()), host)).code is grpc.StatusCode.OK
+    assert (await mesh.call("/a.B/C", {}, host)).code is grpc.StatusCode.OK
+    assert (await mesh.call("/a.B/C", bearer("x"), host)).code is grpc.StatusCode.UNAUTHENTICATED
+
+
 async def test_an_oversized_token_is_refused(mesh: Mesh) -> None:
     await mesh.say(USUAL)
     answer = await ask(mesh, **bearer(good(more="x" * 70_000)))
@@ -197,6 +206,30 @@ async def test_another_way_to_write_bearer_does_not_get_round_the_check(mesh: Me
         answer = await ask(mesh, authorization=f"{word}{good()}")
         assert (answer.status, answer.seen) == (401, None)
     assert (await ask(mesh, authorization="Basic eDp5")).status == 200
+
+
+async def test_one_header_may_have_several_prefixes(mesh: Mesh) -> None:
+    prefixes = [{"name": "authorization", "prefix": prefix} for prefix in ("Bearer ", "bearer ")]
+    two = key("ES256", "two")
+    more = [{"name": "authorization", "prefix": "Token ."}]  # with a sign that regular expressions have
+    await mesh.say(
+        authentication(rule(fromHeaders=prefixes, fromParams=["t"]))
+        + authentication(rule(OTHER, jwks=key_set(two), audiences=[], fromHeaders=more), name="others")
+    )
+    theirs = two.token(claims(OTHER))
+    for value, status in (
+        (f"Bearer {good()}", 200),
+        (f"bearer {good()}", 200),
+        (f"BEARER {good()}", 401),
+        (f"Token .{theirs}", 200),
+        (f"Token .{good()}", 401),
+        (f"Bearer {theirs}", 401),
+        (f"token .{theirs}", 401),
+        (f"Token x{theirs}", 200),  # something else
+    ):
+        assert (await ask(mesh, authorization=value)).status == status, value[:8]
+        assert (await ask(mesh, "/?t=x", authorization=value)).status == 401
+    assert (await ask(mesh, f"/?t={good()}", authorization=f"Token .{theirs}")).status == 200
 
 
 async def test_another_way_to_write_a_parameter_does_not_get_round_the_check(mesh: Mesh) -> None:

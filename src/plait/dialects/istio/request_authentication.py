@@ -33,10 +33,11 @@ from plait.model.reading import Fact
 
 _SHOWN = 80
 _LONGEST = 256
-"""Letters of a name that is looked for by a regular expression."""
+"""Letters of what is looked for by a regular expression."""
 _SPACED = ("permission", "scope")
 """Istio takes these claims apart in any case."""
-_RESERVED = ("host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "cookie")
+_WITHOUT_TOKENS = ("host", "content-length", "transfer-encoding", "connection", "te", "upgrade")
+_RESERVED = (*_WITHOUT_TOKENS, "cookie", "authorization")
 _RESERVED_PREFIXES = ("x-envoy-", "x-forwarded-", "x-plait-")
 _PATH = re.compile(r"[!-~]*\Z")
 
@@ -134,33 +135,31 @@ def _keys_at(cursor: Cursor, wait: float, subject: Subject) -> KeysAt | None:
 
 
 def _places(item: Cursor) -> Iterator[TokenPlace]:
+    """Where tokens of a rule stand, as far as that can be read."""
     for place in item.at("fromHeaders").each():
-        name = place.at("name").text().lower()
-        if not is_token(name) or name in _RESERVED[:-1]:
-            place.at("name").error(
-                "header.name", f"{name[:_SHOWN]!r} is no name of a header that can hold a token"
-            )
-        prefix = place.at("prefix").text()
-        if "," in prefix or not _line(prefix):
-            place.at("prefix").error(
-                "header.value", "a prefix is a part of one value: no comma, no line break"
-            )
-        elif is_token(name):
-            yield TokenPlace(PlaceKind.HEADER, name, prefix)
+        found = _in_header(place.at("name"), place.at("prefix"))
+        if found is not None:
+            yield found
     for field, kind in (("fromParams", PlaceKind.PARAM), ("fromCookies", PlaceKind.COOKIE)):
         for one in item.at(field).each():
             name = one.text()
             if is_token(name) and len(name) <= _LONGEST:
                 yield TokenPlace(kind, name)
             elif not one.error_count():
-                one.error(
-                    "match.name",
-                    f"{name[:_SHOWN]!r} is no name of a {kind}, or has more than {_LONGEST} letters",
-                )
+                message = f"{name[:_SHOWN]!r} is no name of a {kind}, or has more than {_LONGEST} letters"
+                one.error("match.name", message)
 
 
-def _line(text: str) -> bool:
-    return text.isprintable() and text.isascii()
+def _in_header(header: Cursor, before: Cursor) -> TokenPlace | None:
+    name, prefix = header.text().lower(), before.text()
+    if not is_token(name) or name in _WITHOUT_TOKENS:
+        header.error("header.name", f"{name[:_SHOWN]!r} is no name of a header that can hold a token")
+        return None
+    if "," in prefix or not (prefix.isprintable() and prefix.isascii()) or len(prefix) > _LONGEST:
+        message = f"a prefix is a part of one value, without a comma, of {_LONGEST} letters at most"
+        before.error("header.value", message)
+        return None
+    return TokenPlace(PlaceKind.HEADER, name, prefix)
 
 
 def _header(cursor: Cursor, places: tuple[TokenPlace, ...]) -> str:
@@ -171,7 +170,7 @@ def _header(cursor: Cursor, places: tuple[TokenPlace, ...]) -> str:
     held = any(place.kind is PlaceKind.HEADER and place.name == name for place in places)
     if not is_token(name):
         cursor.error("header.name", f"{name[:_SHOWN]!r} is no name of a header")
-    elif name in _RESERVED or name.startswith(_RESERVED_PREFIXES) or held or name == "authorization":
+    elif name in _RESERVED or name.startswith(_RESERVED_PREFIXES) or held:
         cursor.error("header.reserved", f"{name[:_SHOWN]!r} already says something else")
     else:
         return name

@@ -20,8 +20,8 @@ from plait.model.mesh import ClusterKey, InboundPort
 _CONFIG = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 _PAYLOAD = "payload"
 """Where policies look for the claims."""
-_MOST_PLACES = 4
-"""Tokens in several places at once are checked each; where more places are known than these, only one may stand."""
+_MOST_SPOTS = 4
+"""Tokens in several spots at once are checked each; where more spots are known than these, only one may stand."""
 _NOBODY = "nobody"
 """A provider whose tokens nobody has: what needs it is refused."""
 _KEEP_SECONDS = 300.0
@@ -32,6 +32,9 @@ _FETCHES = 2
 """Tries of one fetch after the first."""
 
 _Message = dict[str, Any]
+_Spot = tuple[PlaceKind, str]
+"""A header, a parameter or a cookie, by its name."""
+_Spots = dict[_Spot, tuple[TokenPlace, ...]]
 
 
 def _on_inbound(port: InboundPort) -> Any | None:
@@ -52,47 +55,56 @@ JWT = HttpFilter(
 def extension(number: int, tokens: tuple[TokenRule, ...]) -> Any:
     """Whose tokens are taken at a port, as a resource of its own: keys change without a change of the listener."""
     rules = {f"{index}": rule for index, rule in enumerate(tokens) if rule.keys is not None}
-    places = tuple(sorted({place for rule in tokens for place in rule.places}))
+    spots = _spots(place for rule in tokens for place in rule.places)
     providers = {name: _provider(rule, rule.places) for name, rule in rules.items()}
-    if 1 < len(places) <= _MOST_PLACES:
+    if 1 < len(spots) <= _MOST_SPOTS:
         providers |= {
-            _alone(name, place): _provider(rule, (place,), eager=False)
+            _alone(name, spot): _provider(rule, places, eager=False)
             for name, rule in rules.items()
-            for place in rule.places
+            for spot, places in _spots(rule.places).items()
         }
     return api.message("envoy.config.core.v3.TypedExtensionConfig")(
         **build.extension(
             names.of_port(JWT.name, number),
             _CONFIG,
             providers=providers | {_NOBODY: _nobody()},
-            rules=[*_given_twice(places), *_together(places, rules), *_one_by_one(places, rules)],
+            rules=[*_given_twice(spots), *_together(spots, rules), *_one_by_one(spots, rules)],
         )
     )
 
 
-def _alone(name: str, place: TokenPlace) -> str:
-    """The provider that looks at one place of a rule: others would miss what this one has taken away."""
-    return f"{name} {place.kind} {place.name} {place.prefix}"
+def _spots(places: Iterable[TokenPlace]) -> _Spots:
+    """Places by the header, parameter or cookie that they are in, which has one token, after whatever prefix."""
+    found: dict[_Spot, list[TokenPlace]] = {}
+    for place in sorted(set(places)):
+        found.setdefault((place.kind, place.name), []).append(place)
+    return {spot: tuple(inside) for spot, inside in found.items()}
 
 
-def _together(places: tuple[TokenPlace, ...], rules: dict[str, TokenRule]) -> Iterator[_Message]:
-    """What must hold of requests in which something stands in several places, the most of them first."""
-    most = len(places) if len(places) <= _MOST_PLACES else 2
+def _alone(name: str, spot: _Spot) -> str:
+    """The provider that looks at one spot of a rule: others would miss what this one has taken away."""
+    return " ".join((name, *spot))
+
+
+def _of_spot(spot: _Spot, rules: dict[str, TokenRule]) -> list[str]:
+    """The rules by which a token may stand there."""
+    return [name for name, rule in rules.items() if any((one.kind, one.name) == spot for one in rule.places)]
+
+
+def _together(spots: _Spots, rules: dict[str, TokenRule]) -> Iterator[_Message]:
+    """What must hold of requests in which something stands in several spots, the most of them first."""
+    most = len(spots) if len(spots) <= _MOST_SPOTS else 2
     for number in range(most, 1, -1):
-        for some in combinations(places, number):
-            each = [
-                _any_of([_alone(name, place) for name, rule in rules.items() if place in rule.places])
-                for place in some
-            ]
-            all_of = {"requires_all": {"requirements": each}} if most == len(places) else _refused()
-            yield {"match": _match([_stands(place) for place in some]), "requires": all_of}
+        for some in combinations(spots, number):
+            each = [_any_of([_alone(name, spot) for name in _of_spot(spot, rules)]) for spot in some]
+            all_of = {"requires_all": {"requirements": each}} if most == len(spots) else _refused()
+            yield {"match": _match([_stands(spots[spot]) for spot in some]), "requires": all_of}
 
 
-def _one_by_one(places: tuple[TokenPlace, ...], rules: dict[str, TokenRule]) -> Iterator[_Message]:
-    """What must hold of requests in which something stands in one place."""
-    for place in places:
-        known = [name for name, rule in rules.items() if place in rule.places]
-        yield {"match": _match([_stands(place)]), "requires": _any_of(known)}
+def _one_by_one(spots: _Spots, rules: dict[str, TokenRule]) -> Iterator[_Message]:
+    """What must hold of requests in which something stands in one spot."""
+    for spot, places in spots.items():
+        yield {"match": _match([_stands(places)]), "requires": _any_of(_of_spot(spot, rules))}
 
 
 def _any_of(providers: list[str]) -> _Message:
@@ -107,10 +119,10 @@ def _refused() -> _Message:
     return {"provider_name": _NOBODY}
 
 
-def _given_twice(places: Iterable[TokenPlace]) -> Iterator[_Message]:
-    """Whoever writes two tokens into one place is refused: Envoy and the application might take another one."""
-    for place in places:
-        yield {"match": _match([_stands(place), _twice(place)]), "requires": _refused()}
+def _given_twice(spots: _Spots) -> Iterator[_Message]:
+    """Whoever writes two tokens into one spot is refused: Envoy and the application might take another one."""
+    for spot, places in spots.items():
+        yield {"match": _match([_stands(places), _twice(*spot)]), "requires": _refused()}
 
 
 def _match(tests: Iterable[_Message]) -> _Message:
@@ -118,30 +130,32 @@ def _match(tests: Iterable[_Message]) -> _Message:
     return {"prefix": "/", "headers": list(tests)}
 
 
-def _stands(place: TokenPlace) -> _Message:
-    """Whether something stands there, be the prefix in other letters or blanks: that is no token, and refused."""
-    match place.kind:
-        case PlaceKind.HEADER if place.prefix.strip():
-            text = {"contains": place.prefix.strip(), "ignore_case": True}
-            return {"name": place.name, "string_match": text}
+def _stands(places: tuple[TokenPlace, ...]) -> _Message:
+    """Whether something stands in a spot, be a prefix in other letters or blanks: that is no token, and refused."""
+    kind, name = places[0].kind, places[0].name
+    match kind:
         case PlaceKind.HEADER:
-            return {"name": place.name, "present_match": True}
+            prefixes = sorted({place.prefix.strip() for place in places})
+            if not prefixes[0]:
+                return {"name": name, "present_match": True}
+            any_of = "|".join(re.escape(prefix) for prefix in prefixes)
+            return _header(name, rf"(?i)\C*(?:{any_of})\C*")
         case PlaceKind.PARAM:
-            return _header(":path", rf"\C*{_param(place.name)}(?:[=&]\C*)?")
+            return _header(":path", rf"\C*{_param(name)}(?:[=&]\C*)?")
         case PlaceKind.COOKIE:
-            return _header("cookie", rf"(?:\C*;)?{_cookie(place.name)}\C*")
+            return _header("cookie", rf"(?:\C*;)?{_cookie(name)}\C*")
 
 
-def _twice(place: TokenPlace) -> _Message:
-    match place.kind:
+def _twice(kind: PlaceKind, name: str) -> _Message:
+    match kind:
         case PlaceKind.HEADER:  # Envoy shows several lines of one header as one, with commas
-            return {"name": place.name, "string_match": {"contains": ","}}
+            return {"name": name, "string_match": {"contains": ","}}
         case PlaceKind.PARAM:
-            name = _param(place.name)
-            return _header(":path", rf"\C*{name}(?:=\C*)?{name}(?:[=&]\C*)?")
+            once = _param(name)
+            return _header(":path", rf"\C*{once}(?:=\C*)?{once}(?:[=&]\C*)?")
         case PlaceKind.COOKIE:
-            name = _cookie(place.name)
-            return _header("cookie", rf"(?:\C*;)?{name}\C*;{name}\C*")
+            once = _cookie(name)
+            return _header("cookie", rf"(?:\C*;)?{once}\C*;{once}\C*")
 
 
 def _param(name: str) -> str:
