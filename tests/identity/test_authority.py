@@ -403,8 +403,8 @@ def test_a_planted_link_is_never_written_through(
     """Also not where a key will be written, should somebody know its name before."""
     victim = tmp_path / "victim"
     key, name = new_key(), "aaaaaaaaaaaaaaaa"
-    monkeypatch.setattr("plait.identity.authority.new_key", lambda: key)
-    monkeypatch.setattr("plait.identity.authority.key_name", lambda _: name)
+    monkeypatch.setattr("plait.identity.keyring.new_key", lambda: key)
+    monkeypatch.setattr("plait.identity.keyring.key_name", lambda _: name)
     fresh = tmp_path / "fresh"
     fresh.mkdir(mode=0o700)
     for planted in (f"{name}.key", "root.pem"):
