@@ -13,8 +13,10 @@ import grpc
 import pytest
 from grpc.experimental.session_cache import ssl_session_cache_lru
 
+from plait.identity.authority import What
 from plait.identity.keys import Keypair, csr, key_pem, matches, new_key, validity
 from plait.identity.names import control_plane_uri
+from plait.identity.trust import Held
 from plait.link.client import Client, LinkError, join
 from plait.link.codec import FROM_AGENT, SIGN_REQUEST
 from plait.link.credentials import channel_credentials, join_server_credentials
@@ -213,6 +215,24 @@ async def test_assignments_are_the_latest_only_and_come_again_with_each_connecti
     await mesh.hub.until(lambda: mesh.link.connected() == ())
     async with running(mesh.client(deliver=inbox)):
         assert await inbox.next() == latest
+
+
+async def test_whom_to_trust_is_pushed_at_once_and_told_first_on_each_connection(mesh: Plane) -> None:
+    inbox = Inbox()
+    mesh.link.assign("local", ASSIGNED)
+    mesh.link.trust(mesh.authority.trust)
+    held = Held.of(mesh.agent_keypair().chain, mesh.authority.roots)
+    async with running(mesh.client(deliver=inbox)) as client:
+        assert await inbox.next() == mesh.authority.trust
+        assert await inbox.next() == ASSIGNED
+        mesh.authority.rotate(What.ROOT, time.time())
+        mesh.link.trust(mesh.authority.trust)
+        assert await inbox.next() == mesh.authority.trust
+        client.holds(held)
+        await mesh.hub.until(lambda: ("holds", "local", held) in mesh.hub.heard)
+    await mesh.hub.until(lambda: mesh.link.connected() == ())
+    async with running(mesh.client(deliver=inbox)):
+        assert await inbox.next() == mesh.authority.trust
 
 
 async def test_a_restarted_control_plane_hears_the_whole_truth_again(mesh: Plane) -> None:

@@ -7,12 +7,16 @@ import http.client
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from plait.agent import secrets
+from plait.identity.authority import What
+from plait.identity.trust import fingerprint
 from plait.link.messages import ExecRequest, LogsRequest, ReplicaReport, State
 from plait.model.catalog import Protocol, WorkloadPort
 from plait.model.names import ReplicaKey
@@ -264,6 +268,28 @@ async def test_certificates_are_renewed_at_half_their_life(local: Mesh) -> None:
         assert later.certificate_expires is not None
         assert local.plane.signed >= 2
         assert ready(later)
+
+
+async def test_new_roots_reach_an_envoy_before_the_next_certificate_and_outdated_ones_are_renewed(
+    local: Mesh,
+) -> None:
+    authority = local.plane.authority
+    async with local.running() as machine:
+        await machine.deliver(wishes(web(work=local.work)))
+        first = await local.reported(ready)
+        old = first.held
+        assert old is not None
+        identity = (local.files().secrets / secrets.IDENTITY).read_text()
+        authority.rotate(What.ROOT, time.time())
+        await machine.deliver(authority.trust)
+        both = await local.reported(lambda one: one.held is not None and one.held.roots != old.roots)
+        assert both.held == replace(old, roots=fingerprint(authority.roots))
+        assert (local.files().secrets / secrets.IDENTITY).read_text() == identity
+        assert authority.step([], time.time())  # as if all had said so
+        await machine.deliver(authority.trust)
+        renewed = await local.reported(lambda one: one.held is not None and one.held.issuer != old.issuer)
+        assert renewed.held is not None
+        assert not renewed.held.outdated(authority.trust)
 
 
 async def test_a_port_of_the_sidecars_own_is_refused_in_words(local: Mesh) -> None:

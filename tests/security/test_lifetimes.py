@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -246,3 +247,21 @@ async def test_only_modern_tls_is_spoken(mesh: Mesh) -> None:
         with pytest.warns(DeprecationWarning, match="TLSv1"):
             tls.minimum_version = tls.maximum_version = version
         assert not await mesh.asked(tls)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+async def test_only_modern_curves_are_agreed_on(mesh: Mesh) -> None:
+    mesh.tls("spiffe://cluster.local/ns/bistro/sa/client")
+    address = mesh.replicas["server"].sidecar.address
+    shaken = {}
+    for group in ("X25519", "P-256", "P-521", "ffdhe2048"):
+        process = await asyncio.create_subprocess_exec(
+            *("openssl", "s_client", "-connect", f"{address}:8080", "-groups", group),
+            *("-cert", str(mesh.folder / "client.pem"), "-key", str(mesh.folder / "client.pem")),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), 20)
+        shaken[group] = b"Cipher is TLS_" in out
+    assert shaken == {"X25519": True, "P-256": True, "P-521": False, "ffdhe2048": False}

@@ -1,27 +1,19 @@
-"""The certificate authority: a root, the intermediate that signs for it, and how both are kept in a directory.
+"""The certificate authority: a root, the intermediate that signs for it, and how both are made anew.
 
-    authority.json    what is trusted and who signs, and where a rotation stands: certificates, no key
-    root.pem          the roots, for those who have to trust before they have been told anything
-    NAME.key          a key each, of the root and of the intermediate; they are called by their key's identifier
-
-A step is one replacement of authority.json; keys are written before it names them, and removed after it does no
-more.  A request proves possession of a key and nothing more: the names in a certificate are those that the caller
-knows the holder by.  The keys are read and written by this module alone; that of a root only to sign an intermediate.
+A request proves possession of a key and nothing more: the names in a certificate are those that the caller knows the
+holder by.  How all of it is kept says `keyring`, how it changes while it is in use `rotation`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
-from plait.codec import Codec, CodecError
 from plait.identity import certificates, given, rotation
 from plait.identity.certificates import (
     NOBODY,
@@ -32,12 +24,13 @@ from plait.identity.certificates import (
     moment,
     pem,
 )
-from plait.identity.files import Insecure, private_directory, read_private, write_private
+from plait.identity.files import Insecure
 from plait.identity.given import AuthorityError, Given
-from plait.identity.keys import Key, Keypair, csr, key_pem, load_key, new_key
+from plait.identity.keyring import Keyring, signers
+from plait.identity.keys import Keypair, csr, key_pem, new_key
 from plait.identity.names import CONTROL_PLANE, control_plane_uri
 from plait.identity.rotation import Holder, Issuer, Phase, State
-from plait.identity.trust import Trust, key_name
+from plait.identity.trust import Trust
 from plait.model.settings import CERTIFICATE_LIFETIME
 
 __all__ = [
@@ -52,7 +45,6 @@ SHORTEST_LIFETIME, LONGEST_LIFETIME = 60.0, 30 * 86_400.0
 _PATIENCE = 60.0
 """Seconds for which who is away is waited for while nothing can be signed; after a start of ours everybody is."""
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
-_STATE, _ROOTS = "authority.json", "root.pem"
 
 
 class RotationError(Exception):
@@ -67,25 +59,13 @@ class What(StrEnum):
     LEAVES = "leaves"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """The content of authority.json."""
-
-    trust_domain: str
-    state: State
-
-
-_KEPT = Codec[_Kept](_Kept)
-
-
 class Authority:
     """The authority of one trust domain.  Its certificates last no longer than what they stand on."""
 
     def __init__(  # noqa: PLR0913 - what `open` has found
         self,
-        directory: Path,
+        keyring: Keyring,
         *,
-        trust_domain: str,
         state: State,
         key: SigningKey | None,
         lifetime: float,
@@ -93,10 +73,10 @@ class Authority:
         own: Given | None,
         opened: float,
     ) -> None:
-        self.trust_domain = trust_domain
+        self.trust_domain = keyring.trust_domain
         self.state = state
         self.lifetime = lifetime
-        self._directory = directory
+        self._keyring = keyring
         self._key = key
         """Of who signs now; None: it was a user's, and is not there any more."""
         self._folder = folder
@@ -119,22 +99,20 @@ class Authority:
         """
         check_trust_domain(trust_domain)
         own = given.read(folder, now) if folder is not None else None
+        keyring = Keyring(directory, trust_domain)
         try:
-            private_directory(directory)
-            state = _read_state(directory, trust_domain)
+            state = keyring.read()
             if state is None:
-                state = _first(directory, trust_domain, own, now)
-                _write_state(directory, trust_domain, state)
-            write_private(
-                directory / _ROOTS, state.trust.roots.encode()
-            )  # in case it was not written before a crash
+                state = _first(keyring, own, now)
+                keyring.write(state)
             _check(state, now, directory)
-            key = _key_of(directory, state.issuer, own)
+            key = _key_of(keyring, state.issuer, own)
+            keyring.write_roots(state)
+            keyring.tidy(state)
         except Insecure as error:
             raise AuthorityError(str(error)) from error
-        authority = Authority(
-            directory,
-            trust_domain=trust_domain,
+        return Authority(
+            keyring,
             state=state,
             key=key,
             lifetime=lifetime,
@@ -142,8 +120,6 @@ class Authority:
             own=own,
             opened=now,
         )
-        authority._tidy()
-        return authority
 
     @property
     def roots(self) -> str:
@@ -220,7 +196,7 @@ class Authority:
         elif what is What.ROOT:
             self._begin_anew(now)
         else:
-            issuer = _intermediate(self._directory, self.trust_domain, self.state.issuer.root, now)
+            issuer = self._keyring.intermediate(self.state.issuer.root, now)
             self._begin(issuer, self.state.roots, now)
 
     def step(self, holders: Iterable[Holder], now: float) -> bool:
@@ -252,7 +228,7 @@ class Authority:
             if root.not_valid_after_utc - moment(now) < 2 * certificates.INTERMEDIATE_LIFETIME:
                 self._begin_anew(now)
             elif moment(now) - signer.not_valid_before_utc > _half(signer):
-                issuer = _intermediate(self._directory, self.trust_domain, self.state.issuer.root, now)
+                issuer = self._keyring.intermediate(self.state.issuer.root, now)
                 self._begin(issuer, self.state.roots, now)
 
     def _take_given(self, now: float) -> bool:
@@ -265,7 +241,7 @@ class Authority:
         return True
 
     def _begin_anew(self, now: float) -> None:
-        issuer = _made(self._directory, self.trust_domain, now)
+        issuer = self._keyring.root(now)
         self._begin(issuer, (issuer.root,), now)
 
     def _begin(self, issuer: Issuer, roots: tuple[str, ...], now: float) -> None:
@@ -275,19 +251,11 @@ class Authority:
         """Write it down, then go by it."""
         if state is self.state:
             return
-        _write_state(self._directory, self.trust_domain, state)
+        self._keyring.write(state)
         if state.issuer != self.state.issuer:
-            self._key = _key_of(self._directory, state.issuer, self._given)
+            self._key = _key_of(self._keyring, state.issuer, self._given)
         self.state = state
-        self._tidy()
-
-    def _tidy(self) -> None:
-        """Remove keys that nothing is signed with any more."""
-        signing = [one for one in (self.state.issuer, self.state.following) if one is not None]
-        named = {_file(name) for one in signing for name in (one.name, _root_name(one))}
-        for path in self._directory.glob("*.key"):
-            if path.name not in named:
-                path.unlink(missing_ok=True)
+        self._keyring.tidy(state)
 
 
 def check_trust_domain(name: str) -> None:
@@ -296,97 +264,22 @@ def check_trust_domain(name: str) -> None:
         raise AuthorityError(f"{name!r} can't be a trust domain: use a-z, 0-9, dots, dashes, underscores")
 
 
-def signers(issuer: Issuer) -> tuple[x509.Certificate, ...]:
-    """The certificates of an issuer: of who signs first, of its root last; one when they are the same."""
-    return certificates.certificates(issuer.chain + issuer.root)
-
-
 def _half(certificate: x509.Certificate) -> timedelta:
     return (certificate.not_valid_after_utc - certificate.not_valid_before_utc) / 2
 
 
-def _first(directory: Path, trust_domain: str, own: Given | None, now: float) -> State:
-    if (directory / _ROOTS).exists():
-        raise AuthorityError(
-            f"{directory / _STATE} is missing; put it back, or remove {directory} to begin anew"
-        )
+def _first(keyring: Keyring, own: Given | None, now: float) -> State:
     if own is not None:
         return rotation.first(own.issuer, own.roots, now)
-    issuer = _made(directory, trust_domain, now)
+    issuer = keyring.root(now)
     return rotation.first(issuer, (issuer.root,), now)
 
 
-def _made(directory: Path, trust_domain: str, now: float) -> Issuer:
-    """A new root, and an intermediate under it; their keys are written."""
-    key = new_key()
-    root = certificates.root(key, trust_domain, now)
-    _write_key(directory, key_name(root), key)
-    return _intermediate(directory, trust_domain, pem(root), now)
-
-
-def _intermediate(directory: Path, trust_domain: str, root: str, now: float) -> Issuer:
-    """A new intermediate under a root of ours; its key is written."""
-    above = x509.load_pem_x509_certificate(root.encode())
-    by = _read_key(directory, key_name(above))
-    key = new_key()
-    made = certificates.intermediate(key, trust_domain, now, by=by, of=above)
-    _write_key(directory, key_name(made), key)
-    return Issuer(name=key_name(made), chain=pem(made), root=root)
-
-
-def _key_of(directory: Path, issuer: Issuer, own: Given | None) -> SigningKey | None:
-    """The key of who signs, as one with its certificate; None when it was a user's, and lies there no more."""
+def _key_of(keyring: Keyring, issuer: Issuer, own: Given | None) -> SigningKey | None:
+    """The key of who signs; None when it was a user's, and lies there no more."""
     if not issuer.given:
-        key = _read_key(directory, issuer.name)
-        if key.public_key() != signers(issuer)[0].public_key():
-            raise AuthorityError(f"{directory / _file(issuer.name)} is not the key of its certificate")
-        return key
+        return keyring.key(issuer)
     return own.key if own is not None and own.issuer.name == issuer.name else None
-
-
-def _file(name: str) -> str:
-    return f"{name}.key"
-
-
-def _root_name(issuer: Issuer) -> str:
-    return key_name(x509.load_pem_x509_certificate(issuer.root.encode()))
-
-
-def _write_key(directory: Path, name: str, key: Key) -> None:
-    write_private(directory / _file(name), key_pem(key).encode())
-
-
-def _read_key(directory: Path, name: str) -> Key:
-    path = directory / _file(name)
-    try:
-        return load_key(read_private(path).decode("ascii"))
-    except FileNotFoundError:
-        raise AuthorityError(f"{path} is missing; put it back, or remove {directory} to begin anew") from None
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise AuthorityError(f"{path} is damaged: it holds no key of ours") from None
-
-
-def _read_state(directory: Path, trust_domain: str) -> State | None:
-    path = directory / _STATE
-    try:
-        kept = _KEPT.decode(read_private(path))
-        for issuer in (kept.state.issuer, kept.state.following):
-            if issuer is not None and not signers(issuer):
-                raise ValueError("no certificate")  # noqa: TRY301 - told like the rest
-    except FileNotFoundError:
-        return None
-    except (CodecError, ValueError) as error:
-        raise AuthorityError(f"{path} is damaged: {error}") from error
-    if kept.trust_domain != trust_domain:
-        raise AuthorityError(
-            f"{path} is not of the trust domain {trust_domain}; remove {directory} to begin anew"
-        )
-    return kept.state
-
-
-def _write_state(directory: Path, trust_domain: str, state: State) -> None:
-    write_private(directory / _STATE, _KEPT.encode(_Kept(trust_domain=trust_domain, state=state)))
-    write_private(directory / _ROOTS, state.trust.roots.encode())
 
 
 def _check(state: State, now: float, directory: Path) -> None:

@@ -48,6 +48,7 @@ class Custody:
     """The agents that are connected."""
     _keypair: Keypair = field(init=False)
     _renew_at: float = field(init=False, default=0.0)
+    _trouble: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         """RequestRefused when there is nothing that could be shown."""
@@ -78,8 +79,11 @@ class Custody:
             if self.authority.step(self.holders(), now):
                 log.info("certificates: %s, now %s", before, self.authority.state.phase)
                 self._spread(now)
-        except (AuthorityError, OSError) as error:
-            log.error("the authority can't go on: %s", error)  # noqa: TRY400 - the reason says it all
+            self._trouble = ""
+        except (AuthorityError, Insecure, OSError) as error:
+            if self._trouble != str(error):  # it is tried again and again
+                self._trouble = str(error)
+                log.error("the authority can't go on: %s", error)  # noqa: TRY400 - the reason says it all
         if now >= self._renew_at:
             self._renew(now)
 
@@ -88,7 +92,7 @@ class Custody:
         now = time.time()
         try:
             self.authority.rotate(What(what), now)
-        except (AuthorityError, RotationError, OSError) as error:
+        except (AuthorityError, RotationError, Insecure, OSError) as error:
             raise ValueError(str(error)) from error
         log.info("certificates: %s anew, as asked for", what)
         self._spread(now)
