@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from plait.compiler.merge import merge
 from plait.compiler.trust_domains import principals
-from plait.model.policy import Action, Source
+from plait.model.policy import Action, Attribute, Condition, Source
 from plait.model.settings import MeshSettings
 from tests.compiler.facts import allows, policy, workload
 
@@ -48,6 +50,20 @@ def test_policies_are_about_the_mesh_and_its_aliases_however_they_name_them() ->
     assert [(one.code, "elsewhere" in one.message) for one in findings] == [
         ("policy.unknown-principal", True)
     ]
+
+
+def test_conditions_are_about_all_of_them_too() -> None:
+    asked = Condition(attribute=Attribute.PRINCIPAL, values=("old/ns/a/sa/b",), not_values=("new/ns/a/sa/c",))
+    other = Condition(attribute=Attribute.HEADER, path=("x-from",), values=("old/ns/a/sa/b",))
+    rule = replace(allows(), conditions=(asked, other))
+    mesh, _ = merge(
+        (workload("a"), policy("one", Action.DENY, rule, app="a")),
+        MeshSettings(trust_domain="new", trust_domain_aliases=("old",)),
+    )
+    first, second = mesh.policies[0].rules[0].conditions
+    assert first.values == ("new/ns/a/sa/b", "old/ns/a/sa/b")
+    assert first.not_values == ("new/ns/a/sa/c", "old/ns/a/sa/c")
+    assert second == other
 
 
 def test_a_mesh_without_aliases_keeps_the_very_same_policies() -> None:

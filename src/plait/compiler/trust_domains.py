@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from plait.model.names import CLUSTER_DOMAIN
-from plait.model.policy import AuthorizationPolicy, PolicyRule, Source
+from plait.model.policy import Attribute, AuthorizationPolicy, Condition, PolicyRule, Source
 
 
 def widened(
@@ -33,7 +33,11 @@ def _policy(policy: AuthorizationPolicy, domains: tuple[str, ...]) -> Authorizat
 
 
 def _rule(rule: PolicyRule, domains: tuple[str, ...]) -> PolicyRule:
-    return replace(rule, sources=tuple(_source(source, domains) for source in rule.sources))
+    return replace(
+        rule,
+        sources=tuple(_source(source, domains) for source in rule.sources),
+        conditions=tuple(_condition(one, domains) for one in rule.conditions),
+    )
 
 
 def _source(source: Source, domains: tuple[str, ...]) -> Source:
@@ -41,6 +45,16 @@ def _source(source: Source, domains: tuple[str, ...]) -> Source:
         source,
         principals=principals(source.principals, domains),
         not_principals=principals(source.not_principals, domains),
+    )
+
+
+def _condition(condition: Condition, domains: tuple[str, ...]) -> Condition:
+    if condition.attribute is not Attribute.PRINCIPAL:
+        return condition
+    return replace(
+        condition,
+        values=principals(condition.values, domains),
+        not_values=principals(condition.not_values, domains),
     )
 
 
