@@ -31,12 +31,20 @@ def _nothing() -> Any:
 
 def _on_inbound(port: InboundPort) -> Any | None:
     told = sorted({name for rule in port.tokens for name in rule.told})
-    removed: list[dict[str, Any]] = [{"remove": name} for name in told]
+    removed = [_removed(name) for name in told]
     if port.authorizer is not None and asks(port):
         removed += _set_by(port.authorizer, port)
     if not removed:
         return None
     return api.message(f"{_MESSAGES}.HeaderMutationPerRoute")(mutations={"request_mutations": removed})
+
+
+def _removed(name: str) -> dict[str, Any]:
+    """A header, and those which are the same to an application of CGI's kind, which writes `_` for `-`."""
+    if "-" not in name and "_" not in name:
+        return {"remove": name}
+    alike = "[-_]".join(map(re.escape, re.split("[-_]", name)))
+    return {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": alike}}}}
 
 
 def _set_by(authorizer: Authorizer, port: InboundPort) -> Iterator[dict[str, Any]]:
@@ -47,7 +55,7 @@ def _set_by(authorizer: Authorizer, port: InboundPort) -> Iterator[dict[str, Any
         if one.kind is not MatchKind.EXACT:
             yield {"remove_on_match": {"key_matcher": build.string_match(one)}}
         elif one.value not in _CALLERS | tokens:
-            yield {"remove": one.value}
+            yield _removed(one.value)
 
 
 def _is_shown(one: StringMatch, authorizer: Authorizer) -> bool:
