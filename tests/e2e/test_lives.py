@@ -86,7 +86,7 @@ async def test_a_second_up_is_refused_and_the_first_goes_on(folder: Path) -> Non
 
 async def test_why_the_control_plane_does_not_start_is_told_without_a_traceback(folder: Path) -> None:
     async with running(folder, "--trust-domain", "no such thing", ready=False) as mesh:
-        assert await end(mesh) == 1
+        assert await end(mesh) == 2
         assert "can't be a trust domain" in mesh.told()
         assert "Traceback" not in mesh.told()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.identity import rotation
@@ -115,6 +115,7 @@ ACTIONS = "hhheeesssnnraatoooo"
 """How often each is: heeds roots, hears of them, starts, a new certificate, rotations, time, and going on."""
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 2)), min_size=40, max_size=80),
 )
