@@ -195,7 +195,7 @@ def test_what_is_asked_over_one_workload_is_nothing_to_another() -> None:
         custom(),
         custom("second", "too", app="keys"),
     )
-    assert (first.authorizer, found) == (authorizer(), [("policy", "policy.tcp-custom")])
+    assert (first.authorizer, found) == (authorizer(), [])
 
 
 def test_another_trust_domain_is_told() -> None:

@@ -791,6 +791,7 @@ async def _calls_of_a_new_one(mesh: Mesh) -> int:
 host: reservations
 trafficPolicy:
   tls: {mode: DISABLE}
+  connectionPool: {http: {maxRequestsPerConnection: 1}}
 """,
     "trafficPolicy.tls.mode",
     beside="""

@@ -135,8 +135,12 @@ def open_file(path: Path, _: Path) -> None:
 
 
 def socket_file(path: Path, _: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(path))
+    folder = os.open(path.parent, os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX) as made:  # whose own path may be too long for one
+            made.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
 
 
 PLANTED = (link, dangling_link, hard_link, pipe, directory, open_file, socket_file)

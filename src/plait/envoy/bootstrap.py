@@ -52,6 +52,7 @@ _KEPT_SUFFIXES = (
     ".downstream_cx_total",
     ".downstream_rq_active",
     ".downstream_rq_total",
+    ".no_filter_chain_match",
     ".ssl.handshake",
     ".ssl.connection_error",
     ".ssl.fail_verify_error",

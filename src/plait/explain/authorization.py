@@ -114,11 +114,12 @@ def _rbac(routes: Any, name: str) -> Any | None:
 
 
 def _judged(rules: Any, request: Request, origins: Mapping[str, Origin]) -> tuple[Verdict, Rule | None]:
-    """Of one filter: the verdict, and the first rule that holds, in the order of names."""
-    held = next(
-        (name for name, policy in sorted(rules.policies.items()) if _holds(policy, request)),
-        None,
-    )
+    """Of one filter: the verdict, and the first rule that holds, in the order of names.
+
+    Whoever is asked about has one identity.
+    """
+    asked = (one for one in sorted(rules.policies.items()) if one[0] != names.SEVERAL_IDENTITIES)
+    held = next((name for name, policy in asked if _holds(policy, request)), None)
     rule = None if held is None else Rule(name=held, origin=origins.get(held))
     if rules.action == _LOG:
         return Verdict.ALLOWED, rule

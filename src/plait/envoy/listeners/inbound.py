@@ -90,14 +90,15 @@ def _only_at(ports: list[int]) -> dict[str, Any]:
 
 
 def _chains(port: InboundPort, settings: MeshSettings, mark: str) -> Iterator[dict[str, Any]]:
-    """One way in, or two where both mutual TLS and plain text are taken; each twice when HTTP is to be found out."""
-    both = port.mtls is MtlsMode.PERMISSIVE
+    """One way in, or two where both mutual TLS and plain text are taken; each twice when HTTP is to be found out.
+
+    Each is told from the other even where it is alone, so that a changed mode ends what is no longer taken, and
+    nothing else.
+    """
     if port.mtls is not MtlsMode.DISABLE:
-        yield from _ways(port, settings, {"transport_protocol": "tls"} if both else {}, mark, mtls=True)
+        yield from _ways(port, settings, {"transport_protocol": "tls"}, mark, mtls=True)
     if port.mtls is not MtlsMode.STRICT:
-        yield from _ways(
-            port, settings, {"transport_protocol": "raw_buffer"} if both else {}, mark, mtls=False
-        )
+        yield from _ways(port, settings, {"transport_protocol": "raw_buffer"}, mark, mtls=False)
 
 
 def _ways(
