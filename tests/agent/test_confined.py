@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,12 @@ def rights_of(pid: int) -> tuple[list[str], str, list[str], list[str]]:
 
 
 def links_of(pid: int) -> list[str]:
-    return [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    """What a process has open; it may close some of it while it is looked at."""
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(str(path.readlink()))
+    return found
 
 
 def namespace_of(pid: int | str, kind: str) -> str:
