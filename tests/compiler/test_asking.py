@@ -209,9 +209,13 @@ def test_aliases_of_a_mesh_config_are_those_of_the_mesh() -> None:
     mesh, _ = merge((*facts, config(trust_domain_aliases=("old",))), given)
     assert view(mesh, replica(WEB)).settings.trust_domains == (SETTINGS.trust_domain, "older", "old")
     assert len(mesh.policies[0].rules[0].sources[0].principals) == 3
+    silent, naming = config(name="a"), config(name="b", trust_domain_aliases=("old",))
+    mesh, found = merge((*MESH, silent, naming), SETTINGS)
+    assert mesh.settings.trust_domain_aliases == ("old",)
+    assert not [one for one in found if one.code == "meshconfig.said-twice"]
 
 
 def test_aliases_that_differ_are_told() -> None:
     assert compiled(config(trust_domain_aliases=("old",)))[1] == []
-    two = (config(trust_domain_aliases=("old",)), config(name="too"))
+    two = (config(trust_domain_aliases=("old",)), config(name="too", trust_domain_aliases=("older",)))
     assert ("too", "meshconfig.said-twice") in compiled(*two)[1]

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from plait.model.policy import PeerAuthentication
+from tests.security.cases import CLEAR_PORT
 from tests.security.mesh import Streams, Target, running
 from tests.security.test_denials import group
 
@@ -85,6 +87,27 @@ async def test_what_says_nothing_of_its_port_ends_no_connection(target: Target) 
     await asyncio.sleep(1.5)  # longer than Envoy drains here
     assert await echoes(web)
     web[1].close()
+
+
+async def test_a_port_that_takes_no_clear_text_any_more_ends_what_is_spoken_in_it_and_no_more(
+    target: Target,
+) -> None:
+    facts = group().facts()
+    await target.say(target.compiled(facts)[1])
+    clear = await target.connect("nobody", port=CLEAR_PORT)
+    clear[1].write(b"GET / HTTP/1.1\r\nhost: payments\r\n\r\n")
+    assert (await clear[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    secured = await target.connect("web", port=9001)
+    kept = target.connections()
+    strict = tuple(one for one in facts if not isinstance(one, PeerAuthentication))
+    assert len(strict) < len(facts)
+    await target.say(target.compiled(strict)[1])
+    async with asyncio.timeout(15):
+        await clear[0].read()
+    assert await echoes(secured)
+    assert target.connections() == kept, "a connection of mutual TLS has ended"
+    for _, writer in (clear, secured):
+        writer.close()
 
 
 async def test_a_drain_before_a_stop_takes_as_long_as_the_shim_likes() -> None:

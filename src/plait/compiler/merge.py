@@ -137,8 +137,8 @@ def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _settings(given: MeshSettings, configs: Mapping[Origin, MeshConfig]) -> MeshSettings:
-    """With what the first object says of the whole mesh; the trust domain itself can't be said in one."""
-    aliases = next((one.trust_domain_aliases for one in configs.values()), ())
+    """With what the first object says of it; the trust domain itself can't be said in one."""
+    aliases = next((one.trust_domain_aliases for one in configs.values() if one.trust_domain_aliases), ())
     return replace(given, trust_domain_aliases=(*given.trust_domain_aliases, *aliases)) if aliases else given
 
 

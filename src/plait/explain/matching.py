@@ -11,14 +11,11 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from plait.envoy import api
 from plait.explain.paths import normalised, without_query
 from plait.explain.request import Request, UnknownError
 
 _JWT = "envoy.filters.http.jwt_authn"
 _PAYLOAD = "payload"
-_TEMPLATE = "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"
-_SEGMENT = "a-zA-Z0-9-._~%!$&'()+,;:@"
 """What one * of a template takes of a segment; ** takes slashes as well."""
 _RE2_ALONE = re.compile(r"\(\?[A-Za-z]*U|\\[pPCQEzAZK]|\[\[:")
 """What RE2 understands otherwise than Python, or not alike."""
@@ -118,22 +115,6 @@ def _path(matcher: Any, request: Request) -> bool:
     return string(matcher.path, normalised(without_query(request.path)))
 
 
-def _template(extension: Any, request: Request) -> bool:
-    if not extension.typed_config.type_url.endswith("/" + _TEMPLATE):
-        raise UnknownError(f"a path is matched by {extension.typed_config.type_url}, which is not known")
-    told = api.message(_TEMPLATE).FromString(extension.typed_config.value).path_template
-    if "{" in told:
-        raise UnknownError(f"a template with names is not known: {told!r}")
-    pattern = "".join(_piece(one) for one in re.split(r"(\*\*|\*)", told))
-    return re.fullmatch(pattern, normalised(without_query(request.path))) is not None
-
-
-def _piece(piece: str) -> str:
-    if piece == "**":
-        return f"[{_SEGMENT}/]*"
-    return f"[{_SEGMENT}]+" if piece == "*" else re.escape(piece)
-
-
 def _within(address: str, what: str) -> _Test:
     def test(block: Any, request: Request) -> bool:
         found = getattr(request, address)
@@ -172,10 +153,6 @@ def value(matcher: Any, found: Any) -> bool:
     kind = matcher.WhichOneof("match_pattern")
     if kind == "string_match":
         return isinstance(found, str) and string(matcher.string_match, found)
-    if kind == "bool_match":
-        return isinstance(found, bool) and found == matcher.bool_match
-    if kind == "present_match":
-        return (found is not None) == bool(matcher.present_match)
     if kind == "list_match":
         return isinstance(found, list) and any(value(matcher.list_match.one_of, one) for one in found)
     if kind == "or_match":
@@ -199,7 +176,6 @@ _COMMON: Mapping[str, _Test] = {
     "any": _always,
     "header": _header,
     "url_path": _path,
-    "metadata": _metadata,
     "sourced_metadata": _sourced,
 }
 _PERMISSIONS: Mapping[str, _Test] = {
@@ -207,10 +183,7 @@ _PERMISSIONS: Mapping[str, _Test] = {
     "and_rules": lambda them, request: all(permission(one, request) for one in them.rules),
     "or_rules": lambda them, request: any(permission(one, request) for one in them.rules),
     "not_rule": lambda one, request: not permission(one, request),
-    "uri_template": _template,
     "destination_ip": _within("destination", "the address that was called"),
-    "destination_port": lambda port, request: bool(port == request.port),
-    "destination_port_range": lambda ports, request: bool(ports.start <= request.port < ports.end),
     "requested_server_name": _server_name,
 }
 _PRINCIPALS: Mapping[str, _Test] = {
@@ -219,7 +192,5 @@ _PRINCIPALS: Mapping[str, _Test] = {
     "or_ids": lambda them, request: any(principal(one, request) for one in them.ids),
     "not_id": lambda one, request: not principal(one, request),
     "authenticated": _authenticated,
-    "source_ip": _within("address", "the address of the connection"),
     "direct_remote_ip": _within("address", "the address of the connection"),
-    "remote_ip": _within("remote", "the client's address"),
 }

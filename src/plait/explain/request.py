@@ -18,15 +18,14 @@ class UnknownError(Exception):
 class Request:
     """What comes to one port of a workload; for a port that is not HTTP the parts of HTTP mean nothing.
 
-    `caller` is the SPIFFE ID of the certificate that was shown, empty: none.  Addresses are IP addresses, empty: not
-    known.  `sni` is the server name that the client has asked TLS for, None: not known.  `address` is whom the connection comes from, `client` whom the request comes from (a proxy that is trusted
-    may say so); empty: the same.  `headers` have names in lower case.  `claims` is the payload of the token that was
+    `caller` is the SPIFFE ID of the certificate that was shown, empty: none.  `address` is whom the connection comes
+    from, `destination` which address it was made to, empty: not known.  `sni` is the server name that the client has
+    asked TLS for, None: not known.  `headers` have names in lower case.  `claims` is the payload of the token that was
     verified, None: no token.
     """
 
     caller: str = ""
     address: str = ""
-    client: str = ""
     destination: str = ""
     port: int
     sni: str | None = None
@@ -35,10 +34,6 @@ class Request:
     path: str = "/"
     headers: Mapping[str, str] = field(default_factory=dict)
     claims: Mapping[str, Any] | None = None
-
-    @property
-    def remote(self) -> str:
-        return self.client or self.address
 
 
 class Verdict(StrEnum):

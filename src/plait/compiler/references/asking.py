@@ -104,6 +104,7 @@ def _authorizer(mesh: Mesh, one: Authorizer) -> Iterator[Finding]:
 
 def _differing(configs: Sequence[MeshConfig]) -> Iterator[Finding]:
     first: dict[str, Authorizer] = {}
+    naming = [config for config in configs if config.trust_domain_aliases]
     for config in configs:
         for one in config.authorizers:
             before = first.setdefault(one.name, one)
@@ -112,8 +113,9 @@ def _differing(configs: Sequence[MeshConfig]) -> Iterator[Finding]:
                     f"{before.origin.ref} says otherwise who {one.name} is: nobody is asked by this name"
                 )
                 yield error("provider.twice", message, one.origin)
-        if config.trust_domain_aliases != configs[0].trust_domain_aliases:
-            message = f"{configs[0].origin.ref} already says which aliases there are, and stays in force"
+    for config in naming[1:]:
+        if config.trust_domain_aliases != naming[0].trust_domain_aliases:
+            message = f"{naming[0].origin.ref} already says which aliases there are, and stays in force"
             yield error("meshconfig.said-twice", message, config.origin)
 
 
