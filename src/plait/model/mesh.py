@@ -15,6 +15,7 @@ from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 from plait.model.routing import RouteRule
 from plait.model.scope import EgressScope, Sight
 from plait.model.settings import MeshSettings
+from plait.model.telemetry import NOTHING_SAID, Observed
 from plait.model.traffic import NO_POLICY, DestinationSettings, TrafficPolicy
 
 
@@ -181,6 +182,10 @@ class View:
     sidecar: SidecarAddresses
     outbound: Outbound
     inbound: tuple[InboundPort, ...]
+    client: Observed = NOTHING_SAID
+    """What is told of the requests that the workload sends."""
+    server: Observed = NOTHING_SAID
+    """What is told of those that it is sent."""
     origins: tuple[Origin, ...] = ()
     """The workload's own document, as long as there is one."""
 
