@@ -233,6 +233,13 @@ class FakePlane:
         self.asked.append((replica, envoy, tail, follow))
         return self._session()
 
+    def proxy_metrics(self, replica: ReplicaKey) -> FakeSession:
+        self.asked.append(replica)
+        return self._session()
+
+    def metrics(self) -> bytes:
+        return b"plait_joins_total 1.0\n"
+
     def shutdown(self) -> None:
         self.asked.append("shutdown")
 

@@ -75,5 +75,11 @@ class Plane(Protocol):
     def logs(self, replica: ReplicaKey, *, envoy: bool, tail: int, follow: bool) -> Session:
         """Read a replica's log: its last `tail` lines (-1: all of it), then what follows; Unavailable."""
 
+    def proxy_metrics(self, replica: ReplicaKey) -> Session:
+        """What a replica's Envoy tells Prometheus, in its text format; Unavailable.  The caller closes the session."""
+
+    def metrics(self) -> bytes:
+        """The control plane's own metrics, in the same format."""
+
     def shutdown(self) -> None:
         """Have every workload drained and stopped; returns at once."""

@@ -187,6 +187,16 @@ class Server:
         """Every node that there is a snapshot for, by name."""
         return tuple(_status(name, node) for name, node in sorted(self._nodes.items()))
 
+    def standing(self) -> tuple[int, int]:
+        """How many proxies are connected, and how many of them have yet to answer something."""
+        found = [(stream, node.generation) for node in self._nodes.values() if (stream := _stream(node))]
+        return len(found), sum(not stream.synced(generation) for stream, generation in found)
+
+    @property
+    def generation(self) -> int:
+        """Another one as soon as something else was published for any node."""
+        return self._generation
+
     def rejections(self) -> tuple[ProxyRejection, ...]:
         """All that is refused now; the resources carry the latest origins."""
         streams = {name: _stream(self._nodes.get(name)) for name in self._refusing}
