@@ -81,21 +81,19 @@ def bootstrap(  # noqa: PLR0913 - what one Envoy is told apart from another by
     trust_domain: str,
     sidecar: SidecarAddresses,
     admin_socket: str,
+    stats_socket: str,
     control_plane: str,
-    stats_socket: str = "",
 ) -> dict[str, Any]:
     """The bootstrap of one sidecar, as Envoy's JSON.
 
-    `admin_socket` is a path; `control_plane` is the path of a Unix socket (it begins with `/`) or `HOST:PORT`.
-    `stats_socket` is a path at which the metrics are told as at their port, for whom that is out of reach ("": none).
+    Both sockets are paths; what the metrics port tells is told at `stats_socket` too, for whom the port is out of
+    reach.  `control_plane` is the path of a Unix socket (it begins with `/`) or `HOST:PORT`.
     Envoy must be started in the folder that holds `secrets/`.
     """
     # At 0.0.0.0 they would also take what is sent to these ports of anybody else.
     own = (sidecar.address, *(("127.0.0.1",) if sidecar.transparent else ()))
     health = [_at(address, sidecar.health) for address in own]
-    metrics = [_at(address, sidecar.metrics) for address in own]
-    if stats_socket:
-        metrics.append(_pipe(stats_socket))
+    metrics = [*(_at(address, sidecar.metrics) for address in own), _pipe(stats_socket)]
     return {
         "node": {"id": str(node), "cluster": names.node_cluster(node)},
         "admin": {"address": _pipe(admin_socket)},
