@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,19 @@ async def test_what_happens_is_counted_and_what_is_known_is_told(tmp_path: Path)
     assert found["plait_agents_connected"] == 0
     assert found["plait_process_resident_memory_bytes"] > 1_000_000
     assert all(name.startswith("plait_") for name in found)
+
+
+def test_every_metric_is_in_the_guide() -> None:
+    metrics = OwnMetrics()
+    intake: Any = SimpleNamespace(taken=0, refused=Counter())
+    link: Any = SimpleNamespace(connected=tuple)
+    metrics.watch(Server(lambda *_: None), link, intake, Counter)
+    guide = (Path(__file__).parents[2] / "docs" / "cli-output.md").read_text()
+    families = [line.split()[2] for line in metrics.text().decode().splitlines() if line.startswith("# TYPE")]
+    said = set(re.findall(r"`(plait_\w+)`", guide))
+    told = {name for name in families if not name.endswith("_created") and "process" not in name}
+    assert told == {name for name in said if "process" not in name}
+    assert {name for name in said if "process" in name} <= set(families)
 
 
 def test_two_of_them_share_nothing() -> None:
