@@ -38,6 +38,8 @@ from tests.agent.shims import APP, BOUND, ENVOY, static_bootstrap
 
 TRUST_DOMAIN = "cluster.local"
 WEB = WorkloadKey("bistro", "web")
+FLUSH = 0.1
+"""Seconds between two times that an Envoy adds up its histograms."""
 T = TypeVar("T")
 
 
@@ -113,7 +115,7 @@ def bootstrap(
         for binding in record.replica.bindings
     ]
     config = static_bootstrap(admin_socket, (sidecar.address, sidecar.outbound), ports)
-    config["stats_flush_interval"] = "0.1s"
+    config["stats_flush_interval"] = f"{FLUSH}s"
     _, *inbound = config["static_resources"]["listeners"]
     for listener in inbound:
         (http,) = listener["filter_chains"][0]["filters"]

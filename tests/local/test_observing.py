@@ -11,7 +11,7 @@ import pytest
 
 from plait.agent import observing
 from plait.link.messages import ReplicaReport, State
-from tests.local.machines import Mesh, mesh, until, web, wishes
+from tests.local.machines import FLUSH, Mesh, mesh, until, web, wishes
 from tests.local.test_machine import ask
 
 
@@ -41,7 +41,9 @@ async def looked(local: Mesh, times: int = 2) -> None:
     await until("more reports", lambda: len(local.plane.seen) >= before + times)
 
 
-async def test_every_request_is_told_once_over_restarts_of_envoy_and_of_the_agent(local: Mesh) -> None:
+async def test_every_request_is_told_once_over_restarts_of_envoy_and_of_the_agent(
+    local: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def ready(report: ReplicaReport) -> bool:
         return report.state is State.READY
 
@@ -72,13 +74,20 @@ async def test_every_request_is_told_once_over_restarts_of_envoy_and_of_the_agen
     assert sum(one.sidecar.cpu for one in local.plane.seen if one.sidecar) > 0
 
     await sent(report, 3)  # nobody looks
-    async with local.running():
+    async with local.running() as machine:
         await looked(local, 1)
         assert told(local) == 16
         await sent(report, 6)
         await until("22 requests", lambda: told(local) == 22)
         await looked(local)
         assert told(local) == 22
+
+        monkeypatch.setattr(observing, "EVERY", 3600.0)
+        await looked(local, 1)
+        await sent(report, 2)
+        await asyncio.sleep(2 * FLUSH)  # Envoy adds up its histograms so often
+        await machine.deliver(wishes())
+        await until("what came before it was told to stop", lambda: told(local) == 24)
 
 
 def test_looks_come_at_multiples_of_the_interval_and_a_little_later() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from math import floor
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class Observer:
         self._counted: counted.Counted | None = counted.NOTHING if self._envoy is None else None
         self._looked = time.monotonic()
         self._sidecar, self._application = Meter(), Meter()
+        self._hurried = asyncio.Event()
 
     async def look(self) -> ProxyReport | None:
         """What came since the last look that was answered; None when nobody answers, or nothing is known before."""
@@ -64,10 +66,16 @@ class Observer:
             application=used,
         )
 
+    def hurry(self) -> None:
+        """Look at once: it is about to end."""
+        self._hurried.set()
+
     async def run(self, tell: Callable[[ProxyReport], None], spread: float) -> None:
         """Look at it for ever; `spread`: the part of a second that its looks come later than others'."""
         while True:
-            await asyncio.sleep(until_next(time.time(), spread))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), until_next(time.time(), spread))
+            self._hurried.clear()
             try:
                 report = await self.look()
             except ValueError as error:  # an Envoy may tell anything, and is asked again

@@ -67,6 +67,7 @@ class LocalReplica:
         self._message = ""
         self._held: Held | None = None
         self._status: ShimStatus | None = None
+        self._observer: Observer | None = None
         self._shim: Shim | None = None
         self._statuses: AsyncIterator[ShimStatus] | None = None
         self._process: subprocess.Popen[bytes] | shims.Entered | None = None
@@ -129,6 +130,8 @@ class LocalReplica:
     def stop(self) -> None:
         """Has its shim let requests finish, end the application, both within its grace, and then Envoy."""
         self.stopping = True
+        if self._observer is not None:
+            self._observer.hurry()
         if self._shim is not None:
             self._shim.stop(self.record.shim.app.grace)
 
@@ -190,8 +193,8 @@ class LocalReplica:
         renewing = asyncio.create_task(
             secrets.keep_current(self.files, self.key, signer, self.record.envoy, self._trusted, self._holds)
         )
-        observer = Observer(self.key, self.files.admin, self._pids)
-        observing = asyncio.create_task(observer.run(observed, self.files.spread))
+        self._observer = Observer(self.key, self.files.admin, self._pids)
+        observing = asyncio.create_task(self._observer.run(observed, self.files.spread))
         try:
             if self._statuses is None:
                 await self._connect()
