@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from plait.envoy import api, build, names, tls
-from plait.envoy.filters import ORDER, admission, denials, rate_limit, stats
+from plait.envoy.filters import ORDER, admission, denials, rate_limit, stats, tap
 from plait.envoy.listeners import parts
 from plait.model.catalog import Protocol, SidecarAddresses
 from plait.model.mesh import InboundPort
@@ -160,6 +160,7 @@ def _manager(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> dict[s
             stats.at_destination(mtls=mtls),
             *([stats.outlasting("http", _sure_stream_seconds(settings))] if mtls else []),
             denials.of_requests(port.number),
+            tap.at_server(),
         ],
         rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
         common_http_protocol_options={
@@ -179,7 +180,11 @@ def _manager(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> dict[s
 
 def _tcp(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> list[dict[str, Any]]:
     """Bytes as they are, to the application once the caller is known and admitted, and otherwise nowhere."""
-    log = [*stats.tcp_at_destination(port, mtls=mtls), denials.of_connections(port.number)]
+    log = [
+        *stats.tcp_at_destination(port, mtls=mtls),
+        denials.of_connections(port.number),
+        tap.tcp_at_server(port),
+    ]
     if mtls:
         log = [*log, stats.outlasting("tcp", settings.certain)]
     proxy = parts.tcp_proxy(
