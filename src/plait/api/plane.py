@@ -12,6 +12,8 @@ from plait.api.views import (
     MeshStatus,
     ProxyStatus,
     RouteStatus,
+    TapFilter,
+    TapLine,
     TokenStatus,
     TokenView,
     WorkloadStatus,
@@ -37,6 +39,16 @@ class Session(Protocol):
 
     async def close(self) -> None:
         """Want no more of it; what still runs is ended."""
+
+
+class Looking(Protocol):
+    """Somebody looks at requests."""
+
+    def __aiter__(self) -> AsyncIterator[TapLine]:
+        """What is seen, and a line without a request now and then."""
+
+    def close(self) -> None:
+        """Want to see no more."""
 
 
 class Plane(Protocol):
@@ -74,6 +86,9 @@ class Plane(Protocol):
 
     def logs(self, replica: ReplicaKey, *, envoy: bool, tail: int, follow: bool) -> Session:
         """Read a replica's log: its last `tail` lines (-1: all of it), then what follows; Unavailable."""
+
+    def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
+        """Look at requests as they happen, so many a second at most; NotFound, ValueError.  The caller closes it."""
 
     def shutdown(self) -> None:
         """Have every workload drained and stopped; returns at once."""

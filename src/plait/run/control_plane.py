@@ -23,13 +23,15 @@ import grpc.aio
 
 from plait.api.events import Events, Subscription
 from plait.api.listening import serving, serving_tcp
-from plait.api.plane import Session, Unavailable
+from plait.api.plane import Looking, Session, Unavailable
+from plait.api.targets import NotFound
 from plait.api.views import (
     AuthorityStatus,
     FindingView,
     MeshStatus,
     ProxyStatus,
     RouteStatus,
+    TapFilter,
     TokenStatus,
     TokenView,
     WorkloadStatus,
@@ -60,12 +62,13 @@ from plait.model.settings import (
     MeshSettings,
     OutboundTrafficPolicy,
 )
-from plait.run import views
+from plait.run import taps, views
 from plait.run.custody import Custody
 from plait.run.loop import Loop
 from plait.run.registry import Registry, common_name_of
 from plait.run.signing import Signing
 from plait.run.state_directory import StateDirectory
+from plait.run.tapped import workload_key
 from plait.sources.files.folder import Folder
 from plait.xds.conversation import Peer
 from plait.xds.exports import Exports
@@ -190,6 +193,14 @@ class ControlPlane:
         """Read a replica's log."""
         return self._open(replica, LogsRequest(replica=replica, envoy=envoy, tail=tail, follow=follow))
 
+    def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
+        """Look at requests as they happen."""
+        for text in (wanted.source, wanted.destination):
+            named = workload_key(text) if text else None
+            if named is not None and not self.loop.knows(named):
+                raise NotFound(f"there is no workload {named}")
+        return self.loop.taps.open(wanted, rate)
+
     def shutdown(self) -> None:
         """Have every workload drained and stopped."""
         self.loop.stop_workloads()
@@ -306,7 +317,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     loop.start(await asyncio.to_thread(folder.load))
     _keep_out_of_garbage_collection()
     async with AsyncExitStack() as stack:
-        exports = Exports({}, lambda peer: sender(registry, trust_domain, peer))
+        exports = Exports({taps.METHOD: loop.taps.take}, lambda peer: sender(registry, trust_domain, peer))
         proxies = Listener(server, mutual(custody.keypair), exports=exports)
         stack.push_async_callback(proxies.close)
         # Open to every user, since each Envoy may have its own; the directories above it let nobody but ours through.
@@ -340,6 +351,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
             for task in running:
                 task.cancel()
         loop.events.close()
+        loop.taps.close_all()
 
 
 def _keep_out_of_garbage_collection() -> None:
