@@ -245,8 +245,12 @@ async def test_an_envoy_tells_its_access_log_over_the_cluster_of_xds(bench: Benc
     """A real one, on a connection of its worker's own."""
     async with backend("one") as port, running(NODE, bench.folder, bench.authority, URI) as envoy:
         log = {
-            "grpc_service": {"envoy_grpc": {"cluster_name": "xds"}},
-            "buffer_flush_interval": {"nanos": 50_000_000},
+            "common_config": {
+                "log_name": "test",
+                "grpc_service": {"envoy_grpc": {"cluster_name": "xds"}},
+                "transport_api_version": "V3",
+                "buffer_flush_interval": {"nanos": 50_000_000},
+            },
             "body": {"string_value": "%REQUEST_HEADER(:AUTHORITY)% %RESPONSE_CODE%"},
         }
         bench.server.publish(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -155,7 +155,7 @@ class Client:
                 async for line in response.content:
                     yield _LOG_LINE.decode(line)
 
-    async def tap(self, wanted: TapFilter, *, rate: int) -> AsyncIterator[TapLine]:
+    async def tap(self, wanted: TapFilter, *, rate: int) -> AsyncGenerator[TapLine, None]:
         """Requests as they happen, so many a second at most; the first line says that proxies tell from now on."""
         query = {name: value for name, value in asdict(wanted).items() if value} | {"rate": str(rate)}
         with self._reached():

@@ -87,6 +87,9 @@ CALLED_HEADER = "x-plait-called"
 NOBODY_HEADER = "x-plait-nobody"
 """Where a token is looked for that nobody can have."""
 
+LOGS_METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+"""Where proxies tell of requests while somebody looks."""
+
 METRICS_PREFIX = "istio"
 OWN_METRICS_PREFIX = "plait"
 

@@ -37,6 +37,7 @@ from plait.api.views import (
     WorkloadStatus,
 )
 from plait.codec import CodecError
+from plait.envoy import names
 from plait.identity.authority import Authority, AuthorityError
 from plait.identity.files import Insecure
 from plait.identity.keys import validity
@@ -62,7 +63,7 @@ from plait.model.settings import (
     MeshSettings,
     OutboundTrafficPolicy,
 )
-from plait.run import taps, views
+from plait.run import views
 from plait.run.custody import Custody
 from plait.run.loop import Loop
 from plait.run.registry import Registry, common_name_of
@@ -317,7 +318,9 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     loop.start(await asyncio.to_thread(folder.load))
     _keep_out_of_garbage_collection()
     async with AsyncExitStack() as stack:
-        exports = Exports({taps.METHOD: loop.taps.take}, lambda peer: sender(registry, trust_domain, peer))
+        exports = Exports(
+            {names.LOGS_METHOD: loop.taps.take}, lambda peer: sender(registry, trust_domain, peer)
+        )
         proxies = Listener(server, mutual(custody.keypair), exports=exports)
         stack.push_async_callback(proxies.close)
         # Open to every user, since each Envoy may have its own; the directories above it let nobody but ours through.

@@ -23,14 +23,12 @@ from plait.model.telemetry import Side
 from plait.run.tapped import End, Matcher, request, told
 from plait.xds.exports import PROTOBUF, Export
 
-METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-"""Where proxies tell of requests."""
-
 MOST_OF_ONE, MOST = 1000.0, 3000.0
 """Requests a second that one end of a proxy, and all of them together, may tell of."""
 _WINDOW, _SHORTEST = 0.5, 0.2
-"""Seconds after which it is looked at how much was told, and at the earliest if it is more than MOST.  Also the longest
-time without a word to whoever looks."""
+"""Seconds after which it is looked at how much was told, and at the earliest if it is more than MOST."""
+_SILENCE = 0.5
+"""Seconds after which whoever looks is sent a word: so it is found out when he is no more."""
 _STEADY = 1.5
 """A share that would change by less than this factor stays as it is."""
 _BACKLOG = 1000
@@ -181,14 +179,16 @@ class Look:
     async def __aiter__(self) -> AsyncIterator[TapLine]:
         """A line without a request as soon as the proxies know, then one a request, and one a while where there is none."""
         await self._taps.settled()
+        yield self._line(None)
         while not self._closed:
             if not self._waiting:
-                yield self._line(None)
-            self._news.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_WINDOW):
-                    await self._news.wait()
+                self._news.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SILENCE):
+                        await self._news.wait()
             self._taps.adjust()
+            if not self._waiting and not self._closed:
+                yield self._line(None)
             while self._waiting:
                 yield self._line(self._waiting.popleft())
 

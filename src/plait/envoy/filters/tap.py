@@ -85,9 +85,12 @@ def _log(side: Side, fields: dict[str, str], *which: dict[str, Any]) -> dict[str
     logger = build.extension(
         _LOGGER,
         _CONFIG,
-        log_name="tap",
-        grpc_service={"envoy_grpc": {"cluster_name": names.XDS_CLUSTER, "skip_envoy_headers": True}},
-        buffer_flush_interval=build.seconds(_FLUSH),
+        common_config={
+            "log_name": "tap",
+            "grpc_service": {"envoy_grpc": {"cluster_name": names.XDS_CLUSTER, "skip_envoy_headers": True}},
+            "transport_api_version": "V3",
+            "buffer_flush_interval": build.seconds(_FLUSH),  # of its fields without a prefix Envoy heeds none
+        },
         resource_attributes=_attributes({SIDE: side}),
         attributes=_attributes(_ALWAYS | fields),
     )
