@@ -116,8 +116,6 @@ class ControlPlane:
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     rejections: list[str] = field(default_factory=list)
-    exports: list[tuple[str, bytes]] = field(default_factory=list)
-    """What was told beside, as it came, with the method that it came by."""
     path: str = ""
     _conversations: list[_Conversation] = field(default_factory=list)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -130,13 +128,6 @@ class ControlPlane:
     def settled(self) -> bool:
         """Whether every proxy has acknowledged everything there is to tell it."""
         return all(one.acknowledged(self.snapshots) for one in self._conversations)
-
-    def taking(self, method: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
-        async def take(request: bytes, _: Any) -> bytes:
-            self.exports.append((method, request))
-            return b""
-
-        return take
 
     async def stream(self, requests: AsyncIterator[Any], context: Any) -> None:
         conversation = _Conversation()
@@ -233,10 +224,6 @@ async def control_plane(authority: Authority, folder: Path) -> AsyncIterator[Con
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(_SERVICE, {"DeltaAggregatedResources": method}),)
     )
-    for path in (names.LOGS_METHOD,):
-        taking = grpc.unary_unary_rpc_method_handler(plane.taking(path))
-        _, of, called = path.split("/")
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(of, {called: taking}),))
     credentials = grpc.ssl_server_credentials(
         [(key.encode(), chain.encode())], authority.root.encode(), require_client_auth=True
     )

@@ -87,7 +87,7 @@ CALLED_HEADER = "x-plait-called"
 NOBODY_HEADER = "x-plait-nobody"
 """Where a token is looked for that nobody can have."""
 
-LOGS_METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+LOGS_PATH = "/v1/logs"
 """Where proxies tell of requests while somebody looks."""
 
 METRICS_PREFIX = "istio"

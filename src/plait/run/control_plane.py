@@ -319,7 +319,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     _keep_out_of_garbage_collection()
     async with AsyncExitStack() as stack:
         exports = Exports(
-            {names.LOGS_METHOD: loop.taps.take}, lambda peer: sender(registry, trust_domain, peer)
+            {names.LOGS_PATH: loop.taps.take}, lambda peer: sender(registry, trust_domain, peer)
         )
         proxies = Listener(server, mutual(custody.keypair), exports=exports)
         stack.push_async_callback(proxies.close)
