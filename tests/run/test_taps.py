@@ -241,6 +241,19 @@ def test_all_together_tell_no_more_than_can_be_looked_at_and_who_has_few_tells_a
     assert taps.tapped(names[8]) == SERVER
 
 
+async def test_a_proxy_that_tells_more_than_can_be_read_keeps_nobody_busy() -> None:
+    desk = Desk()
+    look = desk.look(1_000_000)
+    desk.tell(PAYMENTS, *({"path": "/"} for _ in range(2_999)))
+    desk.tell(PAYMENTS, *({"path": "/"} for _ in range(50_000)))
+    assert len(look._waiting) + look._left_out == 3_000
+    desk.now += 1
+    look._waiting.clear()
+    desk.taps.adjust()
+    desk.tell(PAYMENTS, {"path": "/again"})
+    assert (await shown(look))[0] == ["/again"]
+
+
 async def test_what_a_proxy_leaves_out_is_counted_too() -> None:
     desk = Desk()
     look = desk.look(1_000_000)

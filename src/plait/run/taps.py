@@ -27,6 +27,8 @@ MOST_OF_ONE, MOST = 1000.0, 3000.0
 """Requests a second that one end of a proxy, and all of them together, may tell of."""
 _WINDOW, _SHORTEST = 0.5, 0.2
 """Seconds after which it is looked at how much was told, and at the earliest if it is more than MOST."""
+_MOST_READ = 3000
+"""Records that are read between two such looks; the others of a proxy that tells more than it was told to are counted."""
 _SILENCE = 0.5
 """Seconds after which whoever looks is sent a word: so it is found out when he is no more."""
 _STEADY = 1.5
@@ -101,7 +103,8 @@ class Taps:
                 continue
             self._told[end] += len(records)
             looking = [look for look in self._looks if look.concerns(sender, end[1])]
-            for record in records:
+            room = max(0, _MOST_READ - self._told.total() + len(records))
+            for record in records[:room]:
                 found = request(record, end)
                 for look in looking:
                     look.show(found, ALL / share)
