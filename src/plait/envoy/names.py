@@ -11,6 +11,8 @@ OUTBOUND_LISTENER = "outbound"
 INBOUND_LISTENER = "inbound"
 HEALTH_LISTENER = "health"
 METRICS_LISTENER = "metrics"
+OTLP_GRPC_LISTENER = "otlp-grpc"
+OTLP_HTTP_LISTENER = "otlp-http"
 
 BLACK_HOLE_CLUSTER = "BlackHoleCluster"
 """Without endpoints: what is sent there ends."""
@@ -82,6 +84,15 @@ CALLED_HEADER = "x-plait-called"
 
 NOBODY_HEADER = "x-plait-nobody"
 """Where a token is looked for that nobody can have."""
+
+B3_TAGS = {"plait.b3": "b3", "plait.b3.traceid": "x-b3-traceid"}
+"""Tags on the spans of calls whose requests have these headers of B3, which Envoy's tracer does not take up."""
+
+SPANS_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+"""Where proxies tell their spans, and where applications think that they do."""
+APPLICATION_SPANS_METHOD = "/plait.applications.v1.TraceService/Export"
+APPLICATION_SPANS_PATH = "/v1/traces"
+"""Where applications' own spans come in by way of their proxies, over gRPC and over HTTP."""
 
 METRICS_PREFIX = "istio"
 OWN_METRICS_PREFIX = "plait"

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-from plait.envoy import build, clusters, endpoints, names, routes
+from plait.envoy import build, clusters, endpoints, names, routes, tracing
 from plait.envoy.filters import admission, ext_authz, jwt
 from plait.envoy.listeners import inbound, outbound
 from plait.model.catalog import Protocol
@@ -21,6 +21,7 @@ from plait.model.mesh import Cluster, Endpoints, InboundPort, OutboundRoutes, Vi
 from plait.model.names import Origin, ReplicaKey
 from plait.model.policy import MtlsMode
 from plait.model.settings import OutboundTrafficPolicy
+from plait.model.telemetry import Observed
 from plait.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -132,18 +133,19 @@ class Renderer:
 
     def _of_all_alike(self, view: View, found: Endpoints) -> Tables:
         sidecar = view.sidecar
-        place = (sidecar.outbound, sidecar.ipv6) if sidecar.transparent else None
+        client, _ = tracing.of_listeners(view)
+        place = (sidecar.outbound, sidecar.ipv6, client) if sidecar.transparent else None
         key = (view.node.workload.namespace, place, view.outbound.scope, view.outbound.place)
         inputs = (view.outbound, view.settings, found)
         kept = self._alike.get(key)
         if kept is None or kept.inputs != inputs:
-            parts = dict(self._parts(view, found))
+            parts = dict(self._parts(view, client, found))
             tables = {kind: parts[kind].table if kind in parts else NO_TABLE for kind in TYPES}
             kept = self._alike[key] = _Alike(inputs, parts, Tables.of(tables, kept.tables if kept else None))
         kept.inputs, kept.asked = inputs, self._sweeps
         return kept.tables
 
-    def _parts(self, view: View, found: Endpoints) -> Iterator[tuple[str, _Shared]]:
+    def _parts(self, view: View, client: Observed, found: Endpoints) -> Iterator[tuple[str, _Shared]]:
         told, sidecar, domains = view.outbound, view.sidecar, view.settings.trust_domains
         mode = (sidecar.transparent, told.scope)
         yield (
@@ -168,8 +170,8 @@ class Renderer:
         )
         yield ROUTES, self._part((ROUTES, mode), (told.routes,), lambda: _routes(told.routes))
         if sidecar.transparent:
-            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings)
-            yield LISTENER, self._part((LISTENER, *place), (told.tcp,), lambda: _listeners(view))
+            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings, client)
+            yield LISTENER, self._part((LISTENER, *place), (told.tcp,), lambda: _listeners(view, client))
 
     def _part(
         self,
@@ -187,7 +189,7 @@ class Renderer:
         return kept
 
     def _of_one(self, view: View, kept: _Own) -> Tables:
-        inputs = (view.sidecar, view.settings, view.inbound, view.origins)
+        inputs = (view.sidecar, view.settings, view.inbound, view.client, view.server, view.origins)
         if kept.tables is None or kept.inputs != inputs:
             kept.made = _made(_of_proxy(view), kept.made or {}, self._same)
             of_type: dict[str, list[Resource]] = {}
@@ -260,22 +262,22 @@ def _routes(called: Iterable[OutboundRoutes]) -> Iterator[_Piece]:
         yield _Piece(ROUTES, name, one, partial(routes.outbound, one), one.origins)
 
 
-def _listeners(view: View) -> Iterator[_Piece]:
+def _listeners(view: View, client: Observed) -> Iterator[_Piece]:
     """Where everything comes to that an application in transparent mode sends, and the ports that are not HTTP."""
-    yield _main_listener(view)
+    yield _main_listener(view, client)
     for port in view.outbound.tcp:
         name = names.tcp_listener(port.host, port.port)
-        yield _Piece(LISTENER, name, port, partial(outbound.tcp, port), port.origins)
+        yield _Piece(LISTENER, name, (port, client), partial(outbound.tcp, port, client), port.origins)
 
 
-def _main_listener(view: View) -> _Piece:
+def _main_listener(view: View, client: Observed) -> _Piece:
     sidecar, settings = view.sidecar, view.settings
     shared = sidecar.transparent
     return _Piece(
         LISTENER,
         names.OUTBOUND_LISTENER,
-        (sidecar.outbound, sidecar.ipv6, settings) if shared else (sidecar, settings),
-        partial(outbound.main, sidecar, settings),
+        (sidecar.outbound, sidecar.ipv6, settings, client) if shared else (sidecar, settings, client),
+        partial(outbound.main, sidecar, settings, client),
         () if shared else view.origins,
     )
 
@@ -285,8 +287,9 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
 
     Each piece is made from a port without what it does not depend on, so that it is not made again for that.
     """
+    client, server = tracing.of_listeners(view)
     if not view.sidecar.transparent:
-        yield _main_listener(view)
+        yield _main_listener(view, client)
     if view.inbound:
         ports = tuple(replace(port, **_UNGUARDED) for port in view.inbound)
         admitting = []
@@ -296,8 +299,8 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
         yield _Piece(
             LISTENER,
             names.INBOUND_LISTENER,
-            (view.sidecar, view.settings, ports, tuple(admitting)),
-            partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting)),
+            (view.sidecar, view.settings, ports, tuple(admitting), server),
+            partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting), server),
             tuple(dict.fromkeys(origin for port in ports for origin in port.origins)),
         )
     for port in view.inbound:

@@ -13,11 +13,12 @@ import errno
 import random
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from plait.envoy import otlp
 from plait.model.catalog import Binding, SidecarAddresses, WorkloadPort
 from plait.model.names import REPLICA_NETWORK
 from plait.model.settings import Mode
@@ -73,7 +74,9 @@ class OwnNamespaces:
             address = str(REPLICA_NETWORK[self.random.randrange(1, REPLICA_NETWORK.num_addresses - 1)])
             if address not in taken:
                 return Places(
-                    sidecar=SidecarAddresses(address=address, transparent=True, ipv6=self.ipv6),
+                    sidecar=SidecarAddresses(
+                        address=address, transparent=True, ipv6=self.ipv6, **_otlp(ports)
+                    ),
                     bindings=tuple(
                         _binding(port, (address, port.number), (LOOPBACK, port.number)) for port in ports
                     ),
@@ -92,7 +95,8 @@ class OwnAddresses:
     random: random.Random = field(default_factory=random.SystemRandom)
 
     def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:
-        own = _own_ports(SidecarAddresses(address=LOOPBACK))
+        sidecar = SidecarAddresses(address=LOOPBACK, **_otlp(ports))
+        own = _own_ports(sidecar)
         for port in ports:
             if port.number in own:
                 raise NoAddressError(f"port {port.number} is one of the sidecar's own")
@@ -107,7 +111,7 @@ class OwnAddresses:
                 bindings = [_bound(bound, port, hosts, insist=attempt < _INSIST) for port in ports]
                 if None not in bindings:
                     return Places(
-                        sidecar=SidecarAddresses(address=hosts[0]),
+                        sidecar=replace(sidecar, address=hosts[0]),
                         bindings=tuple(binding for binding in bindings if binding),
                         host=hosts[1],
                     )
@@ -127,6 +131,7 @@ class OwnPorts:
                 inbound=next(numbers),
                 health=next(numbers),
                 metrics=next(numbers),
+                **{name: next(numbers) if number else 0 for name, number in _otlp(ports).items()},
             )
             bindings = tuple(
                 _binding(port, (LOOPBACK, next(numbers)), (LOOPBACK, next(numbers))) for port in ports
@@ -135,7 +140,15 @@ class OwnPorts:
 
 
 def _own_ports(sidecar: SidecarAddresses) -> tuple[int, ...]:
-    return (sidecar.outbound, sidecar.inbound, sidecar.health, sidecar.metrics)
+    own = (sidecar.outbound, sidecar.inbound, sidecar.health, sidecar.metrics)
+    return (*own, *(port for port in (sidecar.otlp_grpc, sidecar.otlp_http) if port))
+
+
+def _otlp(ports: Iterable[WorkloadPort]) -> dict[str, int]:
+    """Where a sidecar takes spans: nowhere for who takes them itself."""
+    collects = any(port.number in otlp.OFFERED for port in ports)
+    grpc, http = (0, 0) if collects else otlp.OFFERED
+    return {"otlp_grpc": grpc, "otlp_http": http}
 
 
 def _bound(bound: ExitStack, port: WorkloadPort, hosts: tuple[str, str], *, insist: bool) -> Binding | None:

@@ -128,7 +128,9 @@ def draw(  # noqa: PLR0913 - all that a replica follows from
             ),
             app=AppSpec(
                 command=process.command,
-                env=environment.of_application(process, places, site.around, site.marks(files)),
+                env=environment.of_application(
+                    key, assignment.labels, process, places, site.around, site.marks(files)
+                ),
                 directory=process.working_dir,
                 user="" if confinement else process.user,
                 ports=tuple((binding.app_address, binding.app_port) for binding in _streams(places)),

@@ -30,11 +30,13 @@ class TagSource(StrEnum):
     """A variable of the proxy's own environment."""
     HEADER = "header"
     """Of the request."""
+    FORMAT = "format"
+    """Envoy's operators, as in a line of an access log; `default` means nothing here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:
-    """One more tag on each span.  `value`: the literal, or the name of a variable or header."""
+    """One more tag on each span.  `value`: the literal, the name of a variable or header, or the format."""
 
     name: str
     source: TagSource
