@@ -71,12 +71,19 @@ def scope(authority: str, route: str) -> Any:
     )
 
 
-def listener(name: str, path: Path, *, stat_prefix: str = "test") -> Any:
-    """An HTTP listener on a Unix socket that chooses routes by the whole authority."""
+def listener(
+    name: str, path: Path, *, stat_prefix: str = "test", access_log: dict[str, Any] | None = None
+) -> Any:
+    """An HTTP listener on a Unix socket that chooses routes by the whole authority; its log over OTLP, if it has one."""
+    logs = []
+    if access_log is not None:
+        config = api.message(_OTLP)(**access_log)
+        logs = [{"name": "envoy.access_loggers.open_telemetry", "typed_config": api.pack(config)}]
     manager = api.message(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     )(
         stat_prefix=stat_prefix,
+        access_log=logs,
         scoped_routes={
             "name": name,
             "scope_key_builder": {
@@ -132,6 +139,7 @@ def led_listener(name: str, path: Path, by: str) -> Any:
     )
 
 
+_OTLP = "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"
 _STATE = "envoy.extensions.filters.network.set_filter_state.v3.Config"
 _ADS = {"ads": {}, "resource_api_version": "V3"}
 

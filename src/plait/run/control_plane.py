@@ -63,12 +63,14 @@ from plait.model.settings import (
 from plait.run import views
 from plait.run.custody import Custody
 from plait.run.loop import Loop
-from plait.run.registry import Registry
+from plait.run.registry import Registry, common_name_of
 from plait.run.signing import Signing
 from plait.run.state_directory import StateDirectory
 from plait.sources.files.folder import Folder
 from plait.xds.conversation import Peer
+from plait.xds.exports import Exports
 from plait.xds.server import Server
+from plait.xds.status import Code, End
 from plait.xds.transport.listener import Listener
 from plait.xds.transport.tls import mutual
 
@@ -216,12 +218,30 @@ def authorize(registry: Registry, trust_domain: str, node: str, peer: Peer) -> s
         return f"{node} is not known"
     replica = found[1].replica
     expected = Identity(trust_domain, key.workload.namespace, replica.service_account).uri
-    if peer.uris != (expected,) or peer.common_name != key.workload.name[:63]:
+    if peer.uris != (expected,) or peer.common_name != common_name_of(key.workload):
         return f"the certificate is not that of {node}"
-    if validity(peer.certificate.decode())[1] <= time.time():
-        # A handshake refuses this; but a connection may outlive its certificate, and open another stream.
-        return f"the certificate of {node} has expired"
-    return None
+    return f"the certificate of {node} has expired" if _expired(peer) else None
+
+
+def sender(registry: Registry, trust_domain: str, peer: Peer) -> str | End:
+    """The workload that a peer's certificate is for, NAMESPACE/NAME, as long as it runs; or why it may not tell anything.
+
+    Which of its replicas it is no certificate says: what is told of that is believed within the workload.
+    """
+    identity = Identity.parse(peer.uris[0]) if len(peer.uris) == 1 else None
+    if identity is None or identity.trust_domain != trust_domain:
+        return End(Code.UNAUTHENTICATED, "the certificate is not that of a workload")
+    found = registry.holder(identity.namespace, identity.service_account, peer.common_name)
+    if found is None:
+        return End(Code.PERMISSION_DENIED, "the certificate is not that of a workload which runs")
+    if _expired(peer):
+        return End(Code.UNAUTHENTICATED, f"the certificate of {found} has expired")
+    return str(found)
+
+
+def _expired(peer: Peer) -> bool:
+    """A handshake refuses this; but a connection may outlive its certificate, and open another stream."""
+    return validity(peer.certificate.decode())[1] <= time.time()
 
 
 def join_tokens(path: Path) -> Tokens:
@@ -286,7 +306,8 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     loop.start(await asyncio.to_thread(folder.load))
     _keep_out_of_garbage_collection()
     async with AsyncExitStack() as stack:
-        proxies = Listener(server, mutual(custody.keypair))
+        exports = Exports({}, lambda peer: sender(registry, trust_domain, peer))
+        proxies = Listener(server, mutual(custody.keypair), exports=exports)
         stack.push_async_callback(proxies.close)
         # Open to every user, since each Envoy may have its own; the directories above it let nobody but ours through.
         await proxies.listen(state.xds_socket, mode=0o666)
