@@ -85,6 +85,8 @@ CALLED_HEADER = "x-plait-called"
 NOBODY_HEADER = "x-plait-nobody"
 """Where a token is looked for that nobody can have."""
 
+FORCED_HEADER = "x-client-trace-id"
+"""By which Envoy decides to trace a request, whatever it says; it never leaves a proxy."""
 B3_TAGS = {"plait.b3": "b3", "plait.b3.traceid": "x-b3-traceid"}
 """Tags on the spans of calls whose requests have these headers of B3, which Envoy's tracer does not take up."""
 

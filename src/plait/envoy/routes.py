@@ -69,7 +69,7 @@ def outbound(routes: OutboundRoutes) -> Any:
     """The routes to one host and port, in the order of the rules; what matches none is answered 404."""
     return api.message(_ROUTES)(
         name=names.routes(routes.host, routes.port),
-        request_headers_to_remove=[names.CALLED_HEADER],
+        request_headers_to_remove=[names.CALLED_HEADER, names.FORCED_HEADER],
         response_headers_to_remove=[names.NOT_SENT_HEADER],
         max_direct_response_body_size_bytes={"value": largest}
         if (largest := _largest_body(routes))
@@ -103,6 +103,7 @@ def inbound(port: InboundPort) -> Any:
     return api.message(_ROUTES)(
         name=names.inbound(port.number),
         ignore_port_in_host_matching=True,
+        request_headers_to_remove=[names.FORCED_HEADER],
         virtual_hosts=[*hosts, _inbound_host(port, first, ["*"])],
         typed_per_filter_config=per_filter,
     )

@@ -2,8 +2,9 @@
 
 A call is two of them: the caller's proxy tells a CLIENT span, and the proxy of who is called a SERVER span below it.
 A request that is tried several times has one of the first kind, with one of the second below it for each try that got
-there.  W3C's context is taken up and passed on; a request without it begins a trace, and whether that is sampled is
-decided by its x-request-id, so that one which is passed on is decided about alike everywhere.
+there.  W3C's context is taken up and passed on, and whether a request with it is sampled is what it says; a request without
+it begins a trace, and whether that is sampled is decided by its x-request-id, so that one which is passed on is
+decided about alike everywhere.
 
 Who tells is not in the listener but in Envoy's environment, and how many requests are sampled is in its runtime: so
 listeners are shared, and stay as they are.
@@ -25,7 +26,9 @@ _ENVIRONMENT = (
 )
 
 _ALL = 100.0
+_MILLION = 1_000_000
 _SAMPLING = "tracing.random_sampling"
+_SAMPLERS = "envoy.extensions.tracers.opentelemetry.samplers.v3"
 _TIMEOUT = 10.0
 """Seconds that the mesh's own collector may take for a message."""
 
@@ -39,6 +42,27 @@ _B3: tuple[dict[str, Any], ...] = tuple(
 )
 
 
+_CONTEXT_DECIDES = build.extension(
+    "context-decides",
+    "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+    mutations=[
+        {
+            "append": {
+                "header": {"key": names.FORCED_HEADER, "value": "%REQ(TRACEPARENT)%"},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        }
+    ],
+)
+"""What Envoy does not decide to sample it samples by no context either: so that it decides for all that has one."""
+_REQUEST_ID = build.extension(
+    "envoy.request_id.uuid",
+    "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+    pack_trace_reason={"value": False},
+)
+"""An id stays as it is: what was decided stands in the context."""
+
+
 def runtime(view: View) -> Mapping[str, Any]:
     """What a proxy's runtime says of tracing, as in its JSON: of so many requests each begins a trace that is told.
 
@@ -50,7 +74,7 @@ def runtime(view: View) -> Mapping[str, Any]:
 def of_listeners(view: View) -> tuple[Observed, Observed]:
     """What a proxy's listeners are made of, of its client's and its server's side: all but what its runtime says.
 
-    Where less is sampled at one side than at the other, that side's listeners have to say so.
+    Where less is sampled at one side than at the other, that side's listeners say which part of what the other would.
     """
     most = _most(view)
     client, server = (_bounded(one, most) for one in (view.client, view.server))
@@ -63,13 +87,16 @@ def of_manager(told: Tracing, *, outbound: bool) -> dict[str, Any]:
         return {}
     tags = {tag["tag"]: tag for tag in (_WITHOUT_QUERY, *(_B3 if outbound else ()), *map(_tag, told.tags))}
     config = {
-        "provider": build.extension("envoy.tracers.opentelemetry", _CONFIG, **_config(told.collector)),
+        "provider": build.extension("envoy.tracers.opentelemetry", _CONFIG, **_config(told)),
         "random_sampling": {"value": SAMPLED},
         "custom_tags": list(tags.values()),
     }
-    if told.sampled < _ALL:
-        config["overall_sampling"] = {"value": told.sampled}
-    return {"tracing": config}
+    return {"tracing": config, "request_id_extension": {"typed_config": _REQUEST_ID["typed_config"]}}
+
+
+def early(told: Tracing) -> list[dict[str, Any]]:
+    """What a manager does to a request before it decides whether to trace it."""
+    return [_CONTEXT_DECIDES] if told.reported else []
 
 
 def _most(view: View) -> float:
@@ -77,18 +104,33 @@ def _most(view: View) -> float:
 
 
 def _bounded(side: Observed, most: float) -> Observed:
-    sampled = _ALL if side.tracing.sampled == most else side.tracing.sampled
-    return replace(side, tracing=replace(side.tracing, sampled=sampled))
+    part = side.tracing.sampled / most * _ALL if most else _ALL
+    return replace(side, tracing=replace(side.tracing, sampled=part))
 
 
-def _config(collector: Collector | None) -> dict[str, Any]:
+def _config(told: Tracing) -> dict[str, Any]:
     return {
-        **(_to_control_plane() if collector is None else _to(collector)),
+        **(_to_control_plane() if told.collector is None else _to(told.collector)),
+        **({"sampler": _part(told.sampled)} if told.sampled < _ALL else {}),
         # Who tells: see bootstrap.own_labels.
         "resource_detectors": [
             build.extension("envoy.tracers.opentelemetry.resource_detectors.environment", _ENVIRONMENT)
         ],
     }
+
+
+def _part(percent: float) -> dict[str, Any]:
+    """Of the traces that would begin here only so many do."""
+    some = build.extension(
+        "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based",
+        f"{_SAMPLERS}.TraceIdRatioBasedSamplerConfig",
+        sampling_percentage=build.share(round(percent / _ALL * _MILLION)),
+    )
+    return build.extension(
+        "envoy.tracers.opentelemetry.samplers.parent_based",
+        f"{_SAMPLERS}.ParentBasedSamplerConfig",
+        wrapped_sampler=some,
+    )
 
 
 def _to_control_plane() -> dict[str, Any]:

@@ -26,7 +26,9 @@ _IDS = ("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span
 _TRACE_ID, _SPAN_ID = 16, 8
 """Bytes."""
 
-_OF_ENVOY_ITSELF = frozenset({"component", "node_id", "zone", "upstream_cluster.name", "downstream_cluster"})
+_OF_ENVOY_ITSELF = frozenset(
+    {"component", "node_id", "zone", "upstream_cluster.name", "downstream_cluster", "guid:x-client-trace-id"}
+)
 """Of what a sidecar says: known without, or said twice."""
 
 

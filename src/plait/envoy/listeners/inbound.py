@@ -186,7 +186,7 @@ def _manager(port: InboundPort, settings: MeshSettings, observed: Observed, *, m
         # Who calls is what the certificate says, never what a header says.
         forward_client_cert_details="SANITIZE_SET",
         set_current_client_cert_details={"subject": {"value": True}, "uri": True},
-        early_header_mutation_extensions=[_without_envoy_headers()],
+        early_header_mutation_extensions=[_without_envoy_headers(), *tracing.early(observed.tracing)],
         local_reply_config=_local_replies(),
         **parts.HTTP_1_0,  # who is called by the replica's own address is told what the client says
     )

@@ -126,15 +126,16 @@ def _manager(observed: Observed, *, transparent: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "common_http_protocol_options": {"idle_timeout": build.seconds(_APPLICATION_IDLE_SECONDS)}
     }
-    chosen_by = ":authority"
+    chosen_by, early = ":authority", tracing.early(observed.tracing)
     if transparent:  # nobody has been told that there is a proxy
         fields |= parts.HTTP_1_0
-        fields["early_header_mutation_extensions"] = [_CALLED]
+        early = [_CALLED, *early]
         chosen_by = names.CALLED_HEADER
     return parts.manager(
         "outbound",
         filters=[parts.installed(one) for one in ORDER if one.outbound],
         access_log=[stats.at_source()],
+        early_header_mutation_extensions=early,
         **tracing.of_manager(observed.tracing, outbound=True),
         strip_trailing_host_dot=True,  # the same name, said to be whole
         scoped_routes={
