@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import aiohttp
-import grpc.aio
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -20,11 +17,11 @@ from plait.compiler.merge import merge
 from plait.compiler.view import view
 from plait.envoy import names
 from plait.envoy.render import Renderer
-from plait.model.catalog import Protocol, Replica
+from plait.model.catalog import Replica
 from plait.model.names import WorkloadKey
-from plait.model.telemetry import Observed, Tag, TagSource, Tracing
+from plait.model.telemetry import Observed
 from plait.telemetry import otlp
-from plait.telemetry.spans import Kind, Span, Teller
+from plait.telemetry.spans import Span, Teller
 from tests.compiler.facts import SETTINGS, listens, port, replica, service, workload
 from tests.envoy.support import (
     Authority,

@@ -70,12 +70,17 @@ class OwnNamespaces:
     random: random.Random = field(default_factory=random.SystemRandom)
 
     def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:
+        grpc, http = _otlp(ports)
         for _ in range(_TRIES):
             address = str(REPLICA_NETWORK[self.random.randrange(1, REPLICA_NETWORK.num_addresses - 1)])
             if address not in taken:
                 return Places(
                     sidecar=SidecarAddresses(
-                        address=address, transparent=True, ipv6=self.ipv6, **_otlp(ports)
+                        address=address,
+                        otlp_grpc=grpc,
+                        otlp_http=http,
+                        transparent=True,
+                        ipv6=self.ipv6,
                     ),
                     bindings=tuple(
                         _binding(port, (address, port.number), (LOOPBACK, port.number)) for port in ports
@@ -95,7 +100,8 @@ class OwnAddresses:
     random: random.Random = field(default_factory=random.SystemRandom)
 
     def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:
-        sidecar = SidecarAddresses(address=LOOPBACK, **_otlp(ports))
+        grpc, http = _otlp(ports)
+        sidecar = SidecarAddresses(address=LOOPBACK, otlp_grpc=grpc, otlp_http=http)
         own = _own_ports(sidecar)
         for port in ports:
             if port.number in own:
@@ -123,6 +129,7 @@ class OwnPorts:
     """Any system: one address, and as many ports as are needed, allocated by the kernel."""
 
     def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:  # noqa: ARG002 - the plan's form; an address in use is no obstacle here
+        takes = _otlp(ports)
         with ExitStack() as bound:
             numbers = iter(lambda: _bind(bound, LOOPBACK, 0), None)
             sidecar = SidecarAddresses(
@@ -131,7 +138,8 @@ class OwnPorts:
                 inbound=next(numbers),
                 health=next(numbers),
                 metrics=next(numbers),
-                **{name: next(numbers) if number else 0 for name, number in _otlp(ports).items()},
+                otlp_grpc=next(numbers) if takes[0] else 0,
+                otlp_http=next(numbers) if takes[1] else 0,
             )
             bindings = tuple(
                 _binding(port, (LOOPBACK, next(numbers)), (LOOPBACK, next(numbers))) for port in ports
@@ -144,11 +152,10 @@ def _own_ports(sidecar: SidecarAddresses) -> tuple[int, ...]:
     return (*own, *(port for port in (sidecar.otlp_grpc, sidecar.otlp_http) if port))
 
 
-def _otlp(ports: Iterable[WorkloadPort]) -> dict[str, int]:
-    """Where a sidecar takes spans: nowhere for who takes them itself."""
+def _otlp(ports: Iterable[WorkloadPort]) -> tuple[int, int]:
+    """Where a sidecar takes spans, over gRPC and over HTTP: nowhere for who takes them itself."""
     collects = any(port.number in otlp.OFFERED for port in ports)
-    grpc, http = (0, 0) if collects else otlp.OFFERED
-    return {"otlp_grpc": grpc, "otlp_http": http}
+    return (0, 0) if collects else otlp.OFFERED
 
 
 def _bound(bound: ExitStack, port: WorkloadPort, hosts: tuple[str, str], *, insist: bool) -> Binding | None:

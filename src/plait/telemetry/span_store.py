@@ -10,7 +10,6 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ CREATE TABLE spans (
     PRIMARY KEY (trace, id, kind)
 ) WITHOUT ROWID;
 """
-_ADD = f"INSERT OR IGNORE INTO spans VALUES ({', '.join('?' * 15)})"
+_ADD = "INSERT OR IGNORE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _JOIN = """
 INSERT INTO traces VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (trace) DO UPDATE SET
     start = min(start, excluded.start), finish = max(finish, excluded.finish), spans = spans + excluded.spans,
@@ -164,8 +163,8 @@ class SpanStore:
 
     def _take_away(self, which: str, value: int) -> None:
         (gone,) = self._database.execute(
-            f"SELECT coalesce(sum(spans), 0) FROM traces WHERE {which}",
-            (value,),  # noqa: S608 - see above
+            f"SELECT coalesce(sum(spans), 0) FROM traces WHERE {which}",  # noqa: S608
+            (value,),
         ).fetchone()
         if gone:
             chosen = f"(SELECT trace FROM traces WHERE {which})"  # noqa: S608
@@ -197,16 +196,19 @@ def _opened(path: Path) -> sqlite3.Connection:
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
-        with closing(database.execute("PRAGMA user_version")) as found:
-            version = found.fetchone()[0]
-        if version not in (0, _VERSION):
-            raise sqlite3.DatabaseError(f"it is of another version ({version})")
-        if not version:
-            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        _prepare(database)
     except sqlite3.DatabaseError:
         database.close()
         raise
     return database
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, _VERSION):
+        raise sqlite3.DatabaseError(f"it is of another version ({version})")
+    if not version:
+        database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
 
 
 def _of_span(search: Search) -> tuple[list[str], list[str]]:
