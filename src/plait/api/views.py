@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -271,6 +270,14 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeView:
+    """What a span says beside the rest."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpanView:
     """One span of a trace.  `parent` "" is a root's; `start_ms` is from the beginning of the trace.
 
@@ -289,7 +296,11 @@ class SpanView:
     by: str
     failed: bool
     message: str
-    attributes: Mapping[str, str]
+    attributes: tuple[AttributeView, ...]
+
+    def attribute(self, name: str) -> str:
+        """One of the attributes; "" when it has none of this name."""
+        return next((one.value for one in self.attributes if one.name == name), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

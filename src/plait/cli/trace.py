@@ -173,7 +173,7 @@ def _label(hop: Hop) -> str:
 
 
 def _callee(span: SpanView) -> str:
-    return re.sub("^[a-z]+://", "", span.attributes.get("http.url", "")).partition("/")[0] or "?"
+    return re.sub("^[a-z]+://", "", span.attribute("http.url")).partition("/")[0] or "?"
 
 
 def _bar(hop: Hop, whole: float, width: int) -> str:
@@ -189,14 +189,15 @@ def _bar(hop: Hop, whole: float, width: int) -> str:
 def _outcome(hop: Hop) -> str:
     """How it went, in words where it went wrong."""
     last = hop.spans[-1]
-    attributes = {**last.attributes, **hop.first.attributes}
-    status, flags = attributes.get("http.status_code", ""), attributes.get("response_flags", "")
+    status, flags, grpc = (
+        hop.first.attribute(name) or last.attribute(name)
+        for name in ("http.status_code", "response_flags", "grpc.status_code")
+    )
     said = [status if status not in ("", "0") else ""]
     if status.isdecimal() and int(status) >= 400:
         said.append(_phrase(int(status)))
     if status == "0":
         said.append("no answer")
-    grpc = attributes.get("grpc.status_code", "")
     if grpc not in ("", "0"):
         said.append(f"gRPC status {grpc}")
     said += [f"({flags})" if flags else "", last.message or hop.first.message]

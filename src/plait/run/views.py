@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from plait.api.views import (
+    AttributeView,
     AuthorityStatus,
     ConditionView,
     FindingView,
@@ -232,7 +233,7 @@ def _span(one: Span, start: int) -> SpanView:
         by=one.teller,
         failed=one.failed,
         message=one.message,
-        attributes=one.attributes,
+        attributes=tuple(AttributeView(name=name, value=value) for name, value in one.attributes.items()),
     )
 
 
