@@ -62,6 +62,11 @@ def struct(values: Mapping[str, str]) -> Any:
     return message("google.protobuf.Struct")(fields=fields)
 
 
+def any_struct(values: Mapping[str, Any]) -> Any:
+    """A google.protobuf.Struct of whatever JSON can say."""
+    return json_format.ParseDict(dict(values), message("google.protobuf.Struct")())
+
+
 def to_dict(what: Any) -> dict[str, Any]:
     """A message in the JSON form that Envoy reads, as Python values; keys in order (those of maps have none)."""
     text = json_format.MessageToJson(

@@ -109,7 +109,15 @@ def bootstrap(
             ],
             "clusters": [_control_plane(control_plane, trust_domain), _admin(admin_socket)],
         },
-        "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
+        "layered_runtime": {
+            "layers": [
+                {"name": "static", "static_layer": _RUNTIME},
+                {
+                    "name": names.RUNTIME_LAYER,
+                    "rtds_layer": {"name": names.RUNTIME_LAYER, "rtds_config": _ads()},
+                },
+            ]
+        },
         "stats_flush_interval": _FLUSH,
         "stats_config": {
             "stats_matcher": {

@@ -7,6 +7,7 @@ asks.  Plain values, without message classes: agents import this and stay small.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 LABEL = "packed"
@@ -32,6 +33,8 @@ WORKLOAD = ("workload", "namespace", "app", "version", "principal")
 SERVICE = ("host", "name", "namespace", "protocol")
 """The parts of `service`, which the metadata of clusters and routes hold."""
 
+_ATTRIBUTE = re.compile(r"([A-Z]+)=(.*?[^\\]),", re.DOTALL)
+_OF_NAMESPACE = re.compile(r"/ns/([^/]+)/sa/")
 _NO_SEPARATORS = str.maketrans(GROUP + PART, "__")
 
 
@@ -48,6 +51,19 @@ def workload(*, name: str, namespace: str, app: str, version: str, principal: st
 def service(*, host: str = "", name: str = "", namespace: str = "", protocol: str = "") -> str:
     """A group that tells a service, and what is spoken to it; empty what is not known."""
     return _parts(host, name, namespace, protocol)
+
+
+def caller(subject: str, principal: str) -> dict[str, str]:
+    """Whom a certificate is of: its subject (RFC 2253, in reverse) names workload, app and version."""
+    said = {key: value.replace("\\", "") for key, value in _ATTRIBUTE.findall(subject + ",")}
+    namespace = _OF_NAMESPACE.search(principal)
+    found = {
+        "workload": said.get("CN"),
+        "app": said.get("OU", said.get("CN")),
+        "version": said.get("O"),
+        "namespace": namespace[1] if namespace else None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _parts(*texts: str) -> str:

@@ -6,6 +6,7 @@ from plait.model.limits import Limit
 from plait.model.mesh import ClusterKey
 from plait.model.names import ReplicaKey
 from plait.model.policy import AuthorizationPolicy, PolicyRule
+from plait.model.telemetry import Side
 
 OUTBOUND_LISTENER = "outbound"
 INBOUND_LISTENER = "inbound"
@@ -20,6 +21,9 @@ REPLICAS_CLUSTER = "ReplicasCluster"
 """A replica that is called by its own address, by no name of a service."""
 PASSTHROUGH_CLUSTER = "PassthroughCluster"
 """Wherever the application itself wanted to go.  This name and that of the first are Istio's."""
+
+RUNTIME_LAYER = "plait"
+"""What an Envoy's runtime is told by the control plane, as a layer and as a resource: see `runtime`."""
 
 XDS_CLUSTER = "xds"
 ADMIN_CLUSTER = "admin"
@@ -166,6 +170,11 @@ def limit(one: Limit) -> str:
     """Whose bucket a request takes from: `ns[bistro]-rate-limit[reservations]-limit[0]`."""
     ref = one.origin.ref
     return f"ns[{ref.namespace}]-rate-limit[{ref.name}]-limit[{one.index}]"
+
+
+def tap(side: Side) -> str:
+    """The key in an Envoy's runtime that says of how many requests at one end whoever looks is told."""
+    return f"plait.tap.{side}"
 
 
 def node_cluster(node: ReplicaKey) -> str:

@@ -6,15 +6,17 @@ to build the very same ones when nothing in them has changed.  What is its own h
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-from plait.envoy import build, clusters, endpoints, names, routes, tracing
+from plait.envoy import build, clusters, endpoints, names, routes, runtime, tracing
 from plait.envoy.filters import admission, ext_authz, jwt
 from plait.envoy.listeners import inbound, outbound
+from plait.envoy.runtime import NOT_TAPPED, Tapped
 from plait.model.catalog import Protocol
 from plait.model.locality import Place
 from plait.model.mesh import Cluster, Endpoints, InboundPort, OutboundRoutes, View
@@ -29,6 +31,7 @@ from plait.resource import (
     LISTENER,
     NO_TABLE,
     ROUTES,
+    RUNTIME,
     SCOPED_ROUTES,
     TYPES,
     Layered,
@@ -107,7 +110,7 @@ class Renderer:
         """What proxies have each for itself, and yet is the same for many."""
         self._sweeps = 0
 
-    def render(self, view: View, found: Endpoints) -> Layered:
+    def render(self, view: View, found: Endpoints, tapped: Tapped = NOT_TAPPED) -> Layered:
         """Everything that one proxy is told; a cluster that nobody serves gets an empty list of endpoints.
 
         When that is made of the very same parts as what this proxy was told last, it is the very same.
@@ -116,7 +119,7 @@ class Renderer:
         kept = self._own.get(view.node)
         if kept is None:
             kept = self._own[view.node] = _Own()
-        own = self._of_one(view, kept)
+        own = self._of_one(view, tapped, kept)
         if kept.snapshot is None or kept.snapshot.shared is not shared or kept.snapshot.own is not own:
             kept.snapshot = Layered(shared, own)
         return kept.snapshot
@@ -188,10 +191,13 @@ class Renderer:
         kept.inputs = inputs
         return kept
 
-    def _of_one(self, view: View, kept: _Own) -> Tables:
-        inputs = (view.sidecar, view.settings, view.inbound, view.client, view.server, view.origins)
+    def _of_one(self, view: View, tapped: Tapped, kept: _Own) -> Tables:
+        inputs = (
+            *(view.sidecar, view.settings, view.inbound),
+            *(view.client, view.server, view.origins, tapped),
+        )
         if kept.tables is None or kept.inputs != inputs:
-            kept.made = _made(_of_proxy(view), kept.made or {}, self._same)
+            kept.made = _made(_of_proxy(view, tapped), kept.made or {}, self._same)
             of_type: dict[str, list[Resource]] = {}
             for _, resource in kept.made.values():
                 of_type.setdefault(resource.type_url, []).append(resource)
@@ -282,12 +288,15 @@ def _main_listener(view: View, client: Observed) -> _Piece:
     )
 
 
-def _of_proxy(view: View) -> Iterator[_Piece]:
-    """What one proxy has for itself: its outbound listener in explicit mode, and everything about its own ports.
+def _of_proxy(view: View, tapped: Tapped) -> Iterator[_Piece]:
+    """What one proxy has for itself: runtime, outbound listener in explicit mode, and everything about its own ports.
 
     Each piece is made from a port without what it does not depend on, so that it is not made again for that.
     """
     client, server = tracing.of_listeners(view)
+    values = runtime.runtime(view, tapped)
+    content = json.dumps(values, sort_keys=True)
+    yield _Piece(RUNTIME, names.RUNTIME_LAYER, content, partial(runtime.layer, values))
     if not view.sidecar.transparent:
         yield _main_listener(view, client)
     if view.inbound:

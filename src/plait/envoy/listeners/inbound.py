@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from plait.envoy import api, build, names, tls, tracing
-from plait.envoy.filters import ORDER, admission, denials, rate_limit, stats
+from plait.envoy.filters import ORDER, admission, denials, rate_limit, stats, tap
 from plait.envoy.listeners import parts
 from plait.model.catalog import Protocol, SidecarAddresses
 from plait.model.mesh import InboundPort
@@ -174,6 +174,7 @@ def _manager(port: InboundPort, settings: MeshSettings, observed: Observed, *, m
             stats.at_destination(mtls=mtls),
             *([stats.outlasting("http", _sure_stream_seconds(settings))] if mtls else []),
             denials.of_requests(port.number),
+            tap.at_server(),
         ],
         **tracing.of_manager(observed.tracing, outbound=False),
         rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
@@ -194,7 +195,11 @@ def _manager(port: InboundPort, settings: MeshSettings, observed: Observed, *, m
 
 def _tcp(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> list[dict[str, Any]]:
     """Bytes as they are, to the application once the caller is known and admitted, and otherwise nowhere."""
-    log = [*stats.tcp_at_destination(port, mtls=mtls), denials.of_connections(port.number)]
+    log = [
+        *stats.tcp_at_destination(port, mtls=mtls),
+        denials.of_connections(port.number),
+        tap.tcp_at_server(port),
+    ]
     if mtls:
         log = [*log, stats.outlasting("tcp", settings.certain)]
     proxy = parts.tcp_proxy(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from plait.envoy import api, build, names, tracing
-from plait.envoy.filters import ORDER, stats
+from plait.envoy.filters import ORDER, stats, tap
 from plait.envoy.listeners import parts
 from plait.model.catalog import SidecarAddresses
 from plait.model.mesh import TcpPort
@@ -134,7 +134,7 @@ def _manager(observed: Observed, *, transparent: bool) -> dict[str, Any]:
     return parts.manager(
         "outbound",
         filters=[parts.installed(one) for one in ORDER if one.outbound],
-        access_log=[stats.at_source()],
+        access_log=[stats.at_source(), tap.at_client()],
         early_header_mutation_extensions=early,
         **tracing.of_manager(observed.tracing, outbound=True),
         strip_trailing_host_dot=True,  # the same name, said to be whole
@@ -159,6 +159,5 @@ def _limits(port: TcpPort) -> dict[str, Any]:
 
 
 def _tcp_proxy(cluster: str, **limits: Any) -> dict[str, Any]:
-    return parts.tcp_proxy(
-        "outbound", cluster, stats.tcp_at_source(), max_connect_attempts={"value": _ATTEMPTS}, **limits
-    )
+    log = [*stats.tcp_at_source(), tap.tcp_at_client()]
+    return parts.tcp_proxy("outbound", cluster, log, max_connect_attempts={"value": _ATTEMPTS}, **limits)
