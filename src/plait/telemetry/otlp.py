@@ -127,6 +127,8 @@ def _text(value: Any) -> str:
 def _from_json(body: bytes) -> Any:
     try:
         value = json.loads(body)
+        if not isinstance(value, dict):
+            raise json_format.ParseError("it is no object")  # noqa: TRY301 - told like all that is wrong with it
         for resource in _each(value, "resourceSpans"):
             for scope in _each(resource, "scopeSpans"):
                 for span in _each(scope, "spans"):

@@ -7,7 +7,8 @@ what was received with them got lost.
 
 - A call counts when it is in no trace that its replica was sent; after one to the same service that is, all is well
   again, and what was before is forgotten.
-- Calls that begin close together are one: a burst in the background is no proof of anything.
+- Calls that begin close together, or while something is served without a pause, are one: a burst in the background
+  is no proof of anything.
 - How much of the time requests are served is measured around each call, so that bursts of both don't look alike.
 - Only sampled requests and calls are seen: the fewer, the longer it takes.
 - Where requests are served without a pause nothing can be told by time.  Then it is only said that of so many calls
@@ -40,12 +41,14 @@ _NANO = 1_000_000_000
 _FEWEST = 3
 _LIKELY, _SURE = 1e-3, 1e-6
 """How improbable it must be that the calls have nothing to do with requests."""
-_MANY = 30
-"""So many requests and calls, where time tells nothing, are worth a word."""
+_MANY, _MOSTLY = 30, 0.5
+"""So many requests and calls are worth a word where something is served most of the time, so that time tells nothing."""
 _ONE = _NANO // 10
 """Calls that begin within this time of each other are one."""
-_AROUND, _LONGER = 5 * _NANO, 10
+_AROUND, _LONGER = _NANO, 10
 """How far around a call is looked at how much is served: this, or so many times as long as requests usually take."""
+_CAUTION = 1.25
+"""So much more than what is seen there may be by chance: at the ends of a burst of both there is less to be seen."""
 
 
 class How(StrEnum):
@@ -155,7 +158,9 @@ class _Evidence:
     passed: bool = False
     """Whether one was, ever."""
     within: list[tuple[_Call, _Request]] = field(default_factory=list)
+    calls: int = 0
     among: int = 0
+    """Calls, and those that are chances of their own."""
     shares: list[float] = field(default_factory=list)
     """Around each call the part of the time in which something is served."""
     by_b3: list[_Call] = field(default_factory=list)
@@ -165,6 +170,7 @@ class _Evidence:
         self.requests += other.requests
         self.passed |= other.passed
         self.within += other.within
+        self.calls += other.calls
         self.among += other.among
         self.shares += other.shares
         self.by_b3 += other.by_b3
@@ -239,14 +245,15 @@ def _verdict(workload: WorkloadKey, callee: str, evidence: _Evidence) -> Lost | 
             received=request.seen,
             sent=call.seen,
         )
-    if not evidence.passed and evidence.last and min(among, evidence.requests) >= _MANY and share > 0.5:
+    many = min(evidence.calls, evidence.requests) >= _MANY
+    if many and not evidence.passed and evidence.last and share > _MOSTLY:
         return Lost(
             workload=workload,
             callee=callee,
             how=How.PERHAPS,
-            calls=hits,
-            among=among,
-            chance=share * among,
+            calls=evidence.calls,
+            among=evidence.calls,
+            chance=share * evidence.calls,
             since=evidence.last.seen.start,
             received=None,
             sent=evidence.last.seen,
@@ -278,23 +285,14 @@ def _weighed(replica: _Replica) -> Iterator[tuple[str, _Evidence]]:
         passed = [index for index, call in enumerate(calls) if call.seen.trace in traces]
         own = calls[passed[-1] + 1 :] if passed else calls
         evidence = _Evidence(requests=len(requests), passed=bool(passed), by_b3=[c for c in own if c.b3])
-        for call in _apart(one for one in own if not one.b3):
-            request = served.at(call.seen.start)
+        evidence.calls = sum(not one.b3 for one in own)
+        for call, request in served.apart(one for one in own if not one.b3):
             evidence.among += 1
             evidence.shares.append(served.share_around(call.seen.start))
             evidence.last = call
             if request is not None:
                 evidence.within.append((call, request))
         yield callee, evidence
-
-
-def _apart(calls: Iterable[_Call]) -> Iterator[_Call]:
-    """The first of those that begin close together."""
-    last = 0
-    for call in calls:
-        if call.seen.start - last > _ONE:
-            yield call
-        last = call.seen.start
 
 
 class _Served:
@@ -314,10 +312,23 @@ class _Served:
         usual = median(one.end - one.seen.start for one in requests) if requests else 0
         self._around = max(_AROUND, _LONGER * round(usual))
 
-    def at(self, time: int) -> _Request | None:
-        """A request that was being served."""
-        index = bisect_right(self._starts, time) - 1
-        return self._first[index] if index >= 0 and time <= self._ends[index] else None
+    def apart(self, calls: Iterable[_Call]) -> Iterator[tuple[_Call, _Request | None]]:
+        """Calls that are chances of their own, each with a request that was served when it began.
+
+        Of those that begin close together it is the first, and so it is while something is served without a pause.
+        """
+        before, last = -1, 0
+        for call in calls:
+            time = call.seen.start
+            if time - last <= _ONE:
+                continue
+            last = time
+            index = bisect_right(self._starts, time) - 1
+            if index < 0 or time > self._ends[index]:
+                yield call, None
+            elif index != before:
+                yield call, self._first[index]
+                before = index
 
     def share_around(self, time: int) -> float:
         """In which part of the time around another something was served."""
@@ -326,7 +337,7 @@ class _Served:
         while index < len(self._starts) and self._starts[index] < end:
             total += max(0, min(end, self._ends[index]) - max(begin, self._starts[index]))
             index += 1
-        return total / (end - begin)
+        return min(1.0, _CAUTION * total / (end - begin))
 
 
 def _callee(span: Span) -> str:

@@ -41,9 +41,9 @@ CREATE TABLE spans (
     trace TEXT NOT NULL, id TEXT NOT NULL, parent TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
     start INTEGER NOT NULL, finish INTEGER NOT NULL, namespace TEXT NOT NULL, workload TEXT NOT NULL,
     replica INTEGER, teller TEXT NOT NULL, service TEXT NOT NULL, failed INTEGER NOT NULL, message TEXT NOT NULL,
-    attributes TEXT NOT NULL,
-    PRIMARY KEY (trace, id, kind)
-) WITHOUT ROWID;
+    attributes TEXT NOT NULL
+);
+CREATE UNIQUE INDEX spans_trace ON spans (trace, id, kind);
 """
 _ADD = "INSERT OR IGNORE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _JOIN = """
@@ -174,7 +174,8 @@ class SpanStore:
 
     def _trace(self, trace: str, start: int, finish: int, spans: int, failed: int) -> Trace:
         services = self._database.execute(
-            "SELECT service FROM spans WHERE trace = ? GROUP BY service ORDER BY min(start)", (trace,)
+            "SELECT service FROM spans WHERE trace = ? GROUP BY service ORDER BY min(start), min(parent <> '')",
+            (trace,),
         )
         return Trace(
             trace=trace,
