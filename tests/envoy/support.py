@@ -355,6 +355,8 @@ def prepare(
         admin_socket=str(folder / "a"),
         control_plane=control_plane,
     )
+    static, *_ = config["layered_runtime"]["layers"]
+    static["static_layer"]["tracing.opentelemetry.flush_interval_ms"] = 100  # nobody waits long for spans
     if every_stat:
         del config["stats_config"]["stats_matcher"]
     (folder / "bootstrap.json").write_text(json.dumps(config))

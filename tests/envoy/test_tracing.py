@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,12 +24,12 @@ from plait.compiler.merge import merge
 from plait.compiler.view import view
 from plait.envoy import api, names
 from plait.envoy.render import Renderer
-from plait.model.catalog import Replica
+from plait.model.catalog import Protocol, Replica
 from plait.model.names import WorkloadKey
-from plait.model.telemetry import Observed, Tag, TagSource, Tracing
+from plait.model.telemetry import Collector, Observed, Tag, TagSource, Tracing
 from plait.telemetry import otlp
 from plait.telemetry.spans import Kind, Span, Teller
-from tests.compiler.facts import SETTINGS, listens, port, replica, service, workload
+from tests.compiler.facts import SETTINGS, listens, origin, port, replica, service, workload
 from tests.envoy.support import (
     Authority,
     ControlPlane,
@@ -43,8 +46,13 @@ from tests.envoy.support import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHAIN = ("front", "middle", "shelf", "cellar")
-WORKLOADS = tuple(workload(name, listens(8080)) for name in CHAIN)
-SERVICES = tuple(service(name, port(8080)) for name in CHAIN)
+COLLECTOR = workload("collector", listens(4317, Protocol.GRPC), listens(4318))
+WORKLOADS = (*(workload(name, listens(8080)) for name in CHAIN), COLLECTOR)
+SERVICES = (
+    *(service(name, port(8080)) for name in CHAIN),
+    service("collector", port(4317, Protocol.GRPC), port(4318)),
+)
+ROTEL = str(files("rotel").joinpath("rotel-agent"))
 PASSED_ON = ("traceparent", "tracestate", "x-request-id", "b3")
 
 
@@ -59,6 +67,8 @@ class Town:
     renderer: Renderer = field(default_factory=Renderer)
     seen: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """The headers that each application was sent last."""
+    collected: list[Span] = field(default_factory=list)
+    """What came out of the collector that is a service of the mesh."""
 
     async def say(self, **observed: Observed) -> None:
         mesh, _ = merge((*WORKLOADS, *SERVICES), SETTINGS)
@@ -119,6 +129,9 @@ async def town() -> AsyncIterator[Town]:
     replicas = {
         of.name: replica(of, address=places[of.name][0], app_address=places[of.name][1]) for of in WORKLOADS
     }
+    collector = replicas["collector"]
+    itself = replace(collector.sidecar, otlp_grpc=0, otlp_http=0)
+    replicas["collector"] = replace(collector, sidecar=itself)
     with short_folder() as folder:
         async with AsyncExitStack() as stack:
             plane = await stack.enter_async_context(control_plane(authority, folder))
@@ -128,9 +141,38 @@ async def town() -> AsyncIterator[Town]:
                 town.proxies[name] = await stack.enter_async_context(running)
                 answer = lambda request, name=name: town.answer(name, request)  # noqa: E731
                 await stack.enter_async_context(application(places[name][1], 8080, name, answer))
+            await stack.enter_async_context(rotel(town, places["collector"][1], folder))
             await town.say()
             await ready(town.proxies.values())
             yield town
+
+
+@asynccontextmanager
+async def rotel(town: Town, address: str, folder: Path) -> AsyncIterator[None]:
+    """A collector that somebody else has made, which hands on to us what it takes."""
+
+    async def take(request: web.Request) -> web.StreamResponse:
+        export = otlp.read(await request.read())
+        town.collected += otlp.spans(export, WorkloadKey("bistro", "collector"), Teller.APPLICATION)
+        return web.Response(content_type="application/x-protobuf")
+
+    async with application(address, 14318, "behind", take):
+        process = await asyncio.create_subprocess_exec(
+            ROTEL,
+            "start",
+            *("--otlp-grpc-endpoint", f"{address}:4317", "--otlp-http-endpoint", f"{address}:4318"),
+            *("--exporter", "otlp", "--otlp-exporter-protocol", "http"),
+            *("--otlp-exporter-endpoint", f"http://{address}:14318", "--otlp-exporter-compression", "none"),
+            *("--pid-file", str(folder / "rotel.pid"), "--log-file", str(folder / "rotel.log")),
+            cwd=folder,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            await process.wait()
 
 
 def sampled() -> tuple[str, str]:
@@ -286,6 +328,39 @@ async def test_an_application_hands_its_spans_to_its_sidecar_over_grpc(town: Tow
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
     (found,) = town.spans(span.trace_id.hex())
     assert (found.teller, found.name) == (Teller.APPLICATION, "own work")
+
+
+@pytest.mark.parametrize(("number", "path"), [(4317, ""), (4318, "/v1/traces")])
+async def test_a_collector_of_the_users_own_is_a_service_of_the_mesh(
+    town: Town, number: int, path: str
+) -> None:
+    """Over gRPC and over HTTP: a real one gets each hop once, in order, below who called it."""
+    host = "collector.bistro.svc.cluster.local"
+    headers = (("x-tenant", "50%"),)
+    there = Collector(
+        name="theirs", host=host, port=number, path=path, headers=headers, origin=origin("x", "y")
+    )
+    await town.say(**dict.fromkeys(CHAIN, Observed(tracing=Tracing(collector=there))))
+    found: list[Span] = []
+
+    async def all_there() -> bool:  # a connection that was there drains first
+        trace, header = sampled()
+        assert await town.ask(traceparent=header) == 200
+        end = asyncio.get_running_loop().time() + 2.5
+        while len(found) < 6 and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.05)
+            found[:] = sorted(
+                (span for span in town.collected if span.trace == trace), key=lambda span: span.start
+            )
+        return len(found) == 6
+
+    await eventually(all_there)
+    hops = [("front", Kind.CLIENT)]
+    for name in CHAIN[1:-1]:
+        hops += [(name, Kind.SERVER), (name, Kind.CLIENT)]
+    assert [(span.service, span.kind) for span in found] == [*hops, ("cellar", Kind.SERVER)]
+    assert [span.parent for span in found[1:]] == [span.id for span in found[:-1]]
+    await town.say()
 
 
 async def listeners(proxy: Proxy) -> Any:

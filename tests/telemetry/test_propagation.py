@@ -174,6 +174,17 @@ def test_one_call_that_carries_it_shows_that_it_is_mended() -> None:
     assert [one.calls for one in story.judged()] == [5]
 
 
+def test_a_replica_that_passes_it_on_shows_that_the_workload_was_rolled_over() -> None:
+    story = Story()
+    for number in range(5):
+        story.request(NOW - 60 + number)
+        story.call(NOW - 60 + number + 0.02)
+    request = story.request(NOW - 50)
+    story.call(NOW - 49.98, within=request)
+    story.spans[-2:] = [replace(one, replica=1) for one in story.spans[-2:]]
+    assert story.judged() == ()
+
+
 def test_services_are_judged_each_by_itself() -> None:
     story = Story()
     for number in range(5):

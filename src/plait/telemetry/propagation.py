@@ -137,14 +137,17 @@ class Watch:
         return tuple(found[key] for key in sorted(found))
 
     def _judged(self, since: int) -> Iterator[Lost]:
-        by_callee: dict[tuple[WorkloadKey, str], _Evidence] = {}
+        by_callee: dict[tuple[WorkloadKey, str], list[tuple[_Replica, list[_Call]]]] = {}
         for key, replica in tuple(self._replicas.items()):
             _forget(replica, since)
             if not replica.requests and not replica.calls:
                 del self._replicas[key]
-            for callee, evidence in _weighed(replica):
-                by_callee.setdefault((key[0], callee), _Evidence()).add(evidence)
-        for (workload, callee), evidence in by_callee.items():
+            for callee, calls in _by_callee(replica).items():
+                by_callee.setdefault((key[0], callee), []).append((replica, calls))
+        for (workload, callee), several in by_callee.items():
+            evidence = _Evidence(passed=max(_passed(*one) for one in several))
+            for replica, calls in several:
+                _weigh(replica, [call for call in calls if call.seen.start > evidence.passed], evidence)
             found = _verdict(workload, callee, evidence)
             if found is not None:
                 yield found
@@ -152,11 +155,11 @@ class Watch:
 
 @dataclass(slots=True)
 class _Evidence:
-    """Of the calls of replicas to one service, since one was made in a trace that was sent."""
+    """Of the calls of a workload to one service, since one was made in a trace that was sent."""
 
+    passed: int
+    """When that was; 0: never."""
     requests: int = 0
-    passed: bool = False
-    """Whether one was, ever."""
     within: list[tuple[_Call, _Request]] = field(default_factory=list)
     calls: int = 0
     among: int = 0
@@ -165,16 +168,6 @@ class _Evidence:
     """Around each call the part of the time in which something is served."""
     by_b3: list[_Call] = field(default_factory=list)
     last: _Call | None = None
-
-    def add(self, other: _Evidence) -> None:
-        self.requests += other.requests
-        self.passed |= other.passed
-        self.within += other.within
-        self.calls += other.calls
-        self.among += other.among
-        self.shares += other.shares
-        self.by_b3 += other.by_b3
-        self.last = other.last or self.last
 
 
 def finding(lost: Lost) -> Finding:
@@ -271,28 +264,33 @@ def _forget(replica: _Replica, since: int) -> None:
         replica.calls.popleft()
 
 
-def _weighed(replica: _Replica) -> Iterator[tuple[str, _Evidence]]:
-    """What the calls of one replica say, by callee."""
-    if not replica.calls:
-        return
+def _by_callee(replica: _Replica) -> dict[str, list[_Call]]:
+    found: dict[str, list[_Call]] = {}
+    for call in sorted(replica.calls, key=lambda one: one.seen.start):
+        found.setdefault(call.callee, []).append(call)
+    return found
+
+
+def _passed(replica: _Replica, calls: Iterable[_Call]) -> int:
+    """When the last of these began that was made in a trace which the replica was sent; 0: none was."""
+    traces = {one.seen.trace for one in replica.requests}
+    return max((call.seen.start for call in calls if call.seen.trace in traces), default=0)
+
+
+def _weigh(replica: _Replica, calls: Sequence[_Call], evidence: _Evidence) -> None:
+    """Add what calls of one replica say, none of which was made in a trace that it was sent."""
     requests = sorted(replica.requests, key=lambda one: one.seen.start)
     served = _Served(requests)
-    traces = {one.seen.trace for one in requests}
-    by_callee: dict[str, list[_Call]] = {}
-    for call in sorted(replica.calls, key=lambda one: one.seen.start):
-        by_callee.setdefault(call.callee, []).append(call)
-    for callee, calls in by_callee.items():
-        passed = [index for index, call in enumerate(calls) if call.seen.trace in traces]
-        own = calls[passed[-1] + 1 :] if passed else calls
-        evidence = _Evidence(requests=len(requests), passed=bool(passed), by_b3=[c for c in own if c.b3])
-        evidence.calls = sum(not one.b3 for one in own)
-        for call, request in served.apart(one for one in own if not one.b3):
-            evidence.among += 1
-            evidence.shares.append(served.share_around(call.seen.start))
-            evidence.last = call
-            if request is not None:
-                evidence.within.append((call, request))
-        yield callee, evidence
+    evidence.requests += len(requests)
+    evidence.by_b3 += [call for call in calls if call.b3]
+    others = [call for call in calls if not call.b3]
+    evidence.calls += len(others)
+    for call, request in served.apart(others):
+        evidence.among += 1
+        evidence.shares.append(served.share_around(call.seen.start))
+        evidence.last = call
+        if request is not None:
+            evidence.within.append((call, request))
 
 
 class _Served:
