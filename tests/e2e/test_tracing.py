@@ -9,12 +9,13 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
+from plait.api.client import ApiError, Client, NoMesh
+from plait.api.views import FindingView, SpanView
 from tests.e2e.mesh import BISTRO, Mesh, running, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -52,22 +53,29 @@ async def menu(mesh: Mesh, *, status: int = 200, **headers: str) -> None:
         assert response.status == status, await response.text()
 
 
-async def spans(mesh: Mesh, trace: str, number: int) -> list[dict[str, Any]]:
+async def spans(mesh: Mesh, trace: str, number: int) -> tuple[SpanView, ...]:
     """A trace, once it has so many spans."""
+    found: list[SpanView] = []
 
-    async def told() -> list[dict[str, Any]]:
-        said = await mesh.plait("trace", trace, "--output", "json", check=False)
-        found: list[dict[str, Any]] = json.loads(said)["spans"] if said else []
-        return found if len(found) >= number else []
+    async def told() -> bool:
+        try:
+            async with asking(mesh) as client:
+                found[:] = (await client.trace(trace)).spans
+        except (ApiError, NoMesh):
+            return False
+        return len(found) >= number
 
-    return list(await until(told, f"{number} spans of {trace}", 20))
+    await until(told, f"{number} spans of {trace}", 20)
+    return tuple(found)
 
 
-async def findings(mesh: Mesh) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(await mesh.plait("status", "--output", "json", check=False))[
-        "findings"
-    ]
-    return [one for one in found if one["code"].startswith("tracing.")]
+async def findings(mesh: Mesh) -> list[FindingView]:
+    async with asking(mesh) as client:
+        return [one for one in await client.findings() if one.code.startswith("tracing.")]
+
+
+def asking(mesh: Mesh) -> Client:
+    return Client(mesh.state / "run" / "api.sock")
 
 
 async def test_a_request_is_one_trace_in_which_each_hop_stands_once_below_its_caller(mesh: Mesh) -> None:
@@ -75,16 +83,13 @@ async def test_a_request_is_one_trace_in_which_each_hop_stands_once_below_its_ca
     await menu(mesh, traceparent=f"00-{trace}-{'ab' * 8}-01")
     # frontend, restaurants, reviews (whose own call is elsewhere), reservations and its call of restaurants
     found = await spans(mesh, trace, 10)
-    hops = {one["id"]: one for one in found}
+    hops = {one.id: one for one in found}
     assert len(hops) == len(found) == 10
 
-    def path(one: dict[str, Any]) -> list[str]:
-        return [
-            *(path(hops[one["parent"]]) if one["parent"] in hops else []),
-            f"{one['service']}/{one['kind']}",
-        ]
+    def path(one: SpanView) -> list[str]:
+        return [*(path(hops[one.parent]) if one.parent in hops else []), f"{one.service}/{one.kind}"]
 
-    assert sorted(path(one) for one in found if one["kind"] == "server") == [
+    assert sorted(path(one) for one in found if one.kind == "server") == [
         ["frontend/client", "frontend/server"],
         ["frontend/client", "frontend/server", "frontend/client", "reservations/server"],
         *[
@@ -96,9 +101,9 @@ async def test_a_request_is_one_trace_in_which_each_hop_stands_once_below_its_ca
         ["frontend/client", "frontend/server", "frontend/client", "restaurants/server"],
         ["frontend/client", "frontend/server", "frontend/client", "reviews/server"],
     ]
-    assert {one["workload"] for one in found} >= {"bistro/frontend", "bistro/reviews", "bistro/restaurants"}
-    assert {one["replica"] for one in found} == {0}
-    assert "s3cret" not in json.dumps(found)
+    assert {one.workload for one in found} >= {"bistro/frontend", "bistro/reviews", "bistro/restaurants"}
+    assert {one.replica for one in found} == {0}
+    assert "s3cret" not in str(found)
 
 
 async def test_the_waterfall_has_a_line_for_each_hop_in_order(mesh: Mesh) -> None:
@@ -122,16 +127,19 @@ async def test_traces_are_found_by_what_is_known_of_them(mesh: Mesh) -> None:
     trace = secrets.token_hex(16)
     await menu(mesh, traceparent=f"00-{trace}-{'ab' * 8}-01", x_fail="reviews=100", status=502)
 
-    async def listed(*options: str) -> list[str]:
-        said = await mesh.plait("trace", "--limit", "1000", "--output", "json", *options)
-        return [one["trace"] for one in json.loads(said)["traces"]]
+    async def listed(**search: str) -> list[str]:
+        async with asking(mesh) as client:
+            return [one.trace for one in await client.traces({"limit": "1000", **search})]
 
     await spans(mesh, trace, 4)
-    assert trace in await listed("--status", "error", "--service", "reviews")
-    assert trace in await listed("--tag", "http.status_code=500", "--workload", "bistro/reviews")
-    assert trace not in await listed("--status", "ok")
-    assert trace not in await listed("--service", "payments")
-    assert trace not in await listed("--min-duration", "1h")
+    assert trace in await listed(status="error", service="reviews")
+    assert trace in await listed(tag="http.status_code=500", workload="bistro/reviews")
+    assert trace not in await listed(status="ok")
+    assert trace not in await listed(service="payments")
+    assert trace not in await listed(min_duration="3600")
+    options = ("--status", "error", "--tag", "http.status_code=500", "--since", "5m", "--min-duration", "1ms")
+    assert trace[:12] in await mesh.plait("trace", *options)
+    assert (await mesh.plait("trace", "--service", "nobody")).strip() == "no such traces"
     assert "500 internal server error" in await mesh.plait("trace", trace)
 
 
@@ -151,18 +159,18 @@ async def test_an_application_tells_spans_of_its_own_to_its_sidecar(mesh: Mesh) 
     script = f"printf %s '{export}' | {send}"
     assert await mesh.plait("exec", "bistro/reviews", "--", "sh", "-c", script) == "200"
     (found,) = await spans(mesh, trace, 1)
-    assert (found["workload"], found["by"], found["name"]) == ("bistro/reviews", "application", "bake")
+    assert (found.workload, found.by, found.name) == ("bistro/reviews", "application", "bake")
 
 
 async def test_who_drops_context_is_a_finding_until_it_is_mended(mesh: Mesh) -> None:
-    async def named() -> list[dict[str, Any]]:
+    async def named() -> list[FindingView]:
         await menu(mesh, x_request_id=LUCKY)
         return await findings(mesh)
 
     (found,) = await until(named, "a word on who drops context", 40)
-    assert (found["code"], found["severity"]) == ("tracing.context-dropped", "warning")
-    assert (found["object"], Path(found["file"]).name) == ("Workload bistro/reviews", "reviews.yaml")
-    assert "restaurants.bistro.svc.cluster.local" in found["message"]
+    assert (found.code, found.severity) == ("tracing.context-dropped", "warning")
+    assert (found.object, Path(found.file).name) == ("Workload bistro/reviews", "reviews.yaml")
+    assert "restaurants.bistro.svc.cluster.local" in found.message
 
     mesh.replace("reviews.yaml", "dropping.py", "bistro.py")
 
@@ -173,6 +181,7 @@ async def test_who_drops_context_is_a_finding_until_it_is_mended(mesh: Mesh) -> 
     await until(nobody, "nobody to drop context any more", 60)
 
 
+@pytest.mark.prove
 async def test_traces_are_there_after_the_control_plane_was_killed(mesh: Mesh) -> None:
     trace = secrets.token_hex(16)
     await menu(mesh, traceparent=f"00-{trace}-{'ab' * 8}-01")

@@ -27,6 +27,7 @@ _COLUMNS = ("TRACE", "STARTED", "TOOK", "SPANS", "FAILED", "BEGINS WITH")
 _LEAST_BAR, _MOST_BAR = 12, 48
 """Cells of the picture of when a call was."""
 _DURATION = 9
+_LONGEST_LABEL = 60
 """Cells."""
 
 
@@ -130,7 +131,9 @@ def hops(spans: Sequence[SpanView]) -> list[Hop]:
         found.below = [hop(child) for child in under]
         return found
 
-    return [hop(one) for one in below.get("", ())]
+    top = [hop(one) for one in below.get("", ())]
+    top += [hop(one) for one in spans if one.id not in seen]  # those in a circle
+    return sorted(top, key=lambda found: found.first.start_ms)
 
 
 def _show(found: TraceView) -> None:
@@ -143,10 +146,9 @@ def _show(found: TraceView) -> None:
     )
     rows = [row for hop in top for row in _rows(hop, 0)]
     width = Console().width
-    said = max((cell_len(label) for label, _, _ in rows), default=0)
+    said = min(_LONGEST_LABEL, max((cell_len(label) for label, _, _ in rows), default=0))
     outcome = max((cell_len(words) for _, _, words in rows), default=0)
     bar = min(_MOST_BAR, max(_LEAST_BAR, width - said - _DURATION - outcome - 6))
-    said = min(said, max(20, width - bar - _DURATION - min(outcome, 24) - 6))
     for label, hop, words in rows:
         failed_here = any(one.failed for one in hop.spans)
         line = Text(set_cell_size(label, said) + "  ")

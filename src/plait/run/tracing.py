@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 _PAUSE = 0.25
 """Seconds between two batches."""
-_LOOK = 5.0
+_LOOK = 2.0
 """Seconds between two looks at who loses context."""
 _MOST_WAITING = 20_000
 """Spans that wait to be read; what comes beyond that is left out, and the sender told so."""
