@@ -49,12 +49,12 @@ class Story:
     def request(self, at: float, took: float = 0.05) -> Span:
         return self.span(Kind.SERVER, at, took, self.trace(), "a" * 16)
 
-    def call(self, at: float, within: Span | None = None, host: str = CALLEE, **attributes: str) -> Span:
+    def call(self, at: float, within: Span | None = None, host: str = CALLEE, *, b3: bool = False) -> Span:
         """A call that is made in the trace of a request, or in one of its own."""
-        cluster = {"upstream_cluster": f"outbound|8080|v1|{host}"}
+        said = {"upstream_cluster": f"outbound|8080|v1|{host}"} | ({"plait.b3": "0-0"} if b3 else {})
         if within is None:
-            return self.span(Kind.CLIENT, at, 0.01, self.trace(), "", **cluster, **attributes)
-        return self.span(Kind.CLIENT, at, 0.01, within.trace, within.id, **cluster, **attributes)
+            return self.span(Kind.CLIENT, at, 0.01, self.trace(), "", **said)
+        return self.span(Kind.CLIENT, at, 0.01, within.trace, within.id, **said)
 
     def judged(self, now: float = NOW) -> tuple[Lost, ...]:
         watch = Watch()
@@ -206,12 +206,12 @@ def test_a_context_of_its_own_is_as_lost_as_none() -> None:
 def test_b3_alone_is_told_by_name() -> None:
     story = Story()
     story.request(NOW - 60)
-    call = story.call(NOW - 59.98, **{"plait.b3": "0-0"})
+    call = story.call(NOW - 59.98, b3=True)
     (lost,) = story.judged()
     assert (lost.how, lost.calls, lost.sent.trace) == (How.B3, 1, call.trace)
-    assert finding(lost).code == "tracing.b3-only"
+    assert finding(lost).code == "tracing.zipkin-context"
     request = story.request(NOW - 50)
-    story.call(NOW - 49.98, within=request, **{"plait.b3": "0-0"})  # with W3C's beside it
+    story.call(NOW - 49.98, within=request, b3=True)  # with W3C's beside it
     assert story.judged() == ()
 
 

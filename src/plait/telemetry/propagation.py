@@ -180,7 +180,7 @@ def finding(lost: Lost) -> Finding:
             f"calls of {who} to {whom} carry the trace context of B3 alone, which joins no trace here: "
             f"{lost.calls} since {_clock(lost.since)}, e.g. {sent}; have it send traceparent (W3C) as well"
         )
-        return Finding(Severity.WARNING, "tracing.b3-only", message, ref)
+        return Finding(Severity.WARNING, "tracing.zipkin-context", message, ref)
     if lost.received is None or lost.how is How.PERHAPS:
         message = (
             f"none of {lost.among} calls of {who} to {whom} was made in a trace that it was sent: either they have "
