@@ -5,7 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from plait.api.views import AuthorityStatus, Findings, LogLine, Proxies, Status, TokenList, Traces, TraceView
+from plait.api.views import (
+    AuthorityStatus,
+    Findings,
+    LogLine,
+    Proxies,
+    Status,
+    TappedRequest,
+    TokenList,
+    Traces,
+    TraceView,
+)
 from plait.codec import Codec
 from tests.docs.pages import ROOT, blocks
 
@@ -24,6 +34,7 @@ def test_the_examples_have_every_field_and_no_other() -> None:
         (Codec[Any](Findings), findings),
         (Codec[Any](Proxies), shown("proxies")),
         (Codec[Any](LogLine), shown("replica")),
+        (Codec[Any](TappedRequest), shown("time")),
         (Codec[Any](AuthorityStatus), shown("trust_domain")),
         (Codec[Any](TokenList), shown("tokens")),
         (Codec[Any](Traces), shown("traces")),

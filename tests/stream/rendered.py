@@ -34,6 +34,12 @@ def changed(before: Snapshot, *messages: Any) -> Snapshot:
     return result
 
 
+def runtime(value: int) -> Any:
+    return api.message("envoy.service.runtime.v3.Runtime")(
+        name="told", layer=api.any_struct({"plait.test": value})
+    )
+
+
 def cluster(name: str, *, connect_seconds: int = 1) -> Any:
     return api.message("envoy.config.cluster.v3.Cluster")(
         name=name,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -24,6 +25,8 @@ from plait.api.views import (
     ProxyStatus,
     RotationRequest,
     Status,
+    TapFilter,
+    TapLine,
     TokenList,
     TokenRequest,
     TokenStatus,
@@ -50,6 +53,7 @@ _TRACE: Codec[TraceView] = Codec(TraceView, lenient=True)
 _EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 _EXEC_END: Codec[ExecEnd] = Codec(ExecEnd, lenient=True)
 _LOG_LINE: Codec[LogLine] = Codec(LogLine, lenient=True)
+_TAP_LINE: Codec[TapLine] = Codec(TapLine, lenient=True)
 _FAILURE: Codec[Failure] = Codec(Failure, lenient=True)
 
 _ANSWER_WITHIN = aiohttp.ClientTimeout(total=30)
@@ -163,6 +167,15 @@ class Client:
                 await _check(response)
                 async for line in response.content:
                     yield _LOG_LINE.decode(line)
+
+    async def tap(self, wanted: TapFilter, *, rate: int) -> AsyncGenerator[TapLine, None]:
+        """Requests as they happen, so many a second at most; the first line says that proxies tell from now on."""
+        query = {name: value for name, value in asdict(wanted).items() if value} | {"rate": str(rate)}
+        with self._reached():
+            async with self._session.get("/v1/tap", params=query, timeout=_STREAM) as response:
+                await _check(response)
+                async for line in response.content:
+                    yield _TAP_LINE.decode(line)
 
     @asynccontextmanager
     async def exec(self, target: str, command: Sequence[str]) -> AsyncIterator[RemoteCommand]:

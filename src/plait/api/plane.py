@@ -12,6 +12,8 @@ from plait.api.views import (
     MeshStatus,
     ProxyStatus,
     RouteStatus,
+    TapFilter,
+    TapLine,
     TokenStatus,
     TokenView,
     TraceSummary,
@@ -40,6 +42,16 @@ class Session(Protocol):
 
     async def close(self) -> None:
         """Want no more of it; what still runs is ended."""
+
+
+class Looking(Protocol):
+    """Somebody looks at requests."""
+
+    def __aiter__(self) -> AsyncIterator[TapLine]:
+        """What is seen, and a line without a request now and then."""
+
+    def close(self) -> None:
+        """Want to see no more."""
 
 
 class Plane(Protocol):
@@ -83,6 +95,9 @@ class Plane(Protocol):
 
     async def trace(self, prefix: str) -> TraceView | None:
         """The trace whose id begins so; None when there is none, ValueError when there are several.  Unavailable."""
+
+    def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
+        """Look at requests as they happen, so many a second at most; NotFound, ValueError.  The caller closes it."""
 
     def shutdown(self) -> None:
         """Have every workload drained and stopped; returns at once."""

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import fields
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -31,6 +32,8 @@ from plait.api.views import (
     Proxies,
     RotationRequest,
     Status,
+    TapFilter,
+    TapLine,
     TokenList,
     TokenRequest,
     TokenView,
@@ -57,10 +60,16 @@ TRACE: Codec[TraceView] = Codec(TraceView)
 EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 EXEC_END: Codec[ExecEnd] = Codec(ExecEnd)
 LOG_LINE: Codec[LogLine] = Codec(LogLine)
+TAP_LINE: Codec[TapLine] = Codec(TapLine)
 FAILURE: Codec[Failure] = Codec(Failure)
 
 _LONGEST_LINE = 16_384
 _LARGEST_BODY = 65_536
+_TAP_RATE = 100
+"""Requests a second that are shown to whoever looks, where he does not say how many."""
+_TAP_FILTERS = {field.name for field in fields(TapFilter)}
+_SLOWEST = 10.0
+"""Seconds that a client may take to read a line."""
 
 
 def application(plane: Plane, guard: Middleware | None = None) -> web.Application:
@@ -76,6 +85,7 @@ def application(plane: Plane, guard: Middleware | None = None) -> web.Applicatio
             web.get("/v1/events", routes.events),
             web.get("/v1/logs", routes.logs),
             web.get("/v1/exec", routes.exec),
+            web.get("/v1/tap", routes.tap),
             web.get("/v1/authority", routes.authority),
             web.post("/v1/authority/rotate", routes.rotate),
             web.get("/v1/tokens", routes.tokens),
@@ -183,6 +193,27 @@ class _Routes:
             await asyncio.gather(*copies, return_exceptions=True)
             for session in opened.values():
                 await session.close()
+        return response
+
+    async def tap(self, request: web.Request) -> web.StreamResponse:
+        """Requests as they happen; a client that does not read is left."""
+        asked = dict(request.query)
+        rate = _number(request, "rate", default=_TAP_RATE)
+        asked.pop("rate", None)
+        if unknown := asked.keys() - _TAP_FILTERS:
+            raise ValueError(
+                f"there is no filter {min(unknown)}: there are {', '.join(sorted(_TAP_FILTERS))}"
+            )
+        looking = self._plane.tap(TapFilter(**asked), rate=rate)
+        try:
+            async with _streaming(request, "application/x-ndjson") as response:
+                async for line in looking:
+                    async with asyncio.timeout(_SLOWEST):
+                        await response.write(TAP_LINE.encode(line) + b"\n")
+        except TimeoutError:
+            raise ConnectionResetError("the client does not read") from None
+        finally:
+            looking.close()
         return response
 
     async def exec(self, request: web.Request) -> web.StreamResponse:

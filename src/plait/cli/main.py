@@ -21,6 +21,7 @@ COMMANDS = (
     "exec",
     "logs",
     "trace",
+    "tap",
     "token",
     "ca",
 )

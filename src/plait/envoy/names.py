@@ -99,6 +99,8 @@ SPANS_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 APPLICATION_SPANS_METHOD = "/plait.applications.v1.TraceService/Export"
 APPLICATION_SPANS_PATH = "/v1/traces"
 """Where applications' own spans come in by way of their proxies, over gRPC and over HTTP."""
+LOGS_PATH = "/v1/logs"
+"""Where proxies tell of requests while somebody looks."""
 
 METRICS_PREFIX = "istio"
 OWN_METRICS_PREFIX = "plait"

@@ -23,13 +23,15 @@ import grpc.aio
 
 from plait.api.events import Events, Subscription
 from plait.api.listening import serving, serving_tcp
-from plait.api.plane import Session, Unavailable
+from plait.api.plane import Looking, Session, Unavailable
+from plait.api.targets import NotFound
 from plait.api.views import (
     AuthorityStatus,
     FindingView,
     MeshStatus,
     ProxyStatus,
     RouteStatus,
+    TapFilter,
     TokenStatus,
     TokenView,
     TraceSummary,
@@ -37,6 +39,7 @@ from plait.api.views import (
     WorkloadStatus,
 )
 from plait.codec import CodecError
+from plait.envoy import names
 from plait.identity.authority import Authority, AuthorityError
 from plait.identity.files import Insecure
 from plait.identity.keys import validity
@@ -68,6 +71,7 @@ from plait.run.loop import Loop
 from plait.run.registry import Registry, common_name_of
 from plait.run.signing import Signing
 from plait.run.state_directory import StateDirectory
+from plait.run.tapped import workload_key
 from plait.run.tracing import Tracing
 from plait.sources.files.folder import Folder
 from plait.telemetry.spans import Search
@@ -204,6 +208,14 @@ class ControlPlane:
         spans = await self.tracing.trace(prefix)
         return views.trace(spans) if spans else None
 
+    def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
+        """Look at requests as they happen."""
+        for text in (wanted.source, wanted.destination):
+            named = workload_key(text) if text else None
+            if named is not None and not self.loop.knows(named):
+                raise NotFound(f"there is no workload {named}")
+        return self.loop.taps.open(wanted, rate)
+
     def shutdown(self) -> None:
         """Have every workload drained and stopped."""
         self.loop.stop_workloads()
@@ -322,7 +334,10 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     _keep_out_of_garbage_collection()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tracing.close)
-        exports = Exports(tracing.handlers, lambda peer: sender(registry, trust_domain, peer))
+        exports = Exports(
+            {**tracing.handlers, names.LOGS_PATH: loop.taps.take},
+            lambda peer: sender(registry, trust_domain, peer),
+        )
         proxies = Listener(server, mutual(custody.keypair), exports=exports)
         stack.push_async_callback(proxies.close)
         # Open to every user, since each Envoy may have its own; the directories above it let nobody but ours through.
@@ -357,6 +372,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
             for task in running:
                 task.cancel()
         loop.events.close()
+        loop.taps.close_all()
 
 
 def _keep_out_of_garbage_collection() -> None:

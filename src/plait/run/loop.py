@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from plait.model.catalog import Member, Replica
 from plait.model.change import Change, Gone, Stated, Unreadable
 from plait.model.finding import Finding
 from plait.model.mesh import Endpoints
-from plait.model.names import ReplicaKey
+from plait.model.names import ReplicaKey, WorkloadKey, service_host
 from plait.model.settings import MeshSettings
 from plait.resource import Snapshot
 from plait.run import offline, views
@@ -36,6 +37,7 @@ from plait.run.compilation import Compilation, Compiled
 from plait.run.grants import Doubts, Grants
 from plait.run.held import Held
 from plait.run.registry import Registry
+from plait.run.taps import Taps
 from plait.sources.settle import Settle
 from plait.sources.store import Store
 from plait.xds.messages import Event as Answer
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 _WITHDRAWAL = 4.0
 """Seconds that proxies are given to acknowledge that an endpoint is gone, before it drains all the same."""
+_TAPPED = 1.0
+"""Seconds that whoever looks at requests waits for the proxies to know."""
 _TOGETHER = 0.05
 """Seconds in which all that proxies answer is looked at once: a thousand may refuse the same."""
 
@@ -63,6 +67,7 @@ class Loop:
     events: Events
     held_path: Path
     link: Link = field(init=False)
+    taps: Taps = field(init=False)
     generation: int = 0
     stopping: bool = False
     store: Store = field(default_factory=Store)
@@ -90,6 +95,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self._compilation = Compilation(self.settings)
+        self.taps = Taps(self._keys, self._retell, lambda: self.server.synced(_TAPPED))
         self.grants = Grants(self.settings.trust_domain)
         self.doubts = Doubts(self.grants)
 
@@ -116,6 +122,16 @@ class Loop:
         synced = all(one.synced for one in self.server.proxies() if one.connected is not None)
         refusals = views.rejections(self.server.rejections())
         return statuses(self._compiled.attached, self._findings, refusals, synced=synced)
+
+    def knows(self, workload: WorkloadKey) -> bool:
+        """Whether there is a workload of this name, or a service."""
+        assert self._compiled is not None
+        mesh = self._compiled.mesh
+        return (
+            workload in mesh.workloads
+            or service_host(workload.namespace, workload.name) in mesh.services
+            or any(key.workload == workload for key in self._keys())
+        )
 
     def start(self, changes: list[Change]) -> None:
         """Take in what the sources say at the start, and what was held before a restart; then build at once."""
@@ -241,11 +257,23 @@ class Loop:
         self.events.publish(ConfigChanged(self.generation))
         self._withdraw()
 
+    def _keys(self) -> Iterator[ReplicaKey]:
+        return (replica.key for replica in self.registry.replicas().values())
+
+    def _retell(self, keys: Collection[ReplicaKey]) -> None:
+        """Something changed for these proxies alone, of which no document speaks."""
+        if self._compiled is None:
+            return
+        replicas = self.registry.replicas()
+        for node in map(str, keys):
+            if node in replicas:
+                self.server.offer(node, partial(self._snapshot, replicas[node]))
+
     def _snapshot(self, replica: Replica) -> Snapshot | None:
         """What a proxy is to be told now; None when that is not sound, and the last good one stays."""
         assert self._compiled is not None
         seen = view(self._compiled.mesh, replica)
-        snapshot = self._renderer.render(seen, self._endpoints)
+        snapshot = self._renderer.render(seen, self._endpoints, self.taps.tapped(replica.key))
         if problems := check(snapshot, seen.outbound.missing):  # ours to mend
             log.error("%s is not told what was made for it: %s", replica.key, "; ".join(problems))
             return None

@@ -1,6 +1,6 @@
 """Every request, and every connection that is not HTTP, told to the control plane while somebody looks (`plait tap`).
 
-An access log over OTLP, on the connection of xDS, that filters first: while nobody looks a request costs one look into
+An access log over OTLP (by HTTP), on a connection like that of xDS, that filters first: while nobody looks a request costs one look into
 the runtime, by which it is turned on (see `runtime`).  Nothing is told of what a caller may keep secret: no query, and
 of all headers the id of the request alone.  What is not in a record never leaves Envoy.
 """
@@ -20,7 +20,9 @@ SIDE = "side"
 _LOGGER = "envoy.access_loggers.open_telemetry"
 _CONFIG = "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"
 _FLUSH = 0.2
-"""Seconds after which records are sent, however few."""
+"""Seconds after which records are sent, however few.  Over gRPC this Envoy heeds no such word, and takes a second."""
+_TIMEOUT = 5.0
+"""Seconds that the control plane may take to answer."""
 _LABELS = f"{names.METADATA}:{names.LABELS}"
 
 _ALWAYS = {
@@ -86,7 +88,13 @@ def _log(side: Side, fields: dict[str, str], *which: dict[str, Any]) -> dict[str
         _LOGGER,
         _CONFIG,
         log_name="tap",
-        grpc_service={"envoy_grpc": {"cluster_name": names.XDS_CLUSTER, "skip_envoy_headers": True}},
+        http_service={
+            "http_uri": {
+                "uri": f"https://{names.CONTROL_PLANE_NAME}{names.LOGS_PATH}",
+                "cluster": names.XDS_CLUSTER,
+                "timeout": build.seconds(_TIMEOUT),
+            }
+        },
         buffer_flush_interval=build.seconds(_FLUSH),
         resource_attributes=_attributes({SIDE: side}),
         attributes=_attributes(_ALWAYS | fields),
