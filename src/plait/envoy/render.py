@@ -133,7 +133,8 @@ class Renderer:
     def _of_all_alike(self, view: View, found: Endpoints) -> Tables:
         sidecar = view.sidecar
         place = (sidecar.outbound, sidecar.ipv6) if sidecar.transparent else None
-        key = (view.node.workload.namespace, place, view.outbound.scope, view.outbound.place)
+        seen = view.client if sidecar.transparent else None
+        key = (view.node.workload.namespace, place, view.outbound.scope, view.outbound.place, seen)
         inputs = (view.outbound, view.settings, found)
         kept = self._alike.get(key)
         if kept is None or kept.inputs != inputs:
@@ -168,7 +169,7 @@ class Renderer:
         )
         yield ROUTES, self._part((ROUTES, mode), (told.routes,), lambda: _routes(told.routes))
         if sidecar.transparent:
-            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings)
+            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings, view.client)
             yield LISTENER, self._part((LISTENER, *place), (told.tcp,), lambda: _listeners(view))
 
     def _part(
@@ -187,7 +188,7 @@ class Renderer:
         return kept
 
     def _of_one(self, view: View, kept: _Own) -> Tables:
-        inputs = (view.sidecar, view.settings, view.inbound, view.origins)
+        inputs = (view.sidecar, view.settings, view.inbound, view.client, view.server, view.origins)
         if kept.tables is None or kept.inputs != inputs:
             kept.made = _made(_of_proxy(view), kept.made or {}, self._same)
             of_type: dict[str, list[Resource]] = {}
@@ -265,7 +266,9 @@ def _listeners(view: View) -> Iterator[_Piece]:
     yield _main_listener(view)
     for port in view.outbound.tcp:
         name = names.tcp_listener(port.host, port.port)
-        yield _Piece(LISTENER, name, port, partial(outbound.tcp, port), port.origins)
+        yield _Piece(
+            LISTENER, name, (port, view.client), partial(outbound.tcp, port, view.client), port.origins
+        )
 
 
 def _main_listener(view: View) -> _Piece:
@@ -274,8 +277,10 @@ def _main_listener(view: View) -> _Piece:
     return _Piece(
         LISTENER,
         names.OUTBOUND_LISTENER,
-        (sidecar.outbound, sidecar.ipv6, settings) if shared else (sidecar, settings),
-        partial(outbound.main, sidecar, settings),
+        (sidecar.outbound, sidecar.ipv6, settings, view.client)
+        if shared
+        else (sidecar, settings, view.client),
+        partial(outbound.main, sidecar, settings, view.client),
         () if shared else view.origins,
     )
 
@@ -296,8 +301,8 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
         yield _Piece(
             LISTENER,
             names.INBOUND_LISTENER,
-            (view.sidecar, view.settings, ports, tuple(admitting)),
-            partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting)),
+            (view.sidecar, view.settings, ports, tuple(admitting), view.server),
+            partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting), view.server),
             tuple(dict.fromkeys(origin for port in ports for origin in port.origins)),
         )
     for port in view.inbound:
