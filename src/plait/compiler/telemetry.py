@@ -166,7 +166,8 @@ class _Observing:
         )
         counted = True
         for rule in (rule for one in holding for rule in one.metrics if side in rule.sides):
-            if not rule.providers or not self.providers.counting.isdisjoint(rule.providers):
+            ours = not rule.providers or not self.providers.counting.isdisjoint(rule.providers)
+            if rule.disabled is not None and ours:
                 counted = not rule.disabled
         return Observed(
             tracing=self._tracing(side, holding, sight, itself), logs=tuple(logs), metrics=counted

@@ -168,7 +168,8 @@ class MetricsRule:
 
     sides: tuple[Side, ...] = BOTH_SIDES
     providers: tuple[str, ...] = ()
-    disabled: bool
+    disabled: bool | None = None
+    """None: nothing is said of that."""
     origin: Origin
 
 

@@ -27,7 +27,7 @@ from plait.model.telemetry import ENVOY, SAMPLED, Collector, FileSink, Sink, Tel
 _ASKED = {"envoyExtAuthzHttp": False, "envoyExtAuthzGrpc": True}
 """Field, and whether it is gRPC that is spoken."""
 _TOLD = ("envoyFileAccessLog", "envoyOtelAls", "opentelemetry", "prometheus")
-_OTHERS = (*_TOLD, *INSTEAD, "sds")
+_OTHERS = (*_TOLD, *INSTEAD)
 """Providers of other things than an answer."""
 
 
@@ -42,18 +42,26 @@ def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
     aliases = tuple(name for one in config.at("trustDomainAliases").each() if (name := _trust_domain(one)))
     usual = _usual(config, subject)
     names: set[str] = set()
-    providers = [(_name(item, names), item) for item in config.at("extensionProviders").each()]
-    asked = [(name, item, _provider(item, name, subject)) for name, item in providers if _asks(item)]
-    unread = [name for name, _, found in asked if name and found is None]
+    asked: list[Authorizer] = []
+    unread: list[str] = []
+    telling: list[tuple[str, Cursor]] = []
+    for item in config.at("extensionProviders").each():
+        name = _name(item, names)
+        if not _asks(item):
+            telling.append((name, item))
+        elif (found := _provider(item, name, subject)) is not None:
+            asked.append(found)
+        elif name:
+            unread.append(name)
     return (
         MeshConfig(
             namespace=subject.namespace,
             name=subject.name,
             trust_domain=domain,
             trust_domain_aliases=tuple(dict.fromkeys(aliases)),
-            authorizers=tuple(found for name, _, found in asked if found is not None and name not in unread),
+            authorizers=tuple(one for one in asked if one.name not in unread),
             unread=tuple(dict.fromkeys(unread)),
-            telemetry=_telemetry(config, [one for one in providers if not _asks(one[1])], subject, usual),
+            telemetry=_telemetry(config, telling, subject, usual),
             origin=subject.origin(root),
         ),
     )
@@ -76,7 +84,7 @@ def _telemetry(
             counting.append(told)
         else:
             sinks.append(told)
-        if told is not None and item.error_count():
+        if told is not None and (item.error_count() or item.unread()):
             item.error("provider.left-out", "it can't be read whole: nothing is told to it")
     default = config.at("defaultProviders")
     file = config.at("accessLogFile")
@@ -105,16 +113,14 @@ def _told(item: Cursor, name: str, subject: Subject, usual: FileSink | None) -> 
         item.error("provider.kind", f"one of {', '.join(_TOLD)} says what it is")
         return None
     if item.has("prometheus"):
-        item.at("prometheus").ignore()  # nothing can stand in it
+        item.at("prometheus").unread()  # nothing can stand in it
         return name
     if item.has("opentelemetry"):
         return collector(item.at("opentelemetry"), name, subject)
     for field in said:
         if field in INSTEAD:
             item.at(field).ignore()
-            message = (
-                f"proxies of this mesh speak no {field}, so nothing is told to it: write {INSTEAD[field]}"
-            )
+            message = f"nobody is told anything by {field} here: {INSTEAD[field]}"
             item.at(field).warn("provider.instead", message)
     return sink_of(item, name, subject, usual if name == ENVOY else None)
 
@@ -209,8 +215,6 @@ def _provider(item: Cursor, name: str, subject: Subject) -> Authorizer | None:
 def _unsupported() -> Iterator[str]:
     yield from (f"spec.{field}" for field in _INSTALLS)
     yield from (f"spec.meshConfig.{field}" for field in _SETTINGS)
-    yield "spec.meshConfig.extensionProviders[].sds"
-    yield from (f"spec.meshConfig.extensionProviders[].opentelemetry.{field}" for field in _OF_SPANS)
     yield from (f"spec.meshConfig.defaultConfig.{field}" for field in _OF_PROXIES)
     yield from (f"spec.meshConfig.defaultConfig.tracing.{field}" for field in _OF_TRACERS)
 
@@ -230,10 +234,6 @@ _SETTINGS = (
     "outboundClusterStatName", "outboundTrafficPolicy", "pathNormalization", "protocolDetectionTimeout",
     "proxyHttpPort", "proxyInboundListenPort", "proxyListenPort", "rootNamespace", "serviceScopeConfigs",
     "serviceSettings", "tcpKeepalive", "thriftConfig", "tlsDefaults", "verifyCertificateAtClient",
-)  # fmt: skip
-_OF_SPANS = (
-    "dynatraceSampler", "grpc.initialMetadata[].envName", "http.headers[].envName", "maxTagLength",
-    "resourceDetectors",
 )  # fmt: skip
 _OF_PROXIES = (
     "availabilityZone", "binaryPath", "caCertificatesPem", "concurrency", "configPath", "controlPlaneAuthPolicy",

@@ -201,11 +201,9 @@ def _metrics(item: Cursor, subject: Subject) -> tuple[MetricsRule, ...]:
     if item.at("reportingInterval").seconds():
         message = "bytes of connections are counted when these end"
         item.at("reportingInterval").warn("telemetry.no-effect", message)
-    return tuple(
-        rule
-        for one in item.at("overrides").each()
-        if (rule := _override(one, providers, subject)) is not None
-    )
+    said = [_override(one, providers, subject) for one in item.at("overrides").each()]
+    rules = tuple(rule for rule in said if rule is not None)
+    return rules or (MetricsRule(providers=providers, origin=subject.origin(item)),)
 
 
 def _override(item: Cursor, providers: tuple[str, ...], subject: Subject) -> MetricsRule | None:

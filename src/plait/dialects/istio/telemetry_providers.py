@@ -15,17 +15,20 @@ _SHOWN = 80
 _TIMEOUT, _HTTP_TIMEOUT = 10.0, 3.0
 """Seconds, where nobody says how long; that over HTTP is Istio's."""
 
+_WITHOUT_EFFECT = ("dynatraceSampler", "maxTagLength", "resourceDetectors")
+
 INSTEAD: Mapping[str, str] = {
-    "datadog": "opentelemetry (its agent takes OTLP)",
-    "envoyHttpAls": "envoyOtelAls",
-    "envoyTcpAls": "envoyOtelAls, which is told of connections as well",
-    "lightstep": "opentelemetry",
-    "opencensus": "opentelemetry (its collector takes OTLP)",
-    "skywalking": "opentelemetry (its receiver takes OTLP)",
-    "stackdriver": "opentelemetry and envoyOtelAls, with an OpenTelemetry Collector that exports to Google Cloud",
-    "zipkin": "opentelemetry, with an OpenTelemetry Collector that exports to Zipkin",
+    "datadog": "write opentelemetry, for its agent takes OTLP",
+    "envoyHttpAls": "write envoyOtelAls",
+    "envoyTcpAls": "write envoyOtelAls, which is told of connections as well",
+    "lightstep": "write opentelemetry",
+    "opencensus": "write opentelemetry, for its collector takes OTLP",
+    "sds": "proxies have their certificates from the control plane",
+    "skywalking": "write opentelemetry, for its receiver takes OTLP",
+    "stackdriver": "write opentelemetry and envoyOtelAls, with a collector that exports to Google Cloud",
+    "zipkin": "write opentelemetry, with a collector that exports to Zipkin",
 }
-"""Providers that nobody is, by their fields, and what to write for each."""
+"""Providers that nobody is, by their fields, and what to do instead."""
 
 
 def file_sink(cursor: Cursor, name: str, subject: Subject, usual: FileSink | None) -> FileSink:
@@ -77,6 +80,10 @@ def collector(cursor: Cursor, name: str, subject: Subject) -> Collector:
     if http.present and grpc.present:
         http.error("provider.kind", "either http or grpc says how it is told")
     over = http if http.present else grpc
+    for field in _WITHOUT_EFFECT:
+        if cursor.has(field):
+            cursor.at(field).ignore()
+            cursor.at(field).warn("provider.no-effect", "Plait's spans are what they are without it")
     return Collector(
         name=name,
         host=service(cursor.at("service"), subject),
@@ -105,7 +112,9 @@ def _wait(cursor: Cursor, usual: float) -> float:
 def _headers(cursor: Cursor) -> Iterator[tuple[str, str]]:
     for item in cursor.each():
         name, value = item.at("name").text().lower(), item.at("value").text()
-        if not is_token(name):
+        if item.has("envName"):
+            item.at("envName").error("header.value", "a value is written here, and not taken from elsewhere")
+        elif not is_token(name):
             item.at("name").error("header.name", f"{name[:_SHOWN]!r} is no name of a header")
         elif not item.has("value") or any(letter in "\0\r\n" for letter in value):
             item.at("value").error("header.value", "a value of a header is one line")
