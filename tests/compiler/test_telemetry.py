@@ -136,6 +136,20 @@ def test_the_last_condition_holds_and_that_of_the_other_side_stays() -> None:
     assert (logs(client), logs(server)) == ([("a", "response.code >= 500")], [("a", "connection.mtls")])
 
 
+@pytest.mark.parametrize(
+    "whom",
+    [
+        "targetRef: {group: '', kind: Service, name: web}",
+        "targetRefs: [{group: core, kind: Service, name: web, namespace: bistro}]",
+        "targetRefs: [{kind: Service, name: otel}, {kind: Service, name: web}]",
+    ],
+)
+def test_services_choose_the_workloads_behind_them(whom: str) -> None:
+    said = telemetry(f"{{{whom}, accessLogging: [{{providers: [{{name: a}}]}}]}}")
+    assert logs(compiled(providers(), said)[0]) == [("a", "")]
+    assert logs(compiled(providers(), said, of=OTHER)[0]) == []
+
+
 def test_what_is_said_elsewhere_is_not_for_others() -> None:
     said = telemetry("{accessLogging: [{providers: [{name: a}]}]}", namespace="shop")
     assert logs(compiled(providers(), said)[0]) == []
@@ -200,6 +214,14 @@ def test_whom_spans_are_told_is_said_once_for_the_mesh() -> None:
     assert (collector.path, collector.port, collector.timeout, collector.headers) == (
         "/v1/traces", 4318, 3.0, (("a", "b"),),
     )  # fmt: skip
+    by_grpc = PROVIDERS.replace(
+        "4317}}\n    - name",
+        "4317, grpc: {timeout: 2s, initialMetadata: [{name: A, value: b}]}}}\n    - name",
+    )
+    client, _, _ = compiled(by_grpc.replace("SETTINGS", "defaultProviders: {tracing: [spans]}"))
+    assert client.tracing.collector is not None
+    collector = client.tracing.collector
+    assert (collector.path, collector.timeout, collector.headers) == ("", 2.0, (("a", "b"),))
     assert not compiled(providers("enableTracing: false"))[0].tracing.reported
     spoken = compiled(
         providers("enableTracing: false"), telemetry("{tracing: [{randomSamplingPercentage: 3}]}")

@@ -324,7 +324,7 @@ async def all_proxies_log_where_nobody_says_otherwise(mesh: Mesh) -> None:
 @proves(
     KIND,
     "meshConfig: {defaultProviders: {accessLogging: [envoy]}}",
-    "meshConfig.defaultProviders.accessLogging",
+    "meshConfig.defaultProviders.accessLogging[0]",
 )
 async def default_providers_are_told(mesh: Mesh) -> None:
     assert (await logged(mesh, "/a", host=HOST))["side"] == "client"

@@ -212,10 +212,12 @@ def _override(item: Cursor, providers: tuple[str, ...], subject: Subject) -> Met
     custom = match.at("customMetric")
     metric = match.at("metric").choice(_Metric, _Metric.ALL_METRICS)
     some = custom.text() or (metric if metric is not _Metric.ALL_METRICS else "")
-    for name, change in item.at("tagOverrides").entries():
-        change.ignore()
-        message = f"metrics keep the labels that Istio gives them: {name[:_SHOWN]} stays as it is"
-        change.warn("telemetry.metrics", message)
+    labels = item.at("tagOverrides")
+    if labels.value:
+        labels.ignore()
+        labels.warn(
+            "telemetry.metrics", "metrics keep the labels that Istio gives them: these stay as they are"
+        )
     if not item.has("disabled"):
         return None
     disabled = item.at("disabled").boolean()
