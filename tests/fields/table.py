@@ -264,7 +264,7 @@ def rows_of(kind: str) -> Iterator[tuple[str, str, str]]:
         pattern for (_, name), one in DIALECTS.items() if name == kind for pattern in one.unsupported
     }
     honoured = {generic(path) for path in _paths(WHOLE[kind]["spec"], "spec")}
-    told = {field: code for field, (_, code) in TOLD.get(kind, {}).items()} | ALONE.get(kind, {})
+    told = {**{field: code for field, (_, code) in TOLD.get(kind, {}).items()}, **ALONE.get(kind, {})}
     for field in sorted(honoured | proofs.keys() | unsupported | told.keys()):
         if field in proofs:
             yield field, "proved", ", ".join(f"`{name}`" for name in proofs[field])
