@@ -18,7 +18,6 @@ from plait.model.mesh import Mesh
 from plait.model.scope import Sight
 from plait.model.telemetry import (
     ENVOY,
-    NOTHING_SAID,
     PROMETHEUS,
     SAMPLED,
     AccessLog,
@@ -122,7 +121,8 @@ class _Observing:
         self.providers: Providers = made.of("providers", (mesh.mesh_configs,), providers)
         self._services = selection(mesh).services
         self._root = mesh.settings.root_namespace
-        self._quiet = not mesh.telemetries and self.providers.defaults == TelemetryDefaults()
+        self.quiet = not mesh.telemetries and self.providers.defaults == TelemetryDefaults()
+        """Whether nobody says anything, so that nobody tells more than ever."""
         self._selecting = Selectors.of(one for one in mesh.telemetries if not one.targets)
         self._targeting: dict[tuple[str, str], list[tuple[int, Telemetry]]] = {}
         self._place = {one.origin: index for index, one in enumerate(mesh.telemetries)}
@@ -150,8 +150,6 @@ class _Observing:
 
         `own` are the services that it stands behind.
         """
-        if self._quiet:
-            return NOTHING_SAID, NOTHING_SAID
         holding = tuple(level[0] for level in self.said(member) if level)
         itself = frozenset(service.host for service in own)
         client, server = (self._at(side, holding, sight, itself) for side in Side)

@@ -20,7 +20,10 @@ from plait.model.locality import Place
 from plait.model.mesh import InboundPort, Mesh, Outbound, ServiceName, View
 from plait.model.names import Origin
 from plait.model.policy import Action, AuthorizationPolicy, PeerAuthentication
-from plait.model.telemetry import Observed
+from plait.model.telemetry import NOTHING_SAID, Observed
+
+
+_NOTHING_SAID = (NOTHING_SAID, NOTHING_SAID)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ class _Views:
         if over is None:
             over = self._alike[alike] = self._made.same(alike, self._over(replica))
         scope = self._scopes.of(workload.namespace, replica.labels)
-        observed = self._observed.get(alike)
+        observed = _NOTHING_SAID if self._observing.quiet else self._observed.get(alike)
         if observed is None:
             both = self._observing.over(replica.member, over.services, scope.sight)
             observed = self._observed[alike] = self._made.same(("observed", alike), both)
