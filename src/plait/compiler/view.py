@@ -22,7 +22,6 @@ from plait.model.names import Origin
 from plait.model.policy import Action, AuthorizationPolicy, PeerAuthentication
 from plait.model.telemetry import NOTHING_SAID, Observed
 
-
 _NOTHING_SAID = (NOTHING_SAID, NOTHING_SAID)
 
 
