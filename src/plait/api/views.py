@@ -270,6 +270,70 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TapFilter:
+    """Which requests somebody wants to see on /v1/tap; what is empty leaves out none.
+
+    `source` and `destination` are NAMESPACE/WORKLOAD, `namespace` is that of the destination; `path` is a beginning or,
+    with a `*`, a pattern for the whole, and `status` a number or such as 5xx.
+    """
+
+    source: str = ""
+    destination: str = ""
+    namespace: str = ""
+    method: str = ""
+    path: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TappedRequest:
+    """A request, or a connection that is not HTTP (its `protocol` is TCP), as the proxy at one end of it saw it.
+
+    `replica` is whose proxy, `side` (client, server) at which end.  `source` and `destination` are
+    NAMESPACE/WORKLOAD, empty where a proxy can't tell; `service` is the host that was called.  `path` has no query.
+    `status` is 0 without an answer, `grpc_status` null where gRPC was not spoken.  `time` is when it began.
+    """
+
+    time: str
+    side: str
+    replica: str
+    source: str
+    source_version: str
+    source_principal: str
+    destination: str
+    destination_version: str
+    service: str
+    protocol: str
+    method: str
+    authority: str
+    path: str
+    status: int
+    grpc_status: int | None
+    flags: str
+    details: str
+    duration_ms: int
+    received_bytes: int
+    sent_bytes: int
+    cluster: str
+    route: str
+    request_id: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapLine:
+    """A line of GET /v1/tap: a request, or null where there was none for a while.
+
+    `left_out` is how many more there were so far that are not shown (about, once proxies had to leave some out), and
+    `proxies` how many tell.
+    """
+
+    request: TappedRequest | None
+    left_out: int
+    proxies: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttributeView:
     """What a span says beside the rest."""
 
@@ -332,69 +396,6 @@ class TraceView:
     started: str
     duration_ms: float
     spans: tuple[SpanView, ...]
-
-
-class TapFilter:
-    """Which requests somebody wants to see on /v1/tap; what is empty leaves out none.
-
-    `source` and `destination` are NAMESPACE/WORKLOAD, `namespace` is that of the destination; `path` is a beginning or,
-    with a `*`, a pattern for the whole, and `status` a number or such as 5xx.
-    """
-
-    source: str = ""
-    destination: str = ""
-    namespace: str = ""
-    method: str = ""
-    path: str = ""
-    status: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TappedRequest:
-    """A request, or a connection that is not HTTP (its `protocol` is TCP), as the proxy at one end of it saw it.
-
-    `replica` is whose proxy, `side` (client, server) at which end.  `source` and `destination` are
-    NAMESPACE/WORKLOAD, empty where a proxy can't tell; `service` is the host that was called.  `path` has no query.
-    `status` is 0 without an answer, `grpc_status` null where gRPC was not spoken.  `time` is when it began.
-    """
-
-    time: str
-    side: str
-    replica: str
-    source: str
-    source_version: str
-    source_principal: str
-    destination: str
-    destination_version: str
-    service: str
-    protocol: str
-    method: str
-    authority: str
-    path: str
-    status: int
-    grpc_status: int | None
-    flags: str
-    details: str
-    duration_ms: int
-    received_bytes: int
-    sent_bytes: int
-    cluster: str
-    route: str
-    request_id: str
-    trace_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TapLine:
-    """A line of GET /v1/tap: a request, or null where there was none for a while.
-
-    `left_out` is how many more there were so far that are not shown (about, once proxies had to leave some out), and
-    `proxies` how many tell.
-    """
-
-    request: TappedRequest | None
-    left_out: int
-    proxies: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

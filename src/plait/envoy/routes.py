@@ -140,7 +140,16 @@ def _routes(whole: RouteRule, port: int) -> Iterator[dict[str, Any]]:
     for rule in session.apart(whole):
         said = {one.name: api.pack(config) for one in ORDER if (config := one.on_rule(rule)) is not None}
         for route in _actions(rule, port):
-            yield {**route, "typed_per_filter_config": said}
+            yield {**route, **_origin(rule), "typed_per_filter_config": said}
+
+
+def _origin(rule: RouteRule) -> dict[str, Any]:
+    """Who made a route, for access logs; what a Service makes by being there says its cluster."""
+    ref, field = rule.origin.ref, rule.origin.field
+    if (ref.group, ref.kind) == ("", "Service"):
+        return {}
+    said = api.struct({names.ORIGIN: f"{ref} {field}".rstrip()})
+    return {"metadata": {"filter_metadata": {names.METADATA: said}}}
 
 
 def _actions(rule: RouteRule, port: int) -> Iterator[dict[str, Any]]:

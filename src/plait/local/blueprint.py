@@ -173,6 +173,7 @@ def _confinement(  # noqa: PLR0913, PLR0917 - all that it follows from
         envoy_sees=(
             Visible(path=str(files.bootstrap)),
             Visible(path=str(files.log_bound)),
+            Visible(path=str(files.access_log), writable=True),
             Visible(path=str(files.secrets)),
             Visible(path=str(files.own), writable=True),
             *(Visible(path=path) for path in plane),

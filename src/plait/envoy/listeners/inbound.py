@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from plait.envoy import api, build, names, tls, tracing
+from plait.envoy import access_log, api, build, names, tls, tracing
 from plait.envoy.filters import ORDER, admission, denials, rate_limit, stats, tap
 from plait.envoy.listeners import parts
 from plait.model.catalog import Protocol, SidecarAddresses
 from plait.model.mesh import InboundPort
 from plait.model.policy import MtlsMode
 from plait.model.settings import MeshSettings
-from plait.model.telemetry import Observed
+from plait.model.telemetry import NOTHING_SAID, Observed, Side
 from plait.model.traffic import LONGEST_IDLE
 
 _PEER_IDLE_SECONDS = 2 * LONGEST_IDLE
@@ -33,7 +33,7 @@ def listener(
     settings: MeshSettings,
     ports: Sequence[InboundPort],
     admitting: Mapping[int, str],
-    observed: Observed,
+    observed: Observed = NOTHING_SAID,
 ) -> Any:
     """Takes each declared port, and nothing else.
 
@@ -41,7 +41,8 @@ def listener(
     and what comes for another port, or for that place itself, finds no filter chain and is closed.
 
     `admitting` marks whom the ports admit that are not HTTP: when a mark changes, Envoy replaces the filter chain that
-    carries it, and so ends the connections that were admitted before, and no others.
+    carries it, and so ends the connections that were admitted before, and no others.  `observed` is what is told of
+    requests.
     """
     places = () if sidecar.transparent else ports
     return api.message(parts.LISTENER)(
@@ -107,7 +108,7 @@ def _chains(
         yield from _ways(port, settings, {"transport_protocol": "raw_buffer"}, mark, observed, mtls=False)
 
 
-def _ways(  # noqa: PLR0913 - all that they are made of
+def _ways(  # noqa: PLR0913  # what a way is made of
     port: InboundPort,
     settings: MeshSettings,
     match: dict[str, Any],
@@ -128,7 +129,7 @@ def _ways(  # noqa: PLR0913 - all that they are made of
         seen = {"application_protocols": _HTTP_IN_TLS if mtls else parts.HTTP_SEEN}
         http = names.inbound_http(port.number) + suffix
         yield _chain(port, http, match | seen, [manager]) | secured(_HTTP_IN_TLS)
-    yield _chain(port, name, match, _tcp(port, settings, mtls=mtls)) | secured(()) | _marked(mark)
+    yield _chain(port, name, match, _tcp(port, settings, observed, mtls=mtls)) | secured(()) | _marked(mark)
 
 
 def _chain(
@@ -175,6 +176,7 @@ def _manager(port: InboundPort, settings: MeshSettings, observed: Observed, *, m
             *([stats.outlasting("http", _sure_stream_seconds(settings))] if mtls else []),
             denials.of_requests(port.number),
             tap.at_server(),
+            *access_log.of_requests(observed.logs, Side.SERVER),
         ],
         **tracing.of_manager(observed.tracing, outbound=False),
         rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
@@ -193,7 +195,9 @@ def _manager(port: InboundPort, settings: MeshSettings, observed: Observed, *, m
     )
 
 
-def _tcp(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> list[dict[str, Any]]:
+def _tcp(
+    port: InboundPort, settings: MeshSettings, observed: Observed, *, mtls: bool
+) -> list[dict[str, Any]]:
     """Bytes as they are, to the application once the caller is known and admitted, and otherwise nowhere."""
     log = [
         *stats.tcp_at_destination(port, mtls=mtls),
@@ -202,6 +206,7 @@ def _tcp(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> list[dict[
     ]
     if mtls:
         log = [*log, stats.outlasting("tcp", settings.certain)]
+    log += access_log.of_connections(observed.logs, Side.SERVER)
     proxy = parts.tcp_proxy(
         "inbound",
         names.BLACK_HOLE_CLUSTER,

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from plait.envoy import api, build, names, tracing
+from plait.envoy import access_log, api, build, names, tracing
 from plait.envoy.filters import ORDER, stats, tap
 from plait.envoy.listeners import parts
 from plait.model.catalog import SidecarAddresses
 from plait.model.mesh import TcpPort
 from plait.model.names import REPLICA_NETWORK, VIRTUAL_NETWORK
 from plait.model.settings import MeshSettings, OutboundTrafficPolicy
-from plait.model.telemetry import Observed
+from plait.model.telemetry import NOTHING_SAID, Observed, Side
 
 _APPLICATION_IDLE_SECONDS = 3600.0
 """For connections of our own application: it closes them itself, long before."""
@@ -43,8 +43,8 @@ _CALLED = build.extension(
 """Says of each request to which address it was sent."""
 
 
-def main(sidecar: SidecarAddresses, settings: MeshSettings, observed: Observed) -> Any:
-    """The one place that everything comes to."""
+def main(sidecar: SidecarAddresses, settings: MeshSettings, observed: Observed = NOTHING_SAID) -> Any:
+    """The one place that everything comes to; `observed`: what is told of requests."""
     if sidecar.transparent:
         return _transparent(sidecar, settings, observed)
     return api.message(parts.LISTENER)(
@@ -56,9 +56,9 @@ def main(sidecar: SidecarAddresses, settings: MeshSettings, observed: Observed) 
     )
 
 
-def tcp(port: TcpPort, observed: Observed) -> Any:
+def tcp(port: TcpPort, observed: Observed = NOTHING_SAID) -> Any:
     """One port of a service that is not, or not surely, HTTP."""
-    to_service = {"filters": [_tcp_proxy(names.cluster(port.cluster), **_limits(port))]}
+    to_service = {"filters": [_tcp_proxy(names.cluster(port.cluster), observed, **_limits(port))]}
     looked_at: dict[str, Any] = {"filter_chains": [to_service]}
     if port.protocol.may_be_http:
         as_http = {
@@ -103,15 +103,15 @@ def _transparent(sidecar: SidecarAddresses, settings: MeshSettings, observed: Ob
             {
                 "name": "replicas",
                 "filter_chain_match": _to(str(REPLICA_NETWORK.network_address), REPLICA_NETWORK.prefixlen),
-                "filters": [_tcp_proxy(names.REPLICAS_CLUSTER)],
+                "filters": [_tcp_proxy(names.REPLICAS_CLUSTER, observed)],
             },
             {
                 "name": "itself",
                 "filter_chain_match": _to("127.0.0.0", 8, _LOOPBACK_6),
-                "filters": [_tcp_proxy(names.BLACK_HOLE_CLUSTER)],
+                "filters": [_tcp_proxy(names.BLACK_HOLE_CLUSTER, observed)],
             },
         ],
-        default_filter_chain={"name": "elsewhere", "filters": [_tcp_proxy(elsewhere)]},
+        default_filter_chain={"name": "elsewhere", "filters": [_tcp_proxy(elsewhere, observed)]},
     )
 
 
@@ -134,7 +134,11 @@ def _manager(observed: Observed, *, transparent: bool) -> dict[str, Any]:
     return parts.manager(
         "outbound",
         filters=[parts.installed(one) for one in ORDER if one.outbound],
-        access_log=[stats.at_source(), tap.at_client()],
+        access_log=[
+            stats.at_source(),
+            tap.at_client(),
+            *access_log.of_requests(observed.logs, Side.CLIENT),
+        ],
         early_header_mutation_extensions=early,
         **tracing.of_manager(observed.tracing, outbound=True),
         strip_trailing_host_dot=True,  # the same name, said to be whole
@@ -158,6 +162,7 @@ def _limits(port: TcpPort) -> dict[str, Any]:
     return found
 
 
-def _tcp_proxy(cluster: str, **limits: Any) -> dict[str, Any]:
+def _tcp_proxy(cluster: str, observed: Observed, **limits: Any) -> dict[str, Any]:
     log = [*stats.tcp_at_source(), tap.tcp_at_client()]
+    log += access_log.of_connections(observed.logs, Side.CLIENT)
     return parts.tcp_proxy("outbound", cluster, log, max_connect_attempts={"value": _ATTEMPTS}, **limits)
