@@ -111,7 +111,8 @@ async def test_the_waterfall() -> None:
     async with served(FakePlane(traced=(TRACE,))) as plane:
         result = await ran(plane.directory, "trace", "4bf9")
     assert (result.code, result.err) == (0, "")
-    heading, *lines = result.out.splitlines()
+    heading, *lines, why = result.out.splitlines()
+    assert why.startswith("UF: No connection to the callee could be made")
     assert heading == (
         "4bf92f3577b34da6a3ce929d0e0e4736  2026-11-30T12:00:01.123+00:00  100.0 ms, 5 spans, 3 services, 2 failed"
     )

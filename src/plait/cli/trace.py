@@ -19,6 +19,7 @@ from plait.cli.online import ask
 from plait.cli.options import Output, OutputFormat, StateDir, seconds
 from plait.cli.output import print_json, print_line, print_table
 from plait.codec import Codec
+from plait.explain import flags
 
 _TRACES: Codec[Traces] = Codec(Traces)
 _TRACE: Codec[TraceView] = Codec(TraceView)
@@ -157,6 +158,9 @@ def _show(found: TraceView) -> None:
         line.append(words, "red" if failed_here else "")
         line.rstrip()
         Console(highlight=False).print(line, soft_wrap=True)
+    ended = dict.fromkeys(one.attribute("response_flags") for one in found.spans)
+    for flag in flags.words(",".join(ended)):
+        print_line(f"{flag.short}: {flag.words}")
 
 
 def _rows(hop: Hop, depth: int) -> Iterator[tuple[str, Hop, str]]:
@@ -191,7 +195,7 @@ def _bar(hop: Hop, whole: float, width: int) -> str:
 def _outcome(hop: Hop) -> str:
     """How it went, in words where it went wrong."""
     last = hop.spans[-1]
-    status, flags, grpc = (
+    status, ended, grpc = (
         hop.first.attribute(name) or last.attribute(name)
         for name in ("http.status_code", "response_flags", "grpc.status_code")
     )
@@ -202,7 +206,7 @@ def _outcome(hop: Hop) -> str:
         said.append("no answer")
     if grpc not in ("", "0"):
         said.append(f"gRPC status {grpc}")
-    said += [f"({flags})" if flags else "", last.message or hop.first.message]
+    said += [f"({ended})" if ended else "", last.message or hop.first.message]
     if not any(said) and any(one.failed for one in hop.spans):
         said = ["failed"]
     return " ".join(part for part in said if part)
