@@ -31,9 +31,12 @@ from plait.api.views import (
     TappedRequest,
     TokenStatus,
     TokenView,
+    TraceSummary,
+    TraceView,
     WorkloadStatus,
 )
 from plait.model.names import ReplicaKey
+from plait.telemetry.spans import Search
 
 
 def workload(
@@ -212,6 +215,7 @@ class FakePlane:
     found: tuple[FindingView, ...] = ()
     proxied: tuple[ProxyStatus, ...] = (PROXY,)
     routed: tuple[RouteStatus, ...] = ()
+    traced: tuple[TraceView, ...] = ()
     agents: tuple[str, ...] = ("local",)
     joining: dict[str, TokenStatus] = field(default_factory=dict)
     bus: Events = field(default_factory=Events)
@@ -284,6 +288,28 @@ class FakePlane:
     def logs(self, replica: ReplicaKey, *, envoy: bool, tail: int, follow: bool) -> FakeSession:
         self.asked.append((replica, envoy, tail, follow))
         return self._session()
+
+    async def traces(self, search: Search) -> tuple[TraceSummary, ...]:
+        self.asked.append(search)
+        return tuple(
+            TraceSummary(
+                trace=one.trace,
+                started=one.started,
+                duration_ms=one.duration_ms,
+                spans=len(one.spans),
+                failed=sum(span.failed for span in one.spans),
+                service=one.spans[0].service,
+                name=one.spans[0].name,
+                services=tuple(dict.fromkeys(span.service for span in one.spans)),
+            )
+            for one in self.traced
+        )
+
+    async def trace(self, prefix: str) -> TraceView | None:
+        found = [one for one in self.traced if one.trace.startswith(prefix)]
+        if len(found) > 1:
+            raise ValueError(f"more than one trace begins with {prefix}")
+        return found[0] if found else None
 
     def tap(self, wanted: TapFilter, *, rate: int) -> FakeLooking:
         if wanted.destination == "bistro/nobody":

@@ -2,11 +2,11 @@
 
 import typer
 
-from plait.cli import ca, logs, proxies, status, tap, token
+from plait.cli import ca, logs, proxies, status, tap, token, trace
 from plait.cli import exec as exec_command
 
 app = typer.Typer()
-for command in (status, proxies, exec_command, logs, tap, token, ca):
+for command in (status, proxies, exec_command, logs, token, ca, tap, trace):
     command.register(app)
 
 if __name__ == "__main__":

@@ -288,6 +288,24 @@ async def test_logs_of_one_replica_are_bare_and_of_several_say_whose_they_are() 
         }
 
 
+async def an_access_log(
+    _typed: asyncio.Queue[bytes], session: FakeSession
+) -> AsyncIterator[tuple[int, bytes]]:
+    yield 1, b'{"flags":"UH","log":"access","status":503}\n[info] flags\n'
+    session.code = 0
+
+
+async def test_flags_in_the_log_of_an_envoy_are_told_in_words() -> None:
+    async with served(FakePlane(act=an_access_log)) as plane:
+        result = await ran(plane.directory, "logs", "bistro/frontend/0", "--envoy")
+        first, second = result.out.splitlines()
+        said = json.loads(first)
+        assert (said["status"], second) == (503, "[info] flags")
+        assert said["words"][0].startswith("Nobody was there to send to")
+        result = await ran(plane.directory, "logs", "bistro/frontend/0")
+        assert "words" not in result.out
+
+
 async def test_logs_end_quietly_when_their_reader_has_read_enough() -> None:
     async def flood(_typed: asyncio.Queue[bytes], session: FakeSession) -> AsyncIterator[tuple[int, bytes]]:
         while not session.closed.is_set():

@@ -13,6 +13,8 @@ from plait.api.views import (
     Status,
     TappedRequest,
     TokenList,
+    Traces,
+    TraceView,
 )
 from plait.codec import Codec
 from tests.docs.pages import ROOT, blocks
@@ -35,5 +37,7 @@ def test_the_examples_have_every_field_and_no_other() -> None:
         (Codec[Any](TappedRequest), shown("time")),
         (Codec[Any](AuthorityStatus), shown("trust_domain")),
         (Codec[Any](TokenList), shown("tokens")),
+        (Codec[Any](Traces), shown("traces")),
+        (Codec[Any](TraceView), shown("trace")),
     ):
         assert codec.to_json(codec.from_json(example)) == example

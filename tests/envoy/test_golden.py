@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from plait.envoy import api, names
-from plait.envoy.bootstrap import bootstrap, log_bound
+from plait.envoy.bootstrap import bootstrap, log_bound, own_labels
 from plait.envoy.check import check
 from plait.model.catalog import SidecarAddresses
 from plait.model.names import ReplicaKey, WorkloadKey
@@ -100,7 +100,15 @@ def accepted(config: dict[str, Any]) -> None:
         (folder / "bootstrap.json").write_text(json.dumps(config))
         (folder / names.LOG_BOUND_FILE).write_text(json.dumps(log_bound()))
         command = [ENVOY, "--mode", "validate", "-c", "bootstrap.json", "-l", "warning"]
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        run = subprocess.run(
+            command,
+            cwd=folder,
+            env=os.environ | own_labels(ReplicaKey(WorkloadKey("bistro", "frontend"), 0), ()),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert run.returncode == 0, run.stderr
     # Keys are fetched at once, and nobody is there.
     assert [line for line in run.stderr.splitlines() if "/jwks_" not in line] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +31,9 @@ from plait.api.views import (
     TokenRequest,
     TokenStatus,
     TokenView,
+    Traces,
+    TraceSummary,
+    TraceView,
 )
 from plait.codec import Codec, CodecError
 
@@ -45,6 +48,8 @@ _ROTATION: Codec[RotationRequest] = Codec(RotationRequest)
 _TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
 _TOKEN: Codec[TokenView] = Codec(TokenView, lenient=True)
 _TOKENS: Codec[TokenList] = Codec(TokenList, lenient=True)
+_TRACES: Codec[Traces] = Codec(Traces, lenient=True)
+_TRACE: Codec[TraceView] = Codec(TraceView, lenient=True)
 _EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 _EXEC_END: Codec[ExecEnd] = Codec(ExecEnd, lenient=True)
 _LOG_LINE: Codec[LogLine] = Codec(LogLine, lenient=True)
@@ -126,6 +131,14 @@ class Client:
         with self._reached():
             async with self._session.delete(f"/v1/tokens/{quote(token_id, safe='')}") as response:
                 await _check(response)
+
+    async def traces(self, search: Mapping[str, str | Sequence[str]]) -> tuple[TraceSummary, ...]:
+        """The traces that fit, the newest first; `search` as GET /v1/traces takes it."""
+        return (await self._ask(_TRACES, "GET", "/v1/traces", params=search)).traces
+
+    async def trace(self, prefix: str) -> TraceView:
+        """The trace whose id begins so; ApiError (not_found, bad_request) when there is none, or several."""
+        return await self._ask(_TRACE, "GET", f"/v1/traces/{quote(prefix, safe='')}")
 
     async def shutdown(self) -> None:
         """Have every workload drained and stopped; answers at once."""

@@ -16,9 +16,12 @@ from plait.api.views import (
     TapLine,
     TokenStatus,
     TokenView,
+    TraceSummary,
+    TraceView,
     WorkloadStatus,
 )
 from plait.model.names import ReplicaKey
+from plait.telemetry.spans import Search
 
 
 class Unavailable(Exception):  # noqa: N818 - what it says of the thing asked for
@@ -86,6 +89,12 @@ class Plane(Protocol):
 
     def logs(self, replica: ReplicaKey, *, envoy: bool, tail: int, follow: bool) -> Session:
         """Read a replica's log: its last `tail` lines (-1: all of it), then what follows; Unavailable."""
+
+    async def traces(self, search: Search) -> tuple[TraceSummary, ...]:
+        """The traces that fit, the newest first; Unavailable."""
+
+    async def trace(self, prefix: str) -> TraceView | None:
+        """The trace whose id begins so; None when there is none, ValueError when there are several.  Unavailable."""
 
     def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
         """Look at requests as they happen, so many a second at most; NotFound, ValueError.  The caller closes it."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import fields
@@ -35,9 +37,12 @@ from plait.api.views import (
     TokenList,
     TokenRequest,
     TokenView,
+    Traces,
+    TraceView,
 )
 from plait.codec import Codec, CodecError
 from plait.model.names import ReplicaKey
+from plait.telemetry.spans import Search
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +55,8 @@ ROTATION: Codec[RotationRequest] = Codec(RotationRequest)
 TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
 TOKEN: Codec[TokenView] = Codec(TokenView)
 TOKENS: Codec[TokenList] = Codec(TokenList)
+TRACES: Codec[Traces] = Codec(Traces)
+TRACE: Codec[TraceView] = Codec(TraceView)
 EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 EXEC_END: Codec[ExecEnd] = Codec(ExecEnd)
 LOG_LINE: Codec[LogLine] = Codec(LogLine)
@@ -84,6 +91,8 @@ def application(plane: Plane, guard: Middleware | None = None) -> web.Applicatio
             web.get("/v1/tokens", routes.tokens),
             web.post("/v1/tokens", routes.create_token),
             web.delete("/v1/tokens/{id}", routes.revoke_token),
+            web.get("/v1/traces", routes.traces),
+            web.get("/v1/traces/{id}", routes.trace),
             web.post("/v1/shutdown", routes.shutdown),
         ]
     )
@@ -128,6 +137,16 @@ class _Routes:
     async def rotate(self, request: web.Request) -> web.Response:
         self._plane.rotate(ROTATION.decode(await request.read()).what)
         return _answer(AUTHORITY, self._plane.authority(), status=202)
+
+    async def traces(self, request: web.Request) -> web.Response:
+        return _answer(TRACES, Traces(traces=await self._plane.traces(_search(request))))
+
+    async def trace(self, request: web.Request) -> web.Response:
+        prefix = request.match_info["id"].lower()
+        found = await self._plane.trace(prefix) if _ID.fullmatch(prefix) else None
+        if found is None:
+            raise NotFound(f"no trace begins with {prefix[:40]}: it may be too old, or was not sampled")
+        return _answer(TRACE, found)
 
     async def shutdown(self, _request: web.Request) -> web.Response:
         self._plane.shutdown()
@@ -354,6 +373,47 @@ def _flag(request: web.Request, name: str) -> bool:
             return False
         case other:
             raise ValueError(f"{name} must be true or false, not {other!r}")
+
+
+_ID = re.compile("[0-9a-f]{1,32}")
+_MOST_TRACES = 1000
+
+
+def _search(request: web.Request) -> Search:
+    """What is looked for, by the names that `plait trace` has for it; `min_duration` in seconds, times since the epoch."""
+    known = {"service", "workload", "tag", "status", "min_duration", "since", "until", "limit"}
+    if unknown := sorted(request.query.keys() - known):
+        raise ValueError(f"traces are not looked for by {unknown[0]}")
+    tags = [tuple(one.split("=", 1)) for one in request.query.getall("tag", ())]
+    if any(len(one) != 2 for one in tags):
+        raise ValueError("a tag is NAME=VALUE")
+    status = request.query.get("status", "")
+    if status not in _FAILED:
+        raise ValueError(f"status must be ok or error, not {status!r}")
+    return Search(
+        service=request.query.get("service", ""),
+        workload=request.query.get("workload", ""),
+        tags=tuple((name, value) for name, value in tags),
+        failed=_FAILED[status],
+        least=_seconds(request, "min_duration") or 0.0,
+        since=_seconds(request, "since"),
+        until=_seconds(request, "until"),
+        limit=min(_number(request, "limit", default=20), _MOST_TRACES),
+    )
+
+
+_FAILED = {"": None, "ok": False, "error": True}
+
+
+def _seconds(request: web.Request, name: str) -> float | None:
+    text = request.query.get(name)
+    try:
+        found = None if text is None else float(text)
+    except ValueError:
+        found = math.nan
+    if found is not None and not 0 <= found < 1e12:
+        raise ValueError(f"{name} must be seconds, not {text!r}")
+    return found
 
 
 def _number(request: web.Request, name: str, *, default: int) -> int:

@@ -334,6 +334,71 @@ class TapLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeView:
+    """What a span says beside the rest."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanView:
+    """One span of a trace.  `parent` "" is a root's; `start_ms` is from the beginning of the trace.
+
+    `workload` and `replica` are who told it (`by`: its sidecar or its application), `service` is how that calls itself.
+    """
+
+    id: str
+    parent: str
+    name: str
+    kind: str
+    start_ms: float
+    duration_ms: float
+    service: str
+    workload: str
+    replica: int | None
+    by: str
+    failed: bool
+    message: str
+    attributes: tuple[AttributeView, ...]
+
+    def attribute(self, name: str) -> str:
+        """One of the attributes; "" when it has none of this name."""
+        return next((one.value for one in self.attributes if one.name == name), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSummary:
+    """One trace in a list: `name` and `service` are its first span's, `failed` how many spans have."""
+
+    trace: str
+    started: str
+    duration_ms: float
+    spans: int
+    failed: int
+    service: str
+    name: str
+    services: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """The answer of GET /v1/traces, the newest first."""
+
+    traces: tuple[TraceSummary, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceView:
+    """The answer of GET /v1/traces/{id}: one trace whole, its spans in the order in which they began."""
+
+    trace: str
+    started: str
+    duration_ms: float
+    spans: tuple[SpanView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Why a request could not be answered."""
 

@@ -20,6 +20,7 @@ COMMANDS = (
     "can",
     "exec",
     "logs",
+    "trace",
     "tap",
     "token",
     "ca",

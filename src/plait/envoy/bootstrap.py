@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
-from plait.envoy import names, scrape, tls
+from plait.envoy import names, otlp, scrape, tls
 from plait.model.catalog import Labels, SidecarAddresses
 from plait.model.names import ReplicaKey
 
@@ -28,6 +28,9 @@ _RUNTIME = {
     # Of so many requests on a connection half may be given up before they are answered, or else it is closed: with
     # all requests that go on beside them.  Between sidecars that is many callers' connection, and they are known.
     "overload.premature_reset_total_stream_count": 2**32 - 1,
+    # Spans are told when there are so many, or after this time.
+    "tracing.opentelemetry.min_flush_spans": 100,
+    "tracing.opentelemetry.flush_interval_ms": 1000,
 }
 
 _KEPT_PREFIXES = (
@@ -102,6 +105,7 @@ def bootstrap(
             "listeners": [
                 _listener(names.HEALTH_LISTENER, own, sidecar.health, [_health_route()]),
                 _listener(names.METRICS_LISTENER, own, sidecar.metrics, [_metrics_route()], lua=True),
+                *otlp.listeners(sidecar),
             ],
             "clusters": [_control_plane(control_plane, trust_domain), _admin(admin_socket)],
         },
@@ -151,14 +155,31 @@ def log_bound() -> dict[str, Any]:
 
 
 def own_labels(node: ReplicaKey, labels: Labels) -> dict[str, str]:
-    """What an Envoy must have in its environment: the workload that its metrics speak of."""
+    """What an Envoy must have in its environment: the workload that its metrics and its spans speak of."""
     said = dict(labels)
     return {
+        RESOURCE: resource(node, labels),
         names.OWN_WORKLOAD: node.workload.name,
         names.OWN_NAMESPACE: node.workload.namespace,
         names.OWN_APP: said.get("app", node.workload.name),
         names.OWN_VERSION: said.get("version", ""),
     }
+
+
+RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
+"""Variable by which OpenTelemetry is told who tells."""
+
+
+def resource(node: ReplicaKey, labels: Labels) -> str:
+    """Who tells, as OpenTelemetry has it: service, namespace, version and replica."""
+    said = dict(labels)
+    attributes = {
+        "service.name": said.get("app", node.workload.name),
+        "service.namespace": node.workload.namespace,
+        "service.version": said.get("version", ""),
+        "service.instance.id": str(node),
+    }
+    return ",".join(f"{name}={value}" for name, value in attributes.items() if value)
 
 
 def _ads() -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from plait.envoy import api, names
+from plait.envoy import api, names, tracing
 from plait.model.mesh import View
 from plait.model.telemetry import Side
 
@@ -25,9 +25,10 @@ class Tapped:
 NOT_TAPPED = Tapped()
 
 
-def runtime(_view: View, tapped: Tapped) -> Mapping[str, Any]:
+def runtime(view: View, tapped: Tapped) -> Mapping[str, Any]:
     """What a proxy's runtime says, as in its JSON."""
-    return {names.tap(Side.CLIENT): tapped.client, names.tap(Side.SERVER): tapped.server}
+    taps = {names.tap(Side.CLIENT): tapped.client, names.tap(Side.SERVER): tapped.server}
+    return {**tracing.runtime(view), **taps}
 
 
 def layer(values: Mapping[str, Any]) -> Any:

@@ -34,6 +34,8 @@ from plait.api.views import (
     TapFilter,
     TokenStatus,
     TokenView,
+    TraceSummary,
+    TraceView,
     WorkloadStatus,
 )
 from plait.codec import CodecError
@@ -70,7 +72,9 @@ from plait.run.registry import Registry, common_name_of
 from plait.run.signing import Signing
 from plait.run.state_directory import StateDirectory
 from plait.run.tapped import workload_key
+from plait.run.tracing import Tracing
 from plait.sources.files.folder import Folder
+from plait.telemetry.spans import Search
 from plait.xds.conversation import Peer
 from plait.xds.exports import Exports
 from plait.xds.server import Server
@@ -93,6 +97,7 @@ class ControlPlane:
     loop: Loop
     signing: Signing
     custody: Custody
+    tracing: Tracing
     started: float = field(default_factory=time.time)
 
     def on_hello(self, agent: str, replicas: tuple[ReplicaReport, ...]) -> None:
@@ -193,6 +198,15 @@ class ControlPlane:
     def logs(self, replica: ReplicaKey, *, envoy: bool, tail: int, follow: bool) -> Session:
         """Read a replica's log."""
         return self._open(replica, LogsRequest(replica=replica, envoy=envoy, tail=tail, follow=follow))
+
+    async def traces(self, search: Search) -> tuple[TraceSummary, ...]:
+        """The traces that fit, the newest first."""
+        return tuple(views.trace_summary(one) for one in await self.tracing.search(search))
+
+    async def trace(self, prefix: str) -> TraceView | None:
+        """One trace, whole."""
+        spans = await self.tracing.trace(prefix)
+        return views.trace(spans) if spans else None
 
     def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
         """Look at requests as they happen."""
@@ -312,14 +326,17 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
         held_path=state.control_plane / "held.json",
     )
     tokens = join_tokens(state.control_plane / "tokens.json")
-    plane = ControlPlane(loop, Signing(authority, tokens, registry, loop.doubts), custody)
+    tracing = Tracing(state.control_plane / "traces.db", lambda found: loop.notice("tracing", found))
+    plane = ControlPlane(loop, Signing(authority, tokens, registry, loop.doubts), custody, tracing)
     loop.link = Link(plane, trust_domain=trust_domain)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
     _keep_out_of_garbage_collection()
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(tracing.close)
         exports = Exports(
-            {names.LOGS_PATH: loop.taps.take}, lambda peer: sender(registry, trust_domain, peer)
+            {**tracing.handlers, names.LOGS_PATH: loop.taps.take},
+            lambda peer: sender(registry, trust_domain, peer),
         )
         proxies = Listener(server, mutual(custody.keypair), exports=exports)
         stack.push_async_callback(proxies.close)
@@ -348,6 +365,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
                 tasks.create_task(loop.run()),
                 tasks.create_task(_watch(folder, loop)),
                 tasks.create_task(custody.run()),
+                tasks.create_task(tracing.run()),
                 tasks.create_task(_give_back()),
             ]
             await stop.wait()

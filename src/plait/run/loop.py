@@ -76,6 +76,8 @@ class Loop:
     _compilation: Compilation = field(init=False)
     _compiled: Compiled | None = None
     _findings: tuple[Finding, ...] = ()
+    _noticed: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
+    """What was found by looking at traffic, by who has looked."""
     _told: dict[FindingView, None] = field(default_factory=dict)
     _refused: bool = False
     """Whether a proxy refuses something."""
@@ -103,9 +105,15 @@ class Loop:
         return sum(workload.replicas for workload in self._assigned.workloads) if self._assigned else 0
 
     def all_findings(self) -> tuple[Finding, ...]:
-        """Everything wrong with the documents, what proxies refuse included; with places as they are now."""
-        found = self._findings + views.rejections(self.server.rejections())
+        """Everything wrong with the documents, what proxies refuse and what traffic shows; with places as they are now."""
+        noticed = (one for some in self._noticed.values() for one in some)
+        found = (*self._findings, *views.rejections(self.server.rejections()), *noticed)
         return offline.locate(found, self.store)
+
+    def notice(self, by: str, found: tuple[Finding, ...]) -> None:
+        """Somebody who looks at traffic has found this, and nothing else any more."""
+        self._noticed[by] = found
+        self.tell_findings()
 
     def route_statuses(self) -> tuple[ParentStatus, ...]:
         """How routes stand that are attached to services."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from plait.api.views import (
+    AttributeView,
     AuthorityStatus,
     ConditionView,
     FindingView,
@@ -20,6 +22,9 @@ from plait.api.views import (
     RouteParentStatus,
     RouteStatus,
     SignerView,
+    SpanView,
+    TraceSummary,
+    TraceView,
     WorkloadStatus,
 )
 from plait.compiler.conditions import ParentStatus
@@ -29,6 +34,7 @@ from plait.identity.rotation import Holder
 from plait.link.messages import ReplicaReport
 from plait.model.finding import Finding, Severity
 from plait.model.names import ObjectRef, ReplicaKey
+from plait.telemetry.spans import Kind, Span, Trace
 from plait.xds.messages import TypeStatus
 from plait.xds.server import ProxyRejection
 from plait.xds.server import ProxyStatus as XdsStatus
@@ -183,3 +189,62 @@ def _signer(certificate: x509.Certificate, role: str, *, holders: int, given: bo
         given=given,
         holders=holders,
     )
+
+
+_PER_MS = 1_000_000
+
+
+def trace_summary(found: Trace) -> TraceSummary:
+    """A trace in a list."""
+    return TraceSummary(
+        trace=found.trace,
+        started=_moment(found.start),
+        duration_ms=found.duration / _PER_MS,
+        spans=found.spans,
+        failed=found.failed,
+        service=found.root.service,
+        name=_what(found.root),
+        services=found.services,
+    )
+
+
+def trace(spans: Sequence[Span]) -> TraceView:
+    """A whole trace, of spans in the order in which they began."""
+    start = spans[0].start
+    return TraceView(
+        trace=spans[0].trace,
+        started=_moment(start),
+        duration_ms=(max(one.end for one in spans) - start) / _PER_MS,
+        spans=tuple(_span(one, start) for one in spans),
+    )
+
+
+def _span(one: Span, start: int) -> SpanView:
+    return SpanView(
+        id=one.id,
+        parent=one.parent,
+        name=_what(one),
+        kind=one.kind,
+        start_ms=(one.start - start) / _PER_MS,
+        duration_ms=(one.end - one.start) / _PER_MS,
+        service=one.service,
+        workload=str(one.workload),
+        replica=one.replica,
+        by=one.teller,
+        failed=one.failed,
+        message=one.message,
+        attributes=tuple(AttributeView(name=name, value=value) for name, value in one.attributes.items()),
+    )
+
+
+def _what(span: Span) -> str:
+    """What was asked for, where a span says it, and its own name otherwise."""
+    method, url = span.attributes.get("http.method"), span.attributes.get("http.url")
+    if span.kind not in (Kind.CLIENT, Kind.SERVER) or not method or not url:
+        return span.name
+    return f"{method} {urlsplit(url).path or '/'}"
+
+
+def _moment(nanoseconds: int) -> str:
+    """Nanoseconds since the epoch as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")
