@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
-from plait.envoy import names, scrape, tls
+from plait.envoy import metrics, names, scrape, tls
 from plait.model.catalog import Labels, SidecarAddresses
 from plait.model.names import ReplicaKey
 
@@ -68,11 +68,16 @@ _KEPT_SUFFIXES = (
     ".key_rotation_failed",
 )
 """Of Envoy's own statistics; each kept for every cluster is memory in every proxy."""
+_KEPT_PARTS = (".retry.upstream_rq_",)
+"""Answers that were not good enough, by their codes: there are such where there were retries."""
+
+_BINS = 16
+"""Of a histogram at its beginning; Envoy takes 100 by itself, which is memory in every proxy for every label."""
 
 _DENIALS = {"max_tokens": 100, "tokens_per_fill": 10, "fill_interval": "1s"}
 """Lines that the log takes at once, and in the long run; those that are left out are counted."""
 
-_CLUSTER_NAME = r"^cluster\.((.+?)\.)(?:upstream_|membership_|ssl\.|update_)"
+_CLUSTER_NAME = r"^cluster\.((.+?)\.)(?:(?:retry\.)?upstream_|membership_|ssl\.[a-z_]+$|update_)"
 
 
 def bootstrap(
@@ -107,18 +112,28 @@ def bootstrap(
         },
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
         "stats_flush_interval": _FLUSH,
+        "stats_eviction_interval": f"{metrics.IDLE_SECONDS}s",
         "stats_config": {
             "stats_matcher": {
                 "inclusion_list": {
                     "patterns": [
                         *({"prefix": prefix} for prefix in _KEPT_PREFIXES),
                         *({"suffix": suffix} for suffix in _KEPT_SUFFIXES),
+                        *({"contains": part} for part in _KEPT_PARTS),
                     ]
                 }
             },
             # Names of clusters end in hosts, which have dots; Envoy's own rule would stop at the first.
             "stats_tags": [{"tag_name": "envoy.cluster_name", "regex": _CLUSTER_NAME}],
             "allow_default_tag_overrides": True,
+            "histogram_bucket_settings": [
+                {
+                    "match": {"prefix": f"{names.METRICS_PREFIX}.{name}."},
+                    "buckets": list(bounds),
+                    "bins": _BINS,
+                }
+                for name, bounds in metrics.BUCKETS.items()
+            ],
         },
         "overload_manager": {
             "resource_monitors": [

@@ -1,13 +1,16 @@
-"""The labels of Istio's metrics, and how they get from Envoy's counters to the metrics port.
+"""The labels of Istio's metrics, and how they get from Envoy's counters to who asks for them.
 
 A request pays for one label of one text: groups, each of which is one operator of Envoy's access log, or a word.
-What is the same for all that a proxy counts is not among them.  `scrape` makes Istio's labels of it when somebody
-asks.  Plain values, without message classes: agents import this and stay small.
+What is the same for all that a proxy counts is not among them.  `unpacked` makes Istio's labels of it, and so does
+`scrape` inside of Envoy.  Plain values, without message classes: agents import this and stay small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+
+from plait.envoy import names
 
 LABEL = "packed"
 GROUP, PART = "|", ";"
@@ -24,6 +27,7 @@ _ALWAYS = (
 GROUPS = {
     "tcp": (*_ALWAYS, "source_subject"),
     "http": (*_ALWAYS, "response_code", "grpc_response_status", "source_subject"),
+    "denied": (*_ALWAYS, "reason", "source_subject"),
 }
 """What stands in a text that begins with this word.  The caller's subject is last: it may hold anything."""
 
@@ -32,11 +36,20 @@ WORKLOAD = ("workload", "namespace", "app", "version", "principal")
 SERVICE = ("host", "name", "namespace", "protocol")
 """The parts of `service`, which the metadata of clusters and routes hold."""
 
+UNKNOWN = "unknown"
+"""What Istio says of what is not known."""
+
+RULE_HELD = "rbac_access_denied_matched_policy"
+"""How Envoy tells which policy kept a request out: this, and its name in brackets; `none` where no ALLOW held."""
+
 _NO_SEPARATORS = str.maketrans(GROUP + PART, "__")
+_ATTRIBUTE = re.compile(r"([A-Z]+)=(.*?[^\\]),", re.DOTALL)
+_RULE = re.compile(rf"{RULE_HELD}\[(.*)\]", re.DOTALL)
+_OF_NAMESPACE = re.compile(r"/ns/([^/]+)/sa/")
 
 
 def packed(family: str, groups: Mapping[str, str]) -> str:
-    """The text of a family (`tcp`, `http`); a group that is not given is empty: nothing is known of that."""
+    """The text of a family (of GROUPS); a group that is not given is empty: nothing is known of that."""
     return GROUP.join((family, *(groups.get(name, "") for name in GROUPS[family])))
 
 
@@ -48,6 +61,96 @@ def workload(*, name: str, namespace: str, app: str, version: str, principal: st
 def service(*, host: str = "", name: str = "", namespace: str = "", protocol: str = "") -> str:
     """A group that tells a service, and what is spoken to it; empty what is not known."""
     return _parts(host, name, namespace, protocol)
+
+
+def unpacked(text: str, own: Mapping[str, str]) -> dict[str, str]:
+    """Istio's labels of a text that a proxy counted by, as its metrics port shows them.
+
+    `own` tells the proxy's own workload: `workload`, `namespace`, `app`, `version`; empty what it has not.
+    ValueError when the text begins with no family that is known.
+    """
+    family, _, rest = text.partition(GROUP)
+    if family not in GROUPS:
+        raise ValueError(f"no such family: {family!r}")
+    of = _named(rest, GROUP, GROUPS[family])
+    called = _named(of.get("service", ""), PART, SERVICE)
+    source = destination = {name: value for name, value in own.items() if _said(value)}
+    principal = of.get("destination_principal")
+    if of.get("reporter") == "source":
+        destination = _named(of.get("destination", ""), PART, WORKLOAD)
+        principal = destination.get("principal")
+    else:
+        source = _caller(of.get("source_subject", ""), of.get("source_principal", ""))
+    found = {
+        "reporter": of.get("reporter"),
+        **_of_workload("source", source),
+        "source_principal": of.get("source_principal"),
+        **_of_workload("destination", destination),
+        "destination_principal": principal,
+        "destination_service": called.get("host"),
+        "destination_service_name": called.get("name"),
+        "destination_service_namespace": called.get("namespace"),
+        "connection_security_policy": of.get("security"),
+        "response_flags": of.get("response_flags", "-"),
+        **_of_family(family, of, called.get("protocol")),
+    }
+    return {name: UNKNOWN if value is None else value for name, value in found.items()}
+
+
+def _of_family(family: str, of: Mapping[str, str], protocol: str | None) -> dict[str, str | None]:
+    match family:
+        case "http":
+            return {
+                "request_protocol": protocol or "http",
+                "response_code": of.get("response_code"),
+                "grpc_response_status": of.get("grpc_response_status", ""),
+            }
+        case "denied":
+            return {"request_protocol": protocol or "tcp", "reason": _reason(of.get("reason"))}
+        case _:
+            return {"request_protocol": "tcp"}
+
+
+def _reason(details: str | None) -> str | None:
+    """The rule that kept somebody out, or what else Envoy says of it."""
+    rule = _RULE.fullmatch(details or "")
+    return (names.NO_ALLOW if rule[1] == "none" else rule[1]) if rule else details
+
+
+def _of_workload(where: str, who: Mapping[str, str]) -> dict[str, str | None]:
+    return {
+        f"{where}_workload": who.get("workload"),
+        f"{where}_workload_namespace": who.get("namespace"),
+        f"{where}_app": who.get("app"),
+        f"{where}_version": who.get("version"),
+        f"{where}_cluster": None,
+        f"{where}_canonical_service": who.get("app"),
+        f"{where}_canonical_revision": who.get("version", "latest" if "workload" in who else None),
+    }
+
+
+def _caller(subject: str, principal: str) -> dict[str, str]:
+    """Whom a certificate is of: its subject (RFC 2253, in reverse) names workload, app and version."""
+    said = {key: value.replace("\\", "") for key, value in _ATTRIBUTE.findall(subject + ",")}
+    namespace = _OF_NAMESPACE.search(principal)
+    found = {
+        "workload": said.get("CN"),
+        "app": said.get("OU", said.get("CN")),
+        "version": said.get("O"),
+        "namespace": namespace[1] if namespace else None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _named(text: str, separator: str, keys: Sequence[str]) -> dict[str, str]:
+    """The parts of a text by their names, those that say something; the last takes all that is left."""
+    parts = text.split(separator, len(keys) - 1)
+    return {key: part for key, part in zip(keys, parts, strict=False) if _said(part)}
+
+
+def _said(text: str) -> bool:
+    """Whether it is a value, and not what Envoy says when it has none."""
+    return text not in {"", "-"}
 
 
 def _parts(*texts: str) -> str:

@@ -21,6 +21,7 @@ from plait.model.mesh import Cluster, Endpoints, InboundPort, OutboundRoutes, Vi
 from plait.model.names import Origin, ReplicaKey
 from plait.model.policy import MtlsMode
 from plait.model.settings import OutboundTrafficPolicy
+from plait.model.telemetry import NOTHING_SAID, Observed
 from plait.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -132,7 +133,7 @@ class Renderer:
 
     def _of_all_alike(self, view: View, found: Endpoints) -> Tables:
         sidecar = view.sidecar
-        place = (sidecar.outbound, sidecar.ipv6) if sidecar.transparent else None
+        place = (sidecar.outbound, sidecar.ipv6, _said(view.client)) if sidecar.transparent else None
         key = (view.node.workload.namespace, place, view.outbound.scope, view.outbound.place)
         inputs = (view.outbound, view.settings, found)
         kept = self._alike.get(key)
@@ -168,7 +169,7 @@ class Renderer:
         )
         yield ROUTES, self._part((ROUTES, mode), (told.routes,), lambda: _routes(told.routes))
         if sidecar.transparent:
-            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings)
+            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings, _said(view.client))
             yield LISTENER, self._part((LISTENER, *place), (told.tcp,), lambda: _listeners(view))
 
     def _part(
@@ -187,7 +188,7 @@ class Renderer:
         return kept
 
     def _of_one(self, view: View, kept: _Own) -> Tables:
-        inputs = (view.sidecar, view.settings, view.inbound, view.origins)
+        inputs = (view.sidecar, view.settings, view.inbound, view.client, view.server, view.origins)
         if kept.tables is None or kept.inputs != inputs:
             kept.made = _made(_of_proxy(view), kept.made or {}, self._same)
             of_type: dict[str, list[Resource]] = {}
@@ -206,6 +207,11 @@ class Renderer:
         if found is None:
             found = self._known[key] = piece.resource()
         return found
+
+
+def _said(observed: Observed) -> Observed | None:
+    """What is told beside what always is; most often nothing, which costs no hash."""
+    return None if observed is NOTHING_SAID else observed
 
 
 def _made(pieces: Iterable[_Piece], before: _Made, make: Callable[[_Piece], Resource]) -> _Made:
@@ -265,17 +271,24 @@ def _listeners(view: View) -> Iterator[_Piece]:
     yield _main_listener(view)
     for port in view.outbound.tcp:
         name = names.tcp_listener(port.host, port.port)
-        yield _Piece(LISTENER, name, port, partial(outbound.tcp, port), port.origins)
+        yield _Piece(
+            LISTENER,
+            name,
+            (port, _said(view.client)),
+            partial(outbound.tcp, port, view.client),
+            port.origins,
+        )
 
 
 def _main_listener(view: View) -> _Piece:
     sidecar, settings = view.sidecar, view.settings
     shared = sidecar.transparent
+    place: tuple[Hashable, ...] = (sidecar.outbound, sidecar.ipv6) if shared else (sidecar,)
     return _Piece(
         LISTENER,
         names.OUTBOUND_LISTENER,
-        (sidecar.outbound, sidecar.ipv6, settings) if shared else (sidecar, settings),
-        partial(outbound.main, sidecar, settings),
+        (*place, settings, _said(view.client)),
+        partial(outbound.main, sidecar, settings, view.client),
         () if shared else view.origins,
     )
 
@@ -296,8 +309,8 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
         yield _Piece(
             LISTENER,
             names.INBOUND_LISTENER,
-            (view.sidecar, view.settings, ports, tuple(admitting)),
-            partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting)),
+            (view.sidecar, view.settings, ports, tuple(admitting), _said(view.server)),
+            partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting), view.server),
             tuple(dict.fromkeys(origin for port in ports for origin in port.origins)),
         )
     for port in view.inbound:
