@@ -50,7 +50,11 @@ SERVER = workload(
 )
 WORKLOADS = (FRONTEND, OUTSIDER, SERVER)
 PORTS = (port(WEB), port(GRPC, Protocol.GRPC), port(TCP, Protocol.TCP))
-SERVICES = (service("frontend"), service("reservations", *PORTS), service("bookings", *PORTS, app="reservations"))
+SERVICES = (
+    service("frontend"),
+    service("reservations", *PORTS),
+    service("bookings", *PORTS, app="reservations"),
+)
 
 FLUSH = "0.1s"
 """So often the Envoys of these tests merge their histograms."""

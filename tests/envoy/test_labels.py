@@ -7,16 +7,15 @@ import pytest
 from plait.envoy import labels
 
 OWN = {"workload": "payments", "namespace": "bistro", "app": "pay", "version": ""}
-SERVICE = labels.service(
-    host="menu.bistro.svc.cluster.local", name="menu", namespace="bistro", protocol="grpc"
-)
+CLUSTER = "outbound|8080|v2|menu.bistro.svc.cluster.local"
 URI = "spiffe://cluster.local/ns/shop/sa/web"
 
 
 def test_at_the_source_the_caller_is_the_proxys_own_workload() -> None:
     there = labels.workload(name="menu-v2", namespace="bistro", app="menu", version="v2", principal=URI)
-    groups = {"reporter": "source", "source_principal": "-", "destination": there, "service": SERVICE}
-    text = labels.packed("http", {**groups, "response_code": "200", "response_flags": "-"})
+    groups = {"reporter": "source", "source_principal": "-", "destination": there, "other_end": CLUSTER}
+    more = {"response_code": "200", "response_flags": "-", "grpc_response_status": "0"}
+    text = labels.packed("http", groups | more)
     assert labels.unpacked(text, OWN) == {
         "reporter": "source",
         "source_workload": "payments",
@@ -40,7 +39,7 @@ def test_at_the_source_the_caller_is_the_proxys_own_workload() -> None:
         "destination_canonical_revision": "v2",
         "request_protocol": "grpc",
         "response_code": "200",
-        "grpc_response_status": "",
+        "grpc_response_status": "0",
         "response_flags": "-",
         "connection_security_policy": "unknown",
     }
@@ -58,11 +57,32 @@ def test_at_the_source_the_caller_is_the_proxys_own_workload() -> None:
 def test_at_the_destination_the_certificate_says_who_called(
     subject: str, workload: str, app: str, version: str
 ) -> None:
-    groups = {"reporter": "destination", "source_principal": URI, "source_subject": subject}
+    groups = {"reporter": "destination", "source_principal": URI, "other_end": subject}
     found = labels.unpacked(labels.packed("tcp", groups), OWN)
-    assert (found["source_workload"], found["source_app"], found["source_version"]) == (workload, app, version)
+    assert (found["source_workload"], found["source_app"], found["source_version"]) == (
+        workload,
+        app,
+        version,
+    )
     assert (found["source_workload_namespace"], found["destination_workload"]) == ("shop", "payments")
     assert found["request_protocol"] == "tcp"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "named"),
+    [
+        ("outbound|8080||a.b.svc.cluster.local", ("a.b.svc.cluster.local", "a", "b")),
+        ("outbound|443||api.example.com", ("api.example.com", "api.example.com", "unknown")),
+        ("PassthroughCluster", ("unknown", "PassthroughCluster", "unknown")),
+        ("-", ("unknown", "unknown", "unknown")),
+    ],
+)
+def test_at_the_source_the_cluster_says_what_was_called(cluster: str, named: tuple[str, str, str]) -> None:
+    groups = {"reporter": "source", "destination": "198.18.0.1:80", "other_end": cluster}
+    found = labels.unpacked(labels.packed("tcp", groups), OWN)
+    parts = ("destination_service", "destination_service_name", "destination_service_namespace")
+    assert tuple(found[part] for part in parts) == named
+    assert found["destination_workload"] == "unknown"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 from collections import Counter
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,9 @@ async def shared() -> AsyncIterator[Town]:
         yield made
 
 
-def codes(found: list[Sample], reporter: str, name: str = "istio_requests_total", **more: str) -> Counter[str]:
+def codes(
+    found: list[Sample], reporter: str, name: str = "istio_requests_total", **more: str
+) -> Counter[str]:
     """By status, how many requests of the frontend's are counted at one of the two ends."""
     caller = {"source_workload": "frontend", "reporter": reporter, "destination_service": HOST}
     return counted(found, name, "response_code", **caller, **more)
@@ -86,7 +90,12 @@ async def test_attempts_are_counted_apart_from_requests(shared: Town) -> None:
 async def test_what_is_kept_out_is_counted_with_who_called_and_why(shared: Town) -> None:
     rules = [
         policy("allow", Action.ALLOW, allows(principal("frontend")), app="reservations"),
-        policy("shut", Action.DENY, allows(operations=[Operation(methods=("PUT",), ports=(WEB,))]), app="reservations"),
+        policy(
+            "shut",
+            Action.DENY,
+            allows(operations=[Operation(methods=("PUT",), ports=(WEB,))]),
+            app="reservations",
+        ),
     ]
     await shared.say(*rules)
     for _ in range(3):
@@ -116,13 +125,17 @@ async def test_what_is_kept_out_is_counted_with_who_called_and_why(shared: Town)
     found = await shared.until(SERVER.name, lambda page: denied(page) == expected)
     said = [dict(one) for name, one, _ in found if name == "plait_denied_total"]
     assert {one["connection_security_policy"] for one in said} == {"mutual_tls"}
-    assert '"path":"/T/Book"' in shared.proxies[SERVER.name].log  # a call of gRPC is refused with a status of 200
+    assert (
+        '"path":"/T/Book"' in shared.proxies[SERVER.name].log
+    )  # a call of gRPC is refused with a status of 200
     assert HOST in {one["destination_service"] for one in said if one["request_protocol"] != "tcp"}
     assert {one["source_version"] for one in said if one["source_workload"] == "outsider"} == {"v3"}
 
 
 async def test_texts_are_unpacked_outside_of_envoy_as_inside(shared: Town) -> None:
-    """What the tests before have counted, and what else there is: clear text, no such host, no answer."""
+    """Whatever there is: a denial, clear text, no such host, gRPC, connections."""
+    await shared.say(policy("nobody", app="reservations"))
+    assert await shared.ask() == 403
     await shared.say(peers("clear", MtlsMode.PERMISSIVE))
     request = b"GET / HTTP/1.1\r\nhost: reservations\r\nconnection: close\r\n\r\n"
 
@@ -197,8 +210,8 @@ async def test_the_buckets_are_those_of_the_guide(shared: Town) -> None:
         assert [float(one) for one in told.split(", ")] == [float(one) for one in bounds]
     steps = [one for one in metrics.BUCKETS[metrics.DURATION] if one <= 10_000]
     assert (steps[0], steps[-1]) == (1, 10_000)
-    assert all(after <= 1.5 * before for before, after in zip(steps, steps[1:], strict=False))
-    assert f"{metrics.MOST_TEXTS:,} " in guide
+    assert all(after <= 1.5 * before for before, after in pairwise(steps))
+    assert f"at most {metrics.MOST_TEXTS} different sets of labels" in guide
 
 
 async def test_beyond_the_bound_nothing_is_kept_and_how_much_is_counted(
@@ -214,6 +227,29 @@ async def test_beyond_the_bound_nothing_is_kept_and_how_much_is_counted(
         await made.ask_all([418])
         for name, reporter in ENDS:
             await made.until(name, lambda page, reporter=reporter: codes(page, reporter)["418"] == 1)  # type: ignore[misc]
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(300)
+async def test_memory_stays_bounded_whatever_an_application_answers() -> None:
+    """As the one before, with the bound that holds: thrice as many statuses, statuses of gRPC and unknown hosts."""
+    async with town() as made:
+        await made.ask_all([200])
+        before = {name: memory(made, name) for name, _ in ENDS}
+        await beyond(made, range(200, 1000), metrics.MOST_TEXTS)
+        once = {name: memory(made, name) for name, _ in ENDS}
+        for number in range(500):
+            assert await made.ask(host=f"nobody-{number}.example:80") == 404
+        await beyond(made, range(200, 1000), metrics.MOST_TEXTS)
+        for name, _ in ENDS:
+            assert once[name] - before[name] < 150e6, "what all series together take"
+            assert memory(made, name) < once[name] + 40e6, "no more for more of them"
+
+
+def memory(made: Town, name: str) -> int:
+    """Bytes that an Envoy keeps resident."""
+    pages = Path(f"/proc/{made.proxies[name].process.pid}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
 
 
 async def beyond(made: Town, statuses: range, bound: int) -> None:

@@ -33,7 +33,7 @@ _BYTES = tuple(4**power for power in range(3, 15))
 BUCKETS = {DURATION: _MILLISECONDS, REQUEST_BYTES: _BYTES, RESPONSE_BYTES: _BYTES}
 """The upper bounds of each histogram's buckets, but for the last, which has none."""
 
-MOST_TEXTS = 1_000
+MOST_TEXTS = 500
 """By so many different texts (see `labels`) requests are counted, connections, and denials.
 
 What would be counted by more of them is left out, and how often is counted: `server.stats_overflow`.

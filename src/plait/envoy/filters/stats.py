@@ -15,8 +15,6 @@ from plait.envoy import build, labels, metrics, names
 from plait.envoy.filters import denials
 from plait.model.mesh import InboundPort
 
-_LABELS = f"{names.METADATA}:{names.LABELS}"
-
 _OF_REQUEST = {
     "response_flags": "%RESPONSE_FLAGS%",
     "response_code": "%RESPONSE_CODE%",
@@ -27,17 +25,17 @@ _OF_CONNECTION = {"response_flags": "%RESPONSE_FLAGS%"}
 _AT_SOURCE = {
     "reporter": "source",
     "source_principal": "%UPSTREAM_LOCAL_URI_SAN%",
-    "destination": f"%UPSTREAM_METADATA({_LABELS})%",
-    "service": f"%METADATA(CLUSTER:{_LABELS})%",
+    "destination": "%UPSTREAM_HOST_NAME%",
+    "other_end": "%UPSTREAM_CLUSTER_RAW%",
 }
 
 _AT_DESTINATION = {
     "reporter": "destination",
     "source_principal": "%DOWNSTREAM_PEER_URI_SAN%",
-    "source_subject": "%DOWNSTREAM_PEER_SUBJECT%",
     "destination_principal": "%DOWNSTREAM_LOCAL_URI_SAN%",
+    "other_end": "%DOWNSTREAM_PEER_SUBJECT%",
 }
-_BY_ROUTE = {"service": f"%METADATA(ROUTE:{_LABELS})%"}
+_BY_ROUTE = {"service": "%ROUTE_NAME%"}
 
 _LOGGER = "envoy.access_loggers.stats"
 _CONFIG = "envoy.extensions.access_loggers.stats.v3.Config"
@@ -69,14 +67,14 @@ def tcp_at_destination(port: InboundPort, *, mtls: bool) -> list[dict[str, Any]]
 
 def denied(*, mtls: bool) -> dict[str, Any]:
     """Counts the requests that policy, a token or an authorizer keeps from the application."""
-    why = {"reason": "%RESPONSE_CODE_DETAILS%"}
-    groups = _AT_DESTINATION | _security(mtls=mtls) | _BY_ROUTE | _OF_CONNECTION | why
+    why = {"protocol": "http", "reason": "%RESPONSE_CODE_DETAILS%"}
+    groups = _AT_DESTINATION | _security(mtls=mtls) | _BY_ROUTE | _OF_REQUEST | why
     return _of_denials(groups) | {"filter": denials.refused_request()}
 
 
 def tcp_denied(port: InboundPort, *, mtls: bool) -> dict[str, Any]:
     """Counts the connections to a port that are not let in."""
-    why = {"reason": f"%FILTER_STATE({names.DENIED_BY}:PLAIN)%"}
+    why = {"protocol": "tcp", "reason": f"%FILTER_STATE({names.DENIED_BY}:PLAIN)%"}
     groups = _AT_DESTINATION | _security(mtls=mtls) | _by_port(port) | _OF_CONNECTION | why
     return _of_denials(groups) | {"filter": denials.refused_connection()}
 
@@ -105,10 +103,7 @@ def _security(*, mtls: bool) -> dict[str, str]:
 
 
 def _by_port(port: InboundPort) -> dict[str, str]:
-    if not port.services:
-        return {}
-    first = port.services[0]
-    return {"service": labels.service(host=first.host, name=first.name, namespace=first.namespace)}
+    return {"service": port.services[0].host} if port.services else {}
 
 
 def _of_requests(groups: dict[str, str]) -> dict[str, Any]:
