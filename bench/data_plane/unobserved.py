@@ -26,7 +26,7 @@ def unobserved(listener: Any) -> Any:
     chains = [*listener.filter_chains]
     if listener.HasField("default_filter_chain"):
         chains.append(listener.default_filter_chain)
-    for one in (one for chain in chains for one in chain.filters):
+    for one in (one for chain in chains for one in chain.filters if one.HasField("typed_config")):
         config = api.parse(one.typed_config.type_url, one.typed_config.value)
         fields = config.DESCRIPTOR.fields_by_name
         if "access_log" in fields:

@@ -8,7 +8,7 @@ import math
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import yaml
 from plait.model.policy import Action, MtlsMode
 from tests.compiler.facts import allows, peers, policy, principal
 from tests.docs.pages import ROOT
+from tests.e2e.mesh import BISTRO, running
 from tests.envoy.counting import WEB, Town, town
 from tests.envoy.support import eventually
 
@@ -51,23 +52,25 @@ def test_the_configuration_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.prove
 async def test_every_query_of_the_dashboard_is_answered(tmp_path: Path) -> None:
-    async with town() as made, prometheus(tmp_path, made) as ask:
+    async with town() as made:
+        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration(made)))
         await made.say(
             policy("allow", Action.ALLOW, allows(principal("frontend")), app="reservations"),
             peers("clear", MtlsMode.PERMISSIVE),
         )
-        traffic = asyncio.create_task(_traffic(made))
-        try:
-            for query in queries():
+        async with prometheus(tmp_path) as ask:
+            traffic = asyncio.create_task(_traffic(made))
+            try:
+                for query in queries():
 
-                async def answered(query: str = query) -> bool:
-                    values = await ask(query)
-                    return not all(map(math.isnan, values))  # a service that nobody calls has no share
+                    async def answered(query: str = query) -> bool:
+                        values = await ask(query)
+                        return not all(map(math.isnan, values))  # a service that nobody calls has no share
 
-                await eventually(answered, 30)
-        finally:
-            traffic.cancel()
-            await asyncio.gather(traffic, return_exceptions=True)
+                    await eventually(answered, 30)
+            finally:
+                traffic.cancel()
+                await asyncio.gather(traffic, return_exceptions=True)
 
 
 async def _traffic(made: Town) -> None:
@@ -84,9 +87,8 @@ async def _traffic(made: Town) -> None:
         await asyncio.sleep(0.1)
 
 
-@asynccontextmanager
-async def prometheus(folder: Path, made: Town) -> AsyncIterator[Any]:
-    """A Prometheus that scrapes the sidecars once a second; yields what answers a query by its values."""
+def configuration(made: Town) -> dict[str, Any]:
+    """Of a Prometheus that asks the sidecars themselves, once a second."""
     targets = [
         {
             "targets": [f"{proxy.replica.sidecar.address}:{proxy.replica.sidecar.metrics}"],
@@ -95,22 +97,55 @@ async def prometheus(folder: Path, made: Town) -> AsyncIterator[Any]:
         for name, proxy in made.proxies.items()
     ]
     job = {"job_name": "sidecars", "metrics_path": "/stats/prometheus", "static_configs": targets}
-    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    return {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+
+
+@pytest.mark.prove
+async def test_a_whole_mesh_is_scraped_as_the_guide_says(tmp_path: Path) -> None:
+    folder = tmp_path / "bistro"
+    shutil.copytree(BISTRO, folder)
+    async with running(folder, "--api", "127.0.0.1:0") as mesh:
+        api = mesh.state / "control-plane"
+        text = (FOLDER / "prometheus.yml").read_text()
+        for old, new in (
+            ("127.0.0.1:15014", (api / "api-address").read_text()),
+            ("scrape_interval: 15s", "scrape_interval: 1s"),
+            ("refresh_interval: 10s", "refresh_interval: 1s"),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "prometheus.yml").write_text(text)
+        (tmp_path / "api-token").symlink_to(api / "api-token")
+        replicas = len(await mesh.workloads())
+        async with prometheus(tmp_path) as ask:
+            for query, values in (
+                ('count(up{job="sidecars"} == 1)', [replicas]),
+                ('count(up{job="plait"} == 1)', [1]),
+                ('count(sum by (namespace, workload) (istio_requests_total{workload="frontend"}))', [1]),
+            ):
+
+                async def scraped(query: str = query, values: list[float] = values) -> bool:
+                    return await ask(query) == values
+
+                await eventually(scraped, 30)
+
+
+@asynccontextmanager
+async def prometheus(folder: Path) -> AsyncIterator[Callable[[str], Awaitable[list[float]]]]:
+    """A Prometheus, by the configuration in a folder; yields what answers a query by its values."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{free.getsockname()[1]}"
     assert PROMETHEUS is not None
-    log = (folder / "log").open("wb")
-    process = await asyncio.create_subprocess_exec(
-        PROMETHEUS,
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address={place}",
-        stdout=log,
-        stderr=log,
-    )
-    log.close()
+    with (folder / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            PROMETHEUS,
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address={place}",
+            stdout=log,
+            stderr=log,
+        )
     try:
         async with aiohttp.ClientSession(f"http://{place}") as session:
 

@@ -134,15 +134,14 @@ class Town:
         async with aiohttp.ClientSession() as session:
             return await self._ask(session, by, method, host or f"reservations:{WEB}", headers)
 
-    async def ask_all(self, statuses: Iterable[int], host: str = "", by: str = "frontend") -> None:
-        """A POST for each status, some at once, each of which has to be answered with just that."""
+    async def ask_all(self, statuses: Iterable[int], host: str = "", **headers: str) -> None:
+        """A POST of the frontend's for each status, some at once, each of which has to be answered with just that."""
         free = asyncio.Semaphore(16)
 
         async def one(session: aiohttp.ClientSession, status: int) -> None:
             async with free:
-                got = await self._ask(
-                    session, by, "POST", host or f"reservations:{WEB}", {"x_status": str(status)}
-                )
+                wanted = {"x_status": str(status), **headers}
+                got = await self._ask(session, "frontend", "POST", host or f"reservations:{WEB}", wanted)
             assert got == status
 
         async with aiohttp.ClientSession() as session:
@@ -212,13 +211,18 @@ class Town:
 
 
 async def _reply(town: Town, request: web.Request) -> web.Response:
-    """As the request asks it to: with the status `x-status`, and 503 the first time if `x-fail-once` names it."""
+    """As the request asks it to: with the status `x-status`, and 503 the first time if `x-fail-once` names it.
+
+    `x-grpc`: to a call of gRPC, with this status of it.
+    """
     await request.read()
     once = request.headers.get("x-fail-once", "")
     if once and once not in town.failed:
         town.failed.add(once)
         return web.Response(status=503)
-    return web.Response(status=int(request.headers.get("x-status", "200")), text="x" * 100)
+    status = int(request.headers.get("x-status", "200"))
+    grpc = {"grpc-status": request.headers["x-grpc"]} if "x-grpc" in request.headers else {}
+    return web.Response(status=status, text="x" * 100, headers=grpc)
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

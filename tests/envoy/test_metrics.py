@@ -240,6 +240,8 @@ async def test_memory_stays_bounded_whatever_an_application_answers() -> None:
         once = {name: memory(made, name) for name, _ in ENDS}
         for number in range(500):
             assert await made.ask(host=f"nobody-{number}.example:80") == 404
+            call = {"content_type": "application/grpc", "x_grpc": str(number)}
+            assert await made.ask(method="POST", **call) == 200
         await beyond(made, range(200, 1000), metrics.MOST_TEXTS)
         for name, _ in ENDS:
             assert once[name] - before[name] < 150e6, "what all series together take"

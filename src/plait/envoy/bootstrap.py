@@ -111,30 +111,7 @@ def bootstrap(
             "clusters": [_control_plane(control_plane, trust_domain), _admin(admin_socket)],
         },
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
-        "stats_flush_interval": _FLUSH,
-        "stats_eviction_interval": f"{metrics.IDLE_SECONDS}s",
-        "stats_config": {
-            "stats_matcher": {
-                "inclusion_list": {
-                    "patterns": [
-                        *({"prefix": prefix} for prefix in _KEPT_PREFIXES),
-                        *({"suffix": suffix} for suffix in _KEPT_SUFFIXES),
-                        *({"contains": part} for part in _KEPT_PARTS),
-                    ]
-                }
-            },
-            # Names of clusters end in hosts, which have dots; Envoy's own rule would stop at the first.
-            "stats_tags": [{"tag_name": "envoy.cluster_name", "regex": _CLUSTER_NAME}],
-            "allow_default_tag_overrides": True,
-            "histogram_bucket_settings": [
-                {
-                    "match": {"prefix": f"{names.METRICS_PREFIX}.{name}."},
-                    "buckets": list(bounds),
-                    "bins": _BINS,
-                }
-                for name, bounds in metrics.BUCKETS.items()
-            ],
-        },
+        **_stats(),
         "overload_manager": {
             "resource_monitors": [
                 _extension(
@@ -143,6 +120,30 @@ def bootstrap(
                     max_active_downstream_connections=_MAX_CONNECTIONS,
                 )
             ]
+        },
+    }
+
+
+def _stats() -> dict[str, Any]:
+    """What is kept of all that Envoy counts, for how long, in which buckets, and by which labels."""
+    patterns = [
+        *({"prefix": prefix} for prefix in _KEPT_PREFIXES),
+        *({"suffix": suffix} for suffix in _KEPT_SUFFIXES),
+        *({"contains": part} for part in _KEPT_PARTS),
+    ]
+    buckets = [
+        {"match": {"prefix": f"{names.METRICS_PREFIX}.{name}."}, "buckets": list(bounds), "bins": _BINS}
+        for name, bounds in metrics.BUCKETS.items()
+    ]
+    return {
+        "stats_flush_interval": _FLUSH,
+        "stats_eviction_interval": f"{metrics.IDLE_SECONDS}s",
+        "stats_config": {
+            "stats_matcher": {"inclusion_list": {"patterns": patterns}},
+            # Names of clusters end in hosts, which have dots; Envoy's own rule would stop at the first.
+            "stats_tags": [{"tag_name": "envoy.cluster_name", "regex": _CLUSTER_NAME}],
+            "allow_default_tag_overrides": True,
+            "histogram_bucket_settings": buckets,
         },
     }
 
