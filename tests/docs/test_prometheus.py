@@ -118,14 +118,14 @@ async def test_a_whole_mesh_is_scraped_as_the_guide_says(tmp_path: Path) -> None
         (tmp_path / "api-token").symlink_to(api / "api-token")
         replicas = len(await mesh.workloads())
         async with prometheus(tmp_path) as ask:
-            for query, values in (
-                ('count(up{job="sidecars"} == 1)', [replicas]),
-                ('count(up{job="plait"} == 1)', [1]),
-                ('count(sum by (namespace, workload) (istio_requests_total{workload="frontend"}))', [1]),
+            for query, value in (
+                ('count(up{job="sidecars"} == 1)', replicas),
+                ('count(up{job="plait"} == 1)', 1),
+                ('count(sum by (namespace, workload) (istio_requests_total{workload="frontend"}))', 1),
             ):
 
-                async def scraped(query: str = query, values: list[float] = values) -> bool:
-                    return await ask(query) == values
+                async def scraped(query: str = query, value: int = value) -> bool:
+                    return await ask(query) == [value]
 
                 await eventually(scraped, 30)
 
