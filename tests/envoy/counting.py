@@ -48,9 +48,13 @@ SERVER = workload(
     app="reservations",
     version="v1",
 )
+GONE = workload("gone")
+"""Whose replica is told of, and is not there."""
 WORKLOADS = (FRONTEND, OUTSIDER, SERVER)
 PORTS = (port(WEB), port(GRPC, Protocol.GRPC), port(TCP, Protocol.TCP))
 SERVICES = (
+    GONE,
+    service("gone"),
     service("frontend"),
     service("reservations", *PORTS),
     service("bookings", *PORTS, app="reservations"),
@@ -90,6 +94,7 @@ class Town:
     plane: ControlPlane
     replicas: dict[str, Replica]
     proxies: dict[str, Proxy] = field(default_factory=dict)
+    nowhere: str = field(default_factory=lambda: addresses()[0])
     failed: set[str] = field(default_factory=set)
     """Which requests have failed once, as they asked to (`x-fail-once`)."""
     _renderer: Renderer = field(default_factory=Renderer)
@@ -103,7 +108,7 @@ class Town:
         marker = f"told-{self._told}.example"
         told = routes(marker, rules=[rule(to("frontend"))], name="told")
         mesh, _ = merge((*WORKLOADS, *SERVICES, *facts, told), SETTINGS)
-        found = endpoints(mesh, self.replicas.values())
+        found = endpoints(mesh, (*self.replicas.values(), replica(GONE, address=self.nowhere)))
         snapshots = {}
         for one in self.replicas.values():
             seen = view(mesh, one)

@@ -63,27 +63,39 @@ async def test_both_ends_count_what_the_client_counts(shared: Town) -> None:
 
 async def test_attempts_are_counted_apart_from_requests(shared: Town) -> None:
     await shared.say()
+    gone = "gone.bistro.svc.cluster.local"
 
-    def attempts(found: list[Sample], name: str, by: str) -> Counter[str]:
-        return counted(found, name, by, source_workload="frontend", destination_service=HOST)
+    def seen(found: list[Sample], host: str) -> dict[str, Counter[str]]:
+        of = {"destination_service": host, "source_workload": "frontend"}
+        return {
+            "requests": counted(found, "istio_requests_total", "response_code", **of),
+            "attempts": counted(found, "plait_request_attempts_total", "destination_port", **of),
+            "retries": counted(found, "plait_request_retries_total", "response_code", **of),
+        }
 
-    names = (
-        ("plait_request_attempts_total", "destination_port"),
-        ("plait_request_retries_total", "response_code"),
-    )
-    before = await shared.page("frontend")
+    before = seen(await shared.page("frontend"), HOST)
     for number in range(20):
         once = {"x_fail_once": f"{number}"} if number < 6 else {}
         assert await shared.ask(**once) == 200
-    found = await shared.until(
-        "frontend", lambda page: codes(page, "source")["200"] == codes(before, "source")["200"] + 20
-    )
-    requests = codes(found, "source") - codes(before, "source")
-    made = {name: attempts(found, name, by) - attempts(before, name, by) for name, by in names}
-    assert requests == {"200": 20}
-    assert made == {
-        "plait_request_attempts_total": {f"{WEB}": 26},
-        "plait_request_retries_total": {"503": 6},
+    for _ in range(2):
+        assert await shared.ask(host=f"gone:{WEB}") == 503
+
+    def whole(found: list[Sample]) -> bool:
+        here, there = seen(found, HOST), seen(found, gone)
+        answered = here["requests"] - before["requests"]
+        return (answered.total(), there["requests"].total()) == (20, 2)
+
+    found = await shared.until("frontend", whole)
+    here = seen(found, HOST)
+    assert {name: here[name] - before[name] for name in here} == {
+        "requests": {"200": 20},
+        "attempts": {f"{WEB}": 26},
+        "retries": {"503": 6},
+    }
+    assert seen(found, gone) == {
+        "requests": {"503": 2},
+        "attempts": {f"{WEB}": 6},
+        "retries": {"0": 4},
     }
 
 

@@ -47,6 +47,7 @@ _KEPT_SUFFIXES = (
     ".upstream_rq_retry",
     ".upstream_rq_retry_success",
     ".upstream_rq_pending_overflow",
+    ".upstream_rq_pending_failure_eject",
     ".membership_total",
     ".downstream_cx_active",
     ".downstream_cx_total",

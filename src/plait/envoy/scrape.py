@@ -172,12 +172,16 @@ local function counter(name, made)
   return "# TYPE " .. name .. " counter\n" .. table.concat(made, "\n") .. "\n"
 end
 
+-- Those that were sent, and those for which no connection could be had.
 local function attempts(page)
-  local made = {}
-  for inner, count in samples(page, "envoy_cluster_upstream_rq_total") do
-    local to = called(inner)
-    if to then made[#made + 1] = ATTEMPTS .. "{" .. to .. "} " .. count end
+  local made, total = {}, {}
+  for _, name in ipairs({"rq_total", "rq_pending_failure_eject"}) do
+    for inner, count in samples(page, "envoy_cluster_upstream_" .. name) do
+      local to = called(inner)
+      if to then total[to] = (total[to] or 0) + count end
+    end
   end
+  for to, count in pairs(total) do made[#made + 1] = ATTEMPTS .. "{" .. to .. "} " .. count end
   return counter(ATTEMPTS, made)
 end
 
