@@ -37,6 +37,9 @@ GROUPS = {
 of the cluster that was called, and at the destination the subject of who called; it may hold anything.
 """
 
+CALLEE, CALLED, SERVED = "%UPSTREAM_HOST_NAME%", "%UPSTREAM_CLUSTER_RAW%", "%ROUTE_NAME%"
+"""By which operators these are told: the workload that was chosen, what was called, and as what it is served."""
+
 WORKLOAD = ("workload", "namespace", "app", "version", "principal")
 """The parts of `destination`, which is the host name of an endpoint."""
 
@@ -80,6 +83,27 @@ def service(of: str) -> dict[str, str]:
     return {"host": of, "name": parts[1], "namespace": parts[2]} if parts else {"host": of, "name": of}
 
 
+def callee(text: str) -> dict[str, str]:
+    """A workload by its group, by the names of WORKLOAD.
+
+    An endpoint that has no name is told by its address, which says nothing.
+    """
+    return _named(text, PART, WORKLOAD) if PART in text else {}
+
+
+def caller(subject: str, principal: str) -> dict[str, str]:
+    """Whom a certificate is of, by the names of WORKLOAD: its subject (RFC 2253, in reverse) says it."""
+    said = {key: value.replace("\\", "") for key, value in _ATTRIBUTE.findall(subject + ",")}
+    namespace = _OF_NAMESPACE.search(principal)
+    found = {
+        "workload": said.get("CN"),
+        "app": said.get("OU", said.get("CN")),
+        "version": said.get("O"),
+        "namespace": namespace[1] if namespace else None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
 def unpacked(text: str, own: Mapping[str, str]) -> dict[str, str]:
     """Istio's labels of a text that a proxy counted by, as its metrics port shows them.
 
@@ -96,10 +120,10 @@ def unpacked(text: str, own: Mapping[str, str]) -> dict[str, str]:
     other_end = of.get("other_end", "")
     if of.get("reporter") == "source":
         called = service(other_end)
-        destination = _workload(of.get("destination", ""))
+        destination = callee(of.get("destination", ""))
         principal = destination.get("principal")
     else:
-        source = _caller(other_end, of.get("source_principal", ""))
+        source = caller(other_end, of.get("source_principal", ""))
     found = {
         "reporter": of.get("reporter"),
         **_of_workload("source", source),
@@ -145,24 +169,6 @@ def _of_workload(where: str, who: Mapping[str, str]) -> dict[str, str | None]:
         f"{where}_canonical_service": who.get("app"),
         f"{where}_canonical_revision": who.get("version", "latest" if "workload" in who else None),
     }
-
-
-def _workload(text: str) -> dict[str, str]:
-    """A workload by its group; an endpoint that has no name is told by its address, which says nothing."""
-    return _named(text, PART, WORKLOAD) if PART in text else {}
-
-
-def _caller(subject: str, principal: str) -> dict[str, str]:
-    """Whom a certificate is of: its subject (RFC 2253, in reverse) names workload, app and version."""
-    said = {key: value.replace("\\", "") for key, value in _ATTRIBUTE.findall(subject + ",")}
-    namespace = _OF_NAMESPACE.search(principal)
-    found = {
-        "workload": said.get("CN"),
-        "app": said.get("OU", said.get("CN")),
-        "version": said.get("O"),
-        "namespace": namespace[1] if namespace else None,
-    }
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def _named(text: str, separator: str, keys: Sequence[str]) -> dict[str, str]:

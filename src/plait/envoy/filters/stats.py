@@ -25,8 +25,8 @@ _OF_CONNECTION = {"response_flags": "%RESPONSE_FLAGS%"}
 _AT_SOURCE = {
     "reporter": "source",
     "source_principal": "%UPSTREAM_LOCAL_URI_SAN%",
-    "destination": "%UPSTREAM_HOST_NAME%",
-    "other_end": "%UPSTREAM_CLUSTER_RAW%",
+    "destination": labels.CALLEE,
+    "other_end": labels.CALLED,
 }
 
 _AT_DESTINATION = {
@@ -35,7 +35,7 @@ _AT_DESTINATION = {
     "destination_principal": "%DOWNSTREAM_LOCAL_URI_SAN%",
     "other_end": "%DOWNSTREAM_PEER_SUBJECT%",
 }
-_BY_ROUTE = {"service": "%ROUTE_NAME%"}
+_BY_ROUTE = {"service": labels.SERVED}
 
 _LOGGER = "envoy.access_loggers.stats"
 _CONFIG = "envoy.extensions.access_loggers.stats.v3.Config"
