@@ -274,6 +274,19 @@ class Proxy:
             assert response.status == 200
             return await response.text()
 
+    async def merged(self) -> None:
+        """Wait until histograms hold all that they were told so far, which they do once a second.
+
+        Uptime is told after each merge; the one after the next began after this.
+        """
+        for _ in range(2):
+            now = await self.stat("server.uptime")
+
+            async def later(now: int = now) -> bool:
+                return await self.stat("server.uptime") > now
+
+            await eventually(later, 5)
+
     async def stat(self, name: str) -> int:
         return await self.total(re.escape(name))
 

@@ -207,10 +207,10 @@ def options(operator: str) -> str:
         "START_TIME": "(%Y-%m-%d %s.%3f)",
         "GRPC_STATUS": "(NUMBER)",
         "PATH": "(NQ:ORIG)",
-        "METADATA": "(CLUSTER:plait:labels)",
+        "METADATA": "(CLUSTER:plait:origin)",
         "FILTER_STATE": "(plait.denied_by:PLAIN)",
     }
-    by_kind = {"HEADER": "(X-A?:AUTHORITY):9", "NAMES": "(plait:labels)"}
+    by_kind = {"HEADER": "(X-A?:AUTHORITY):9", "NAMES": "(plait:origin)"}
     return by_name.get(operator) or by_kind.get(OPERATORS[operator].name, "")
 
 

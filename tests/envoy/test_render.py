@@ -22,6 +22,7 @@ from plait.model.names import ObjectRef, Origin, ReplicaKey
 from plait.model.policy import Action, MtlsMode, Operation
 from plait.model.reading import Fact
 from plait.model.telemetry import LogRule, Telemetry
+from plait.model.telemetry import Observed
 from plait.model.traffic import OutlierDetection, TrafficPolicy
 from plait.resource import (
     CLUSTER,
@@ -30,6 +31,7 @@ from plait.resource import (
     LISTENER,
     ROUTES,
     SCOPED_ROUTES,
+    Layered,
     Layers,
     Resource,
     Snapshot,
@@ -193,6 +195,32 @@ def test_a_policy_over_connections_is_one_resource_a_port_and_a_mark_of_its_filt
     for chain in then.filter_chains:
         chain.ClearField("metadata")
     assert then == now
+
+
+def test_what_does_not_count_has_listeners_without_those_logs_and_shares_them_with_its_like() -> None:
+    """And a proxy of which nothing is said is told what it ever is, the very same."""
+    renderer, silent = Renderer(), Observed(metrics=False)
+    mesh, _ = merge((workload("frontend"), workload("other"), *CALLED), SETTINGS)
+    places = (*HIDDEN, hidden(workload("other"), "198.18.0.3"))
+    found = endpoints(mesh, places)
+
+    def told(*silenced: int) -> list[Layered]:
+        views = [view(mesh, one) for one in places]
+        return [
+            renderer.render(replace(one, client=silent, server=silent) if at in silenced else one, found)
+            for at, one in enumerate(views)
+        ]
+
+    def counting(said: Layered, what: bytes) -> set[str]:
+        return {name for name, one in said[LISTENER].items() if what in one.body}
+
+    before, after = told(), told(0, 2)
+    for at, counts in enumerate((False, True, False)):
+        assert bool(counting(after[at], b"request_duration_milliseconds")) is counts
+        assert bool(counting(after[at], b"tcp_sent_bytes_total")) is counts
+        assert "inbound" in counting(after[at], b"denied_total")
+    assert after[0].shared is after[2].shared
+    assert after[1].shared is before[1].shared
 
 
 def test_a_policy_that_says_nothing_of_connections_changes_no_listener() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
-from plait.envoy import names, otlp, scrape, tls
+from plait.envoy import metrics, names, otlp, scrape, tls
 from plait.model.catalog import Labels, SidecarAddresses
 from plait.model.names import ReplicaKey
 
@@ -50,6 +50,7 @@ _KEPT_SUFFIXES = (
     ".upstream_rq_retry",
     ".upstream_rq_retry_success",
     ".upstream_rq_pending_overflow",
+    ".upstream_rq_pending_failure_eject",
     ".membership_total",
     ".downstream_cx_active",
     ".downstream_cx_total",
@@ -71,11 +72,16 @@ _KEPT_SUFFIXES = (
     ".key_rotation_failed",
 )
 """Of Envoy's own statistics; each kept for every cluster is memory in every proxy."""
+_KEPT_PARTS = (".retry.upstream_rq_",)
+"""Answers that were not good enough, by their codes: there are such where there were retries."""
+
+_BINS = 16
+"""Of a histogram at its beginning; Envoy takes 100 by itself, which is memory in every proxy for every label."""
 
 _DENIALS = {"max_tokens": 100, "tokens_per_fill": 10, "fill_interval": "1s"}
 """Lines that the log takes at once, and in the long run; those that are left out are counted."""
 
-_CLUSTER_NAME = r"^cluster\.((.+?)\.)(?:upstream_|membership_|ssl\.|update_)"
+_CLUSTER_NAME = r"^cluster\.((.+?)\.)(?:(?:retry\.)?upstream_|membership_|ssl\.[a-z_]+$|update_)"
 
 
 def bootstrap(
@@ -118,20 +124,7 @@ def bootstrap(
                 },
             ]
         },
-        "stats_flush_interval": _FLUSH,
-        "stats_config": {
-            "stats_matcher": {
-                "inclusion_list": {
-                    "patterns": [
-                        *({"prefix": prefix} for prefix in _KEPT_PREFIXES),
-                        *({"suffix": suffix} for suffix in _KEPT_SUFFIXES),
-                    ]
-                }
-            },
-            # Names of clusters end in hosts, which have dots; Envoy's own rule would stop at the first.
-            "stats_tags": [{"tag_name": "envoy.cluster_name", "regex": _CLUSTER_NAME}],
-            "allow_default_tag_overrides": True,
-        },
+        **_stats(),
         "overload_manager": {
             "resource_monitors": [
                 _extension(
@@ -140,6 +133,30 @@ def bootstrap(
                     max_active_downstream_connections=_MAX_CONNECTIONS,
                 )
             ]
+        },
+    }
+
+
+def _stats() -> dict[str, Any]:
+    """What is kept of all that Envoy counts, for how long, in which buckets, and by which labels."""
+    patterns = [
+        *({"prefix": prefix} for prefix in _KEPT_PREFIXES),
+        *({"suffix": suffix} for suffix in _KEPT_SUFFIXES),
+        *({"contains": part} for part in _KEPT_PARTS),
+    ]
+    buckets = [
+        {"match": {"prefix": f"{names.METRICS_PREFIX}.{name}."}, "buckets": list(bounds), "bins": _BINS}
+        for name, bounds in metrics.BUCKETS.items()
+    ]
+    return {
+        "stats_flush_interval": _FLUSH,
+        "stats_eviction_interval": f"{metrics.IDLE_SECONDS}s",
+        "stats_config": {
+            "stats_matcher": {"inclusion_list": {"patterns": patterns}},
+            # Names of clusters end in hosts, which have dots; Envoy's own rule would stop at the first.
+            "stats_tags": [{"tag_name": "envoy.cluster_name", "regex": _CLUSTER_NAME}],
+            "allow_default_tag_overrides": True,
+            "histogram_bucket_settings": buckets,
         },
     }
 

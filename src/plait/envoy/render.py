@@ -23,7 +23,7 @@ from plait.model.mesh import Cluster, Endpoints, InboundPort, OutboundRoutes, Vi
 from plait.model.names import Origin, ReplicaKey
 from plait.model.policy import MtlsMode
 from plait.model.settings import OutboundTrafficPolicy
-from plait.model.telemetry import Observed
+from plait.model.telemetry import NOTHING_SAID, Observed
 from plait.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -137,7 +137,7 @@ class Renderer:
     def _of_all_alike(self, view: View, found: Endpoints) -> Tables:
         sidecar = view.sidecar
         client, _ = tracing.of_listeners(view)
-        place = (sidecar.outbound, sidecar.ipv6, client) if sidecar.transparent else None
+        place = (sidecar.outbound, sidecar.ipv6, _said(client)) if sidecar.transparent else None
         key = (view.node.workload.namespace, place, view.outbound.scope, view.outbound.place)
         inputs = (view.outbound, view.settings, found)
         kept = self._alike.get(key)
@@ -173,7 +173,7 @@ class Renderer:
         )
         yield ROUTES, self._part((ROUTES, mode), (told.routes,), lambda: _routes(told.routes))
         if sidecar.transparent:
-            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings, client)
+            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings, _said(client))
             yield LISTENER, self._part((LISTENER, *place), (told.tcp,), lambda: _listeners(view, client))
 
     def _part(
@@ -214,6 +214,11 @@ class Renderer:
         if found is None:
             found = self._known[key] = piece.resource()
         return found
+
+
+def _said(observed: Observed) -> Observed | None:
+    """What is told beside what always is; most often nothing, which costs no hash."""
+    return None if observed is NOTHING_SAID else observed
 
 
 def _made(pieces: Iterable[_Piece], before: _Made, make: Callable[[_Piece], Resource]) -> _Made:
@@ -273,16 +278,17 @@ def _listeners(view: View, client: Observed) -> Iterator[_Piece]:
     yield _main_listener(view, client)
     for port in view.outbound.tcp:
         name = names.tcp_listener(port.host, port.port)
-        yield _Piece(LISTENER, name, (port, client), partial(outbound.tcp, port, client), port.origins)
+        yield _Piece(LISTENER, name, (port, _said(client)), partial(outbound.tcp, port, client), port.origins)
 
 
 def _main_listener(view: View, client: Observed) -> _Piece:
     sidecar, settings = view.sidecar, view.settings
     shared = sidecar.transparent
+    place: tuple[Hashable, ...] = (sidecar.outbound, sidecar.ipv6) if shared else (sidecar,)
     return _Piece(
         LISTENER,
         names.OUTBOUND_LISTENER,
-        (sidecar.outbound, sidecar.ipv6, settings, client) if shared else (sidecar, settings, client),
+        (*place, settings, _said(client)),
         partial(outbound.main, sidecar, settings, client),
         () if shared else view.origins,
     )
@@ -308,7 +314,7 @@ def _of_proxy(view: View, tapped: Tapped) -> Iterator[_Piece]:
         yield _Piece(
             LISTENER,
             names.INBOUND_LISTENER,
-            (view.sidecar, view.settings, ports, tuple(admitting), server),
+            (view.sidecar, view.settings, ports, tuple(admitting), _said(server)),
             partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting), server),
             tuple(dict.fromkeys(origin for port in ports for origin in port.origins)),
         )

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from plait.envoy import api, build, labels, names
-from plait.envoy.clusters import metric_protocol
+from plait.envoy import api, build, names
 from plait.envoy.filters import ORDER, session
 from plait.model.mesh import ClusterKey, InboundPort, OutboundRoutes, ServiceName
 from plait.model.names import aliases
@@ -114,15 +113,10 @@ def _domains(service: ServiceName) -> list[str]:
 
 
 def _inbound_host(port: InboundPort, service: ServiceName | None, domains: list[str]) -> dict[str, Any]:
-    protocol = metric_protocol(port.protocol)
-    said = labels.service(protocol=protocol)
-    if service is not None:
-        said = labels.service(
-            host=service.host, name=service.name, namespace=service.namespace, protocol=protocol
-        )
+    """Its route is called as the service is, which metrics say."""
     route = {
+        "name": service.host if service is not None else "",
         "match": {"prefix": "/"},
-        "metadata": {"filter_metadata": {names.METADATA: api.struct({names.LABELS: said})}},
         "response_headers_to_remove": [names.NOT_SENT_HEADER],
         "route": {
             "cluster": names.inbound(port.number)

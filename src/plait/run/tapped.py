@@ -44,9 +44,9 @@ def request(record: Any, end: End) -> TappedRequest:
     key, side = end
     said = _strings(record.attributes)
     own, version = str(key.workload), said.get("version", "")
-    service = _parts(said.get("service", ""), labels.SERVICE)
+    service = labels.service(said.get("cluster" if side is Side.CLIENT else "service", ""))
     if side is Side.CLIENT:
-        callee = _parts(said.get("callee", ""), labels.WORKLOAD)
+        callee = labels.callee(said.get("callee", ""))
         source, source_version, principal = own, version, ""
         destination, destination_version = _workload(callee), callee.get("version", "")
     else:
@@ -129,10 +129,6 @@ class Matcher:
 def _strings(attributes: Any) -> dict[str, str]:
     """Attributes by name, without those of which Envoy says (by `-`) that there are none."""
     return {one.key: text for one in attributes if (text := one.value.string_value) not in {"", "-"}}
-
-
-def _parts(text: str, keys: Sequence[str]) -> dict[str, str]:
-    return dict(zip(keys, text.split(labels.PART), strict=False))
 
 
 def _workload(parts: dict[str, str]) -> str:

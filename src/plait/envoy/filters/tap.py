@@ -23,7 +23,6 @@ _FLUSH = 0.2
 """Seconds after which records are sent, however few.  Over gRPC this Envoy heeds no such word, and takes a second."""
 _TIMEOUT = 5.0
 """Seconds that the control plane may take to answer."""
-_LABELS = f"{names.METADATA}:{names.LABELS}"
 
 _ALWAYS = {
     "protocol": "%PROTOCOL%",
@@ -32,7 +31,7 @@ _ALWAYS = {
     "duration_ms": "%DURATION%",
     "received_bytes": "%BYTES_RECEIVED%",
     "sent_bytes": "%BYTES_SENT%",
-    "cluster": "%UPSTREAM_CLUSTER_RAW%",
+    "cluster": labels.CALLED,
     "version": f"%ENVIRONMENT({names.OWN_VERSION})%",
 }
 _OF_REQUEST = {
@@ -41,21 +40,20 @@ _OF_REQUEST = {
     "path": "%PATH(NQ:PATH):1024%",
     "status": "%RESPONSE_CODE%",
     "grpc_status": "%GRPC_STATUS_NUMBER%",
-    "route": "%ROUTE_NAME%",
     "request_id": "%REQUEST_HEADER(X-REQUEST-ID):64%",
 }
-_AT_CLIENT = {"callee": f"%UPSTREAM_METADATA({_LABELS})%", "service": f"%METADATA(CLUSTER:{_LABELS})%"}
+_AT_CLIENT = {"callee": labels.CALLEE}
 _AT_SERVER = {"principal": "%DOWNSTREAM_PEER_URI_SAN%", "subject": "%DOWNSTREAM_PEER_SUBJECT%"}
 
 
 def at_client() -> dict[str, Any]:
     """The access log of the requests that the workload sends."""
-    return _log(Side.CLIENT, _AT_CLIENT | _OF_REQUEST)
+    return _log(Side.CLIENT, _AT_CLIENT | _OF_REQUEST | {"route": "%ROUTE_NAME%"})
 
 
 def at_server() -> dict[str, Any]:
     """The access log of the requests that the workload serves."""
-    return _log(Side.SERVER, _AT_SERVER | _OF_REQUEST | {"service": f"%METADATA(ROUTE:{_LABELS})%"})
+    return _log(Side.SERVER, _AT_SERVER | _OF_REQUEST | {"service": labels.SERVED})
 
 
 def tcp_at_client() -> dict[str, Any]:
@@ -65,9 +63,7 @@ def tcp_at_client() -> dict[str, Any]:
 
 def tcp_at_server(port: InboundPort) -> dict[str, Any]:
     """The access log of the connections that the workload takes at a port, when they end."""
-    service = {}
-    for one in port.services[:1]:
-        service = {"service": labels.service(host=one.host, name=one.name, namespace=one.namespace)}
+    service = {"service": one.host for one in port.services[:1]}
     return _log(Side.SERVER, _AT_SERVER | _TCP | service, _ENDED)
 
 

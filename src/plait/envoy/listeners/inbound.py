@@ -172,8 +172,9 @@ def _manager(port: InboundPort, settings: MeshSettings, observed: Observed, *, m
         "inbound",
         filters=[parts.installed(one, port.number) for one in ORDER if one.inbound],
         access_log=[
-            stats.at_destination(mtls=mtls),
+            *([stats.at_destination(mtls=mtls)] if observed.metrics else []),
             *([stats.outlasting("http", _sure_stream_seconds(settings))] if mtls else []),
+            stats.denied(mtls=mtls),
             denials.of_requests(port.number),
             tap.at_server(),
             *access_log.of_requests(observed.logs, Side.SERVER),
@@ -200,7 +201,8 @@ def _tcp(
 ) -> list[dict[str, Any]]:
     """Bytes as they are, to the application once the caller is known and admitted, and otherwise nowhere."""
     log = [
-        *stats.tcp_at_destination(port, mtls=mtls),
+        *(stats.tcp_at_destination(port, mtls=mtls) if observed.metrics else []),
+        stats.tcp_denied(port, mtls=mtls),
         denials.of_connections(port.number),
         tap.tcp_at_server(port),
     ]

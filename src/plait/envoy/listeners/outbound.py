@@ -135,7 +135,7 @@ def _manager(observed: Observed, *, transparent: bool) -> dict[str, Any]:
         "outbound",
         filters=[parts.installed(one) for one in ORDER if one.outbound],
         access_log=[
-            stats.at_source(),
+            *([stats.at_source()] if observed.metrics else []),
             tap.at_client(),
             *access_log.of_requests(observed.logs, Side.CLIENT),
         ],
@@ -163,6 +163,6 @@ def _limits(port: TcpPort) -> dict[str, Any]:
 
 
 def _tcp_proxy(cluster: str, observed: Observed, **limits: Any) -> dict[str, Any]:
-    log = [*stats.tcp_at_source(), tap.tcp_at_client()]
+    log = [*(stats.tcp_at_source() if observed.metrics else []), tap.tcp_at_client()]
     log += access_log.of_connections(observed.logs, Side.CLIENT)
     return parts.tcp_proxy("outbound", cluster, log, max_connect_attempts={"value": _ATTEMPTS}, **limits)
