@@ -21,8 +21,7 @@ from plait.model.catalog import Protocol
 from plait.model.names import ObjectRef, Origin, ReplicaKey
 from plait.model.policy import Action, MtlsMode, Operation
 from plait.model.reading import Fact
-from plait.model.telemetry import LogRule, Telemetry
-from plait.model.telemetry import Observed
+from plait.model.telemetry import LogRule, Observed, Telemetry
 from plait.model.traffic import OutlierDetection, TrafficPolicy
 from plait.resource import (
     CLUSTER,
