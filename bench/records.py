@@ -13,7 +13,7 @@ from statistics import median
 class Record:
     """One quantity of one case, measured several times.
 
-    `part` is the part of the benchmark (`data plane`, `control plane`, `sidecars`, `rebuild`); `case` is what was
+    `part` is the part of the benchmark (`data plane`, `control plane`, `sidecars`, `rebuild`, `telemetry`); `case` is what was
     measured (`plait pair`, `one route changed`); `setting` tells the cases of one kind apart (`HTTP/1.1, 32
     connections`, `1000 services, 1000 proxies`); `metric` and `unit` are as a table's head shows them.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.records import Record, load, save
 
-PARTS = ("data plane", "control plane", "sidecars", "rebuild")
+PARTS = ("data plane", "control plane", "sidecars", "rebuild", "telemetry")
 """In the order in which they are measured and shown."""
 
 _RECORDS, _RUN = "results.json", "run.json"

@@ -51,6 +51,14 @@ def _record(part: str, case: str, setting: str, metric: str) -> Callable[[Result
     return values
 
 
+def _telemetry(metric: str) -> Callable[[Results], Values]:
+    def values(results: Results) -> Values:
+        found = results.of("telemetry")
+        return tuple(value for one in found if one.metric == metric for value in one.values)
+
+    return values
+
+
 def _memory(results: Results) -> Values:
     """Of the control plane, after each scenario."""
     return tuple(
@@ -133,6 +141,20 @@ TARGETS = (
         bound=100,
         unit="ms",
         measured=_record("rebuild", "one route changed", "1000 services", "CPU"),
+        below=True,
+    ),
+    Target(
+        name="CPU of the control plane for what 200 proxies report, as a part of a core",
+        bound=0.3,
+        unit="",
+        measured=_telemetry("CPU"),
+        below=True,
+    ),
+    Target(
+        name="memory of the control plane for what 200 proxies report",
+        bound=200,
+        unit="MB",
+        measured=_telemetry("peak memory"),
         below=True,
     ),
 )

@@ -20,6 +20,7 @@ from plait.model.names import Identity, ReplicaKey
 from plait.run.assignments import AGENT
 from plait.run.registry import Registry
 from plait.run.state_directory import StateDirectory
+from plait.telemetry.reports import ProxyReport
 
 _AT_ONCE = 32
 _CONNECTED = 60.0
@@ -93,6 +94,11 @@ class Agent:
             state=State.READY if serving else State.STARTING,
         )
         self._link.report(self._reports[key])
+
+    def observed(self, report: ProxyReport) -> None:
+        """Say what a proxy did."""
+        assert self._link is not None
+        self._link.observed(report)
 
     async def identities(self, keys: Collection[ReplicaKey]) -> Identities:
         """A certificate for each of these, signed by the control plane."""

@@ -108,9 +108,9 @@ async def mesh(
 ) -> AsyncIterator[Mesh]:
     """A mesh with every certificate signed, its proxies running and its control plane not."""
     async with AsyncExitStack() as stack:
-        stack.enter_context(_ended_in_order())
-        core = stack.enter_context(_own_core())
-        root = stack.enter_context(_short_folder())
+        stack.enter_context(ended_in_order())
+        core = stack.enter_context(own_core())
+        root = stack.enter_context(short_folder())
         made = _lay_out(root, core, services, proxies, envoys)
         say(f"{services} services, {proxies} proxies: signing certificates")
         identities = await _signed(made)
@@ -160,7 +160,7 @@ async def _signed(made: Mesh) -> Identities:
 
 
 @contextmanager
-def _ended_in_order() -> Iterator[None]:
+def ended_in_order() -> Iterator[None]:
     """SIGTERM is taken as Ctrl-C is: nothing is left of what we started."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None
@@ -172,7 +172,7 @@ def _ended_in_order() -> Iterator[None]:
 
 
 @contextmanager
-def _own_core() -> Iterator[set[int]]:
+def own_core() -> Iterator[set[int]]:
     """A core for the control plane alone, if there are two; we, and all that we start, stay off it."""
     before = os.sched_getaffinity(0)
     first, *others = sorted(before)
@@ -187,7 +187,7 @@ def _own_core() -> Iterator[set[int]]:
 
 
 @contextmanager
-def _short_folder() -> Iterator[Path]:
+def short_folder() -> Iterator[Path]:
     """A private folder; the paths of sockets in it are short."""
     path = Path(tempfile.mkdtemp(prefix="plait-bench-"))
     try:

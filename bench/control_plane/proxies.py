@@ -139,6 +139,7 @@ async def running_envoy(
         trust_domain="cluster.local",
         sidecar=replica.sidecar,
         admin_socket=str(folder / "admin"),
+        stats_socket=str(folder / "stats"),
         control_plane=str(socket),
     )
     write_private(folder / "bootstrap.json", json.dumps(config).encode())

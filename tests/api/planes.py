@@ -317,6 +317,12 @@ class FakePlane:
         self.asked.append((wanted, rate))
         self.looking.append(FakeLooking(self.seen))
         return self.looking[-1]
+    def proxy_metrics(self, replica: ReplicaKey) -> FakeSession:
+        self.asked.append(replica)
+        return self._session()
+
+    def metrics(self) -> bytes:
+        return b"plait_joins_total 1.0\n"
 
     def shutdown(self) -> None:
         self.asked.append("shutdown")

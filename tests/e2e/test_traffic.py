@@ -16,6 +16,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from cryptography import x509
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.e2e.mesh import Mesh, bistro, loading, until
 
@@ -46,6 +48,7 @@ async def test_weights_matches_policies_and_metrics_hold(mesh: Mesh) -> None:
     await header_and_query_reach_v2(frontend)
     await a_denied_call_is_allowed_once_a_rule_says_so(mesh, frontend)
     await metrics_have_the_names_and_labels_of_istio(mesh, frontend)
+    await prometheus_finds_all_of_it_at_the_api(mesh)
     await plaintext_is_refused(mesh)
 
 
@@ -111,6 +114,43 @@ async def metrics_have_the_names_and_labels_of_istio(mesh: Mesh, frontend: str) 
         assert one["destination_service_name"] == "payments"
     for name in ("istio_request_duration_milliseconds", "istio_request_bytes", "istio_response_bytes"):
         assert await samples(payments, f"{name}_count"), name
+
+
+async def prometheus_finds_all_of_it_at_the_api(mesh: Mesh) -> None:
+    connector = aiohttp.UnixConnector(str(mesh.state / "run" / "api.sock"))
+    async with aiohttp.ClientSession("http://plait", connector=connector) as http:
+
+        async def page(path: str) -> list[Sample]:
+            async with http.get(path) as response:
+                assert response.status == 200, await response.text()
+                families = text_string_to_metric_families(await response.text())
+                return [one for family in families for one in family.samples]
+
+        async def own() -> dict[str, float]:
+            return {one.name: one.value for one in await page("/v1/metrics") if not one.labels}
+
+        async with http.get("/v1/prometheus/targets") as response:
+            *replicas, plane = [one["labels"] for one in await response.json()]
+        workloads = await mesh.workloads()
+        assert len(replicas) == len(workloads)
+        (payments,) = [one for one in replicas if one["workload"] == "payments"]
+        counted = await page(payments["__metrics_path__"])
+        address = next(one["address"] for one in workloads if one["name"] == "payments")
+        assert {
+            tuple(sorted(one.labels.items())) for one in counted if one.name == "istio_requests_total"
+        } == {tuple(sorted(one.items())) for one in await samples(address, "istio_requests_total")}
+        assert plane == {"__metrics_path__": "/v1/metrics", "job": "plait"}
+
+        async def reported() -> bool:
+            return (await own())["plait_telemetry_reports_taken_total"] >= len(workloads)
+
+        await until(reported, "a report of every proxy")
+        found = await own()
+        assert found["plait_proxies_connected"] == len(workloads)
+        assert found["plait_proxies_behind"] == 0
+        assert found["plait_agents_connected"] == 1
+        assert found["plait_rebuild_seconds_count"] >= 2  # a policy came, and went
+        assert found["plait_change_to_last_ack_seconds_count"] >= 2
 
 
 async def plaintext_is_refused(mesh: Mesh) -> None:

@@ -366,6 +366,7 @@ def prepare(
         trust_domain="cluster.local",
         sidecar=replica.sidecar,
         admin_socket=str(folder / "a"),
+        stats_socket=str(folder / "m"),
         control_plane=control_plane,
     )
     static, *_ = config["layered_runtime"]["layers"]

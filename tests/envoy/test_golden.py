@@ -66,6 +66,7 @@ def start(control_plane: str) -> dict[str, Any]:
         trust_domain="cluster.local",
         sidecar=SidecarAddresses(address="127.77.0.1"),
         admin_socket="/run/frontend.admin",
+        stats_socket="/run/frontend.stats",
         control_plane=control_plane,
     )
 

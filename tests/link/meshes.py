@@ -21,11 +21,10 @@ from plait.identity.trust import Held, Trust
 from plait.link.client import Client, Deliver, Serve
 from plait.link.credentials import join_server_credentials, mtls_server_credentials
 from plait.link.messages import (
+    Asked,
     Assignments,
-    ExecRequest,
     Exited,
     JoinRequest,
-    LogsRequest,
     ReplicaReport,
     Signed,
     SignRequest,
@@ -36,6 +35,7 @@ from plait.link.server import Link
 from plait.link.transport import SERVER_OPTIONS, listen, unix_target
 from plait.model.catalog import Replica, SidecarAddresses
 from plait.model.names import Identity, ReplicaKey, WorkloadKey
+from plait.telemetry.reports import ProxyReport
 
 TRUST_DOMAIN = "cluster.local"
 
@@ -77,6 +77,9 @@ class RecordingHub:
 
     def on_gone(self, agent: str, key: ReplicaKey) -> None:
         self._note("gone", agent, key)
+
+    def on_observed(self, agent: str, report: ProxyReport) -> None:
+        self._note("observed", agent, report)
 
     def on_lost(self, agent: str) -> None:
         self._note("lost", agent)
@@ -220,5 +223,5 @@ async def _ignore(_message: Assignments | Trust | Withdrawn) -> None:
     pass
 
 
-async def _nothing(_request: ExecRequest | LogsRequest, _stdin: Any, _write: Any) -> Exited:
+async def _nothing(_request: Asked, _stdin: Any, _write: Any) -> Exited:
     return Exited(code=0)

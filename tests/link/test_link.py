@@ -18,12 +18,14 @@ from plait.identity.keys import Keypair, csr, key_pem, matches, new_key, validit
 from plait.identity.names import control_plane_uri
 from plait.identity.trust import Held
 from plait.link.client import Client, LinkError, join
-from plait.link.codec import FROM_AGENT, SIGN_REQUEST
+from plait.link.codec import FROM_AGENT, OBSERVED, SIGN_REQUEST
 from plait.link.credentials import channel_credentials, join_server_credentials
 from plait.link.messages import Assignments, Hello, JoinRequest, LogsRequest, SignRequest, State, Withdrawn
 from plait.link.server import AgentAway
 from plait.link.transport import CHANNEL_OPTIONS, LINK, listen
 from plait.model.names import Identity
+from plait.telemetry.reports import ProxyReport, Traffic
+from tests.api.planes import until
 from tests.link.meshes import TRUST_DOMAIN, Inbox, Plane, plane, replica_key, report, running
 
 ASSIGNED = Assignments(trust_domain=TRUST_DOMAIN, workloads=())
@@ -348,3 +350,73 @@ async def test_a_client_that_is_stopped_leaves_no_task_and_no_channel(mesh: Plan
             await asyncio.wait(extra, timeout=0.05)
     gc.collect()
     assert not [thing for thing in gc.get_objects() if isinstance(thing, grpc.aio.Channel)]
+
+
+def observed(number: int = 0, count: int = 1) -> ProxyReport:
+    traffic = Traffic(packed="http|source|x", count=count, durations=((271, count),))
+    return ProxyReport(node=replica_key(number), at=time.time(), seconds=5.0, traffic=(traffic,))
+
+
+async def test_what_proxies_do_arrives_in_order_and_none_of_it_twice(mesh: Plane) -> None:
+    said = [observed(number, count) for count in (1, 2, 3) for number in (0, 1)]
+    async with running(mesh.client()) as client:
+        await until(lambda: client.connected)
+        for one, two in zip(said[::2], said[1::2], strict=True):
+            client.observed(one)
+            client.observed(two)
+            await mesh.hub.until(lambda: ("observed", "local", two) in mesh.hub.heard)  # noqa: B023
+    assert [one for one in mesh.hub.heard if one[0] == "observed"] == [
+        ("observed", "local", one) for one in said
+    ]
+
+
+async def test_what_proxies_do_while_nobody_listens_is_lost_and_kept_nowhere(mesh: Plane) -> None:
+    client = mesh.client()
+    client.observed(observed(0))
+    async with running(client):
+        await until(lambda: client.connected)
+        client.observed(first := observed(1))
+        await mesh.hub.until(lambda: mesh.hub.count("observed") == 1)
+        await mesh.stop()
+        await until(lambda: not client.connected)
+        for number in range(100):
+            client.observed(observed(number))
+        assert not client._observed
+        await mesh.start()
+        await until(lambda: client.connected)
+        client.observed(last := observed(2))
+        await mesh.hub.until(lambda: mesh.hub.count("observed") == 2)
+    assert [one[2] for one in mesh.hub.heard if one[0] == "observed"] == [first, last]
+
+
+async def test_a_reader_that_is_slow_makes_nothing_grow_and_nothing_else_wait(
+    mesh: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latest of each proxy waits, however much was said before."""
+    taking = mesh.hub.on_observed
+
+    def slowly(agent: str, one: ProxyReport) -> None:
+        time.sleep(0.001)
+        taking(agent, one)
+
+    monkeypatch.setattr(mesh.hub, "on_observed", slowly)
+    large = tuple(Traffic(packed=f"http|{'x' * 1000}|{number}", count=1) for number in range(300))
+    async with running(mesh.client()) as client:
+        await until(lambda: client.connected)
+        for _ in range(200):
+            client.observed(replace(observed(0), traffic=large))
+        assert len(client._observed) == 1
+        client.report(report(restarts=7))
+        await mesh.hub.until(lambda: mesh.hub.count("report") == 1)
+        await mesh.hub.until(lambda: mesh.hub.count("observed") >= 1)
+
+
+async def test_an_agent_without_a_certificate_of_one_tells_nothing_of_proxies(mesh: Plane) -> None:
+    keypair = mesh.keypair_for(Identity(TRUST_DOMAIN, "bistro", "frontend").uri)
+    credentials = channel_credentials(mesh.authority.roots, keypair)
+    async with grpc.aio.secure_channel(mesh.target, credentials, options=CHANNEL_OPTIONS) as channel:
+        call = channel.stream_stream(f"/{LINK}/Observe")()
+        with suppress(grpc.aio.AioRpcError):
+            await call.write(OBSERVED.encode(observed()))
+        assert await call.code() is not grpc.StatusCode.OK
+    assert mesh.hub.count("observed") == 0

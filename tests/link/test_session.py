@@ -13,7 +13,7 @@ from plait.link import session as session_module
 from plait.link.client import Client, Serve, Write
 from plait.link.codec import FROM_AGENT
 from plait.link.credentials import channel_credentials
-from plait.link.messages import ExecRequest, Exited, Hello, LogsRequest
+from plait.link.messages import Asked, ExecRequest, Exited, Hello
 from plait.link.session import Session
 from plait.link.transport import CHANNEL_OPTIONS, LINK
 from tests.link.meshes import Plane, plane, replica_key, running
@@ -37,7 +37,7 @@ async def everything(session: Session) -> dict[int, bytes]:
 
 
 async def test_what_is_typed_comes_back_with_both_streams_and_the_exit_code() -> None:
-    async def cat(request: ExecRequest | LogsRequest, stdin: AsyncIterator[bytes], write: Write) -> Exited:
+    async def cat(request: Asked, stdin: AsyncIterator[bytes], write: Write) -> Exited:
         assert request == REQUEST
         async for data in stdin:
             await write(1, data.upper())
@@ -55,7 +55,7 @@ async def test_what_is_typed_comes_back_with_both_streams_and_the_exit_code() ->
 
 
 async def test_a_command_may_write_both_its_streams_at_the_same_time() -> None:
-    async def both(_request: ExecRequest | LogsRequest, _stdin: AsyncIterator[bytes], write: Write) -> Exited:
+    async def both(_request: Asked, _stdin: AsyncIterator[bytes], write: Write) -> Exited:
         async def fill(stream: int) -> None:
             for number in range(200):
                 await write(stream, b"%d %d\n" % (stream, number))
@@ -74,7 +74,7 @@ async def test_a_command_may_write_both_its_streams_at_the_same_time() -> None:
 async def test_many_sessions_run_side_by_side_and_none_holds_up_another() -> None:
     release = asyncio.Event()
 
-    async def serve(request: ExecRequest | LogsRequest, _stdin: AsyncIterator[bytes], write: Write) -> Exited:
+    async def serve(request: Asked, _stdin: AsyncIterator[bytes], write: Write) -> Exited:
         assert isinstance(request, ExecRequest)
         if request.command == ("slow",):
             await release.wait()
@@ -95,9 +95,7 @@ async def test_a_slow_reader_slows_the_writer_down_instead_of_filling_memory() -
     total = 400
     chunk = b"x" * 65536
 
-    async def flood(
-        _request: ExecRequest | LogsRequest, _stdin: AsyncIterator[bytes], write: Write
-    ) -> Exited:
+    async def flood(_request: Asked, _stdin: AsyncIterator[bytes], write: Write) -> Exited:
         nonlocal written
         for _ in range(total):
             await write(1, chunk)
@@ -120,9 +118,7 @@ async def test_a_slow_reader_slows_the_writer_down_instead_of_filling_memory() -
 async def test_closing_a_session_ends_the_command_even_one_that_reads_nothing() -> None:
     started, ended = asyncio.Event(), asyncio.Event()
 
-    async def stuck(
-        _request: ExecRequest | LogsRequest, _stdin: AsyncIterator[bytes], _write: Write
-    ) -> Exited:
+    async def stuck(_request: Asked, _stdin: AsyncIterator[bytes], _write: Write) -> Exited:
         started.set()
         try:
             await asyncio.Event().wait()
@@ -149,9 +145,7 @@ async def _type_on(session: Session) -> None:
 async def test_a_lost_agent_ends_its_sessions_with_a_reason() -> None:
     started = asyncio.Event()
 
-    async def stuck(
-        _request: ExecRequest | LogsRequest, _stdin: AsyncIterator[bytes], write: Write
-    ) -> Exited:
+    async def stuck(_request: Asked, _stdin: AsyncIterator[bytes], write: Write) -> Exited:
         await write(1, b"one")
         started.set()
         await asyncio.Event().wait()
@@ -171,9 +165,7 @@ async def test_a_lost_agent_ends_its_sessions_with_a_reason() -> None:
 async def test_a_stopping_control_plane_ends_the_command() -> None:
     started, ended = asyncio.Event(), asyncio.Event()
 
-    async def stuck(
-        _request: ExecRequest | LogsRequest, _stdin: AsyncIterator[bytes], _write: Write
-    ) -> Exited:
+    async def stuck(_request: Asked, _stdin: AsyncIterator[bytes], _write: Write) -> Exited:
         started.set()
         try:
             await asyncio.Event().wait()
@@ -191,9 +183,7 @@ async def test_a_stopping_control_plane_ends_the_command() -> None:
 
 
 async def test_a_failing_server_of_sessions_is_told_and_costs_nothing_else() -> None:
-    async def broken(
-        request: ExecRequest | LogsRequest, _stdin: AsyncIterator[bytes], _write: Write
-    ) -> Exited:
+    async def broken(request: Asked, _stdin: AsyncIterator[bytes], _write: Write) -> Exited:
         raise RuntimeError("no such log")
 
     async with attached(broken) as (mesh, client):
@@ -205,7 +195,7 @@ async def test_a_failing_server_of_sessions_is_told_and_costs_nothing_else() -> 
 
 
 async def test_sessions_go_on_while_the_agent_renews_its_own_certificate() -> None:
-    async def cat(_request: ExecRequest | LogsRequest, stdin: AsyncIterator[bytes], write: Write) -> Exited:
+    async def cat(_request: Asked, stdin: AsyncIterator[bytes], write: Write) -> Exited:
         async for data in stdin:
             await write(1, data)
         return Exited(code=0)
@@ -240,7 +230,7 @@ async def test_an_agent_that_never_opens_the_session_is_not_waited_for(
 
 
 async def test_an_agent_cannot_take_a_session_of_another_agent_nor_one_twice() -> None:
-    async def wait(_request: ExecRequest | LogsRequest, stdin: AsyncIterator[bytes], write: Write) -> Exited:
+    async def wait(_request: Asked, stdin: AsyncIterator[bytes], write: Write) -> Exited:
         await write(1, b"x")
         async for _ in stdin:
             pass

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from plait.agent.record import ReplicaFiles
+from plait.envoy import api
+from plait.envoy.filters import stats
 from plait.identity.authority import Authority, Subject
 from plait.link.client import LinkError
 from plait.link.messages import (
@@ -31,10 +33,13 @@ from plait.local.machine import Machine
 from plait.local.sweep import belonging, sweep
 from plait.model.catalog import Process, Protocol, Restart, SidecarAddresses, WorkloadPort
 from plait.model.names import Identity, ReplicaKey, WorkloadKey
+from plait.telemetry.reports import ProxyReport
 from tests.agent.shims import APP, BOUND, ENVOY, static_bootstrap
 
 TRUST_DOMAIN = "cluster.local"
 WEB = WorkloadKey("bistro", "web")
+FLUSH = 0.1
+"""Seconds between two times that an Envoy adds up its histograms."""
 T = TypeVar("T")
 
 
@@ -55,6 +60,7 @@ class Plane:
     authority: Authority
     reports: dict[ReplicaKey, ReplicaReport] = field(default_factory=dict)
     history: list[ReplicaReport] = field(default_factory=list)
+    seen: list[ProxyReport] = field(default_factory=list)
     machine: Machine | None = None
     away: bool = False
     withdraws: bool = True
@@ -68,6 +74,9 @@ class Plane:
         self.history.append(report)
         if report.state is State.DRAINING and self.withdraws and self.machine is not None:
             self.withdrawals.append(asyncio.create_task(self.machine.deliver(Withdrawn(key=key))))
+
+    def observed(self, report: ProxyReport) -> None:
+        self.seen.append(report)
 
     def gone(self, key: ReplicaKey) -> None:
         del self.reports[key]
@@ -105,7 +114,19 @@ def bootstrap(
         ((binding.address, binding.port), (binding.app_address, binding.app_port))
         for binding in record.replica.bindings
     ]
-    return static_bootstrap(admin_socket, (sidecar.address, sidecar.outbound), ports)
+    config = static_bootstrap(admin_socket, (sidecar.address, sidecar.outbound), ports)
+    config["stats_flush_interval"] = f"{FLUSH}s"
+    _, *inbound = config["static_resources"]["listeners"]
+    for listener in inbound:
+        (http,) = listener["filter_chains"][0]["filters"]
+        http["typed_config"]["access_log"] = [_counts()]
+    return config
+
+
+def _counts() -> dict[str, Any]:
+    """What counts the requests that a sidecar serves, as real ones have it."""
+    log = api.message("envoy.config.accesslog.v3.AccessLog")
+    return api.to_dict(log(**stats.at_destination(mtls=False)))
 
 
 def site(state: Path) -> Site:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from plait.local.network import namespace
@@ -87,6 +88,7 @@ async def test_programs_that_know_nothing_of_a_mesh_speak_through_it(mesh: Mesh)
     await redis(mesh)
     await strangers_are_refused(mesh)
     await bytes_are_counted_at_both_ends(mesh)
+    await what_is_counted_is_scraped_from_outside(mesh)
     await nothing_is_in_clear_between_them(mesh)
     await requests_are_logged_to_a_file_of_the_replica(mesh)
     wanted = {"postgresql": POSTGRES, "redis-server": REDIS, "musl-gcc": MUSL}
@@ -215,6 +217,23 @@ async def bytes_are_counted_at_both_ends(mesh: Mesh) -> None:
     for labels, _ in await samples(mesh, "echo", "istio_tcp_sent_bytes_total"):
         assert labels["connection_security_policy"] == "mutual_tls"
         assert labels["source_principal"].startswith("spiffe://cluster.local/ns/town/sa/")
+
+
+async def what_is_counted_is_scraped_from_outside(mesh: Mesh) -> None:
+    """Nobody outside reaches a sidecar's own port, but whoever may use the API is told the same."""
+    connector = aiohttp.UnixConnector(str(mesh.state / "run" / "api.sock"))
+    async with (
+        aiohttp.ClientSession("http://plait", connector=connector) as http,
+        http.get("/v1/proxies/town/echo/0/metrics") as response,
+    ):
+        assert response.status == 200, await response.text()
+        page = (await response.text()).splitlines()
+    name = "istio_tcp_sent_bytes_total"
+    told = [line for line in page if line.startswith(f"{name}{{")]
+    assert sorted(float(line.rpartition(" ")[2]) for line in told) == sorted(
+        value for _, value in await samples(mesh, "echo", name)
+    )
+    assert told
 
 
 async def nothing_is_in_clear_between_them(mesh: Mesh) -> None:

@@ -96,6 +96,11 @@ class ReplicaFiles:
         return tuple(ReplicaFiles(state, name) for name in names if _ID.fullmatch(name))
 
     @property
+    def spread(self) -> float:
+        """A part of one that is another for most replicas: what all do every so often, they need not do at once."""
+        return int(self.id, 16) / 16.0 ** len(self.id)
+
+    @property
     def directory(self) -> Path:
         return self.state / "replicas" / self.id
 
@@ -149,6 +154,11 @@ class ReplicaFiles:
     @property
     def admin(self) -> Path:
         return self.own / "admin"
+
+    @property
+    def stats(self) -> Path:
+        """Where its Envoy's metrics are told, beside its port of its own for them."""
+        return self.own / "stats"
 
     @property
     def passwd(self) -> Path:

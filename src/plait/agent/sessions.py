@@ -1,4 +1,4 @@
-"""Serving sessions: a command in a replica's place, and what its logs say."""
+"""Serving sessions: a command in a replica's place, what its logs say, and what its Envoy has counted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from io import FileIO
 from pathlib import Path
 
+from plait.agent.asking import ask
 from plait.agent.record import ReplicaFiles
 from plait.agent.shims import ShimLostError, execute
 from plait.link.client import Write
@@ -18,6 +19,7 @@ FAILED = 255
 """Exit code of a session that could not be served."""
 _CHUNK = 1 << 16
 _LOOK_EVERY = 0.1
+_METRICS, _METRICS_WITHIN = "/stats/prometheus", 10.0
 _LAST_WORDS = 0.5
 """How long what a command left running may be silent before it is not listened to any more, in seconds."""
 
@@ -112,6 +114,16 @@ async def show_logs(files: ReplicaFiles, request: LogsRequest, write: Write) -> 
     while request.follow:
         seen = await _show_rest(path, seen, write)
         await asyncio.sleep(_LOOK_EVERY)
+    return Exited(code=0)
+
+
+async def show_metrics(files: ReplicaFiles, write: Write) -> Exited:
+    """What a replica's Envoy tells Prometheus."""
+    answer = await ask(files.stats, _METRICS, within=_METRICS_WITHIN)
+    if answer.status != 200:
+        return Exited(code=FAILED, error=answer.error or f"its Envoy answers {answer.status}")
+    for chunk in _chunks(answer.body):
+        await write(1, chunk)
     return Exited(code=0)
 
 

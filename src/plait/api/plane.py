@@ -98,6 +98,11 @@ class Plane(Protocol):
 
     def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
         """Look at requests as they happen, so many a second at most; NotFound, ValueError.  The caller closes it."""
+    def proxy_metrics(self, replica: ReplicaKey) -> Session:
+        """What a replica's Envoy tells Prometheus, in its text format; Unavailable.  The caller closes the session."""
+
+    def metrics(self) -> bytes:
+        """The control plane's own metrics, in the same format."""
 
     def shutdown(self) -> None:
         """Have every workload drained and stopped; returns at once."""

@@ -20,6 +20,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from plait.api.events import ConfigChanged, Event, FindingAppeared, ReplicaChanged
 from plait.api.plane import Plane, Session, Unavailable
+from plait.api.prometheus import targets
 from plait.api.targets import NotFound, NotReady, Target, replicas, running_replica
 from plait.api.views import (
     AuthorityStatus,
@@ -41,7 +42,7 @@ from plait.api.views import (
     TraceView,
 )
 from plait.codec import Codec, CodecError
-from plait.model.names import ReplicaKey
+from plait.model.names import ReplicaKey, WorkloadKey
 from plait.telemetry.spans import Search
 
 _log = logging.getLogger(__name__)
@@ -81,6 +82,9 @@ def application(plane: Plane, guard: Middleware | None = None) -> web.Applicatio
         [
             web.get("/v1/status", routes.status),
             web.get("/v1/proxies", routes.proxies),
+            web.get("/v1/proxies/{namespace}/{name}/{number:[0-9]{1,9}}/metrics", routes.proxy_metrics),
+            web.get("/v1/metrics", routes.metrics),
+            web.get("/v1/prometheus/targets", routes.prometheus_targets),
             web.get("/v1/findings", routes.findings),
             web.get("/v1/events", routes.events),
             web.get("/v1/logs", routes.logs),
@@ -117,6 +121,28 @@ class _Routes:
 
     async def findings(self, _request: web.Request) -> web.Response:
         return _answer(FINDINGS, Findings(findings=self._plane.findings()))
+
+    async def proxy_metrics(self, request: web.Request) -> web.Response:
+        """The page of one Envoy for Prometheus, which nobody outside of a shut-in replica can ask for itself."""
+        found = request.match_info
+        workload = WorkloadKey(found["namespace"], found["name"])
+        target = Target(workload, int(found["number"]))
+        (replica,) = replicas(target, self._plane.workloads())
+        session = self._plane.proxy_metrics(replica)
+        try:
+            page = b"".join([data async for _, data in session.output()])
+        finally:
+            await session.close()
+        if session.error:
+            raise Unavailable(f"{replica}: {session.error}")
+        return _metrics(page)
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        return _metrics(self._plane.metrics())
+
+    async def prometheus_targets(self, request: web.Request) -> web.Response:
+        """What Prometheus finds here to scrape, by its HTTP service discovery."""
+        return web.json_response(targets(self._plane.workloads(), request.host))
 
     async def tokens(self, _request: web.Request) -> web.Response:
         return _answer(TOKENS, TokenList(tokens=self._plane.tokens()))
@@ -363,6 +389,10 @@ def _server_sent(event: Event) -> bytes:
 
 def _answer(codec: Codec[Any], value: Any, *, status: int = 200) -> web.Response:
     return web.Response(body=codec.encode(value) + b"\n", status=status, content_type="application/json")
+
+
+def _metrics(page: bytes) -> web.Response:
+    return web.Response(body=page, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 def _flag(request: web.Request, name: str) -> bool:

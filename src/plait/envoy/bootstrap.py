@@ -84,19 +84,28 @@ _DENIALS = {"max_tokens": 100, "tokens_per_fill": 10, "fill_interval": "1s"}
 _CLUSTER_NAME = r"^cluster\.((.+?)\.)(?:(?:retry\.)?upstream_|membership_|ssl\.[a-z_]+$|update_)"
 
 
-def bootstrap(
-    *, node: ReplicaKey, trust_domain: str, sidecar: SidecarAddresses, admin_socket: str, control_plane: str
+def bootstrap(  # noqa: PLR0913 - what one Envoy is told apart from another by
+    *,
+    node: ReplicaKey,
+    trust_domain: str,
+    sidecar: SidecarAddresses,
+    admin_socket: str,
+    stats_socket: str,
+    control_plane: str,
 ) -> dict[str, Any]:
     """The bootstrap of one sidecar, as Envoy's JSON.
 
-    `admin_socket` is a path; `control_plane` is the path of a Unix socket (it begins with `/`) or `HOST:PORT`.
+    Both sockets are paths; what the metrics port tells is told at `stats_socket` too, for whom the port is out of
+    reach.  `control_plane` is the path of a Unix socket (it begins with `/`) or `HOST:PORT`.
     Envoy must be started in the folder that holds `secrets/`.
     """
     # At 0.0.0.0 they would also take what is sent to these ports of anybody else.
     own = (sidecar.address, *(("127.0.0.1",) if sidecar.transparent else ()))
+    health = [_at(address, sidecar.health) for address in own]
+    metrics = [*(_at(address, sidecar.metrics) for address in own), _pipe(stats_socket)]
     return {
         "node": {"id": str(node), "cluster": names.node_cluster(node)},
-        "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
+        "admin": {"address": _pipe(admin_socket)},
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "DELTA_GRPC",
@@ -109,8 +118,8 @@ def bootstrap(
         },
         "static_resources": {
             "listeners": [
-                _listener(names.HEALTH_LISTENER, own, sidecar.health, [_health_route()]),
-                _listener(names.METRICS_LISTENER, own, sidecar.metrics, [_metrics_route()], lua=True),
+                _listener(names.HEALTH_LISTENER, health, [_health_route()]),
+                _listener(names.METRICS_LISTENER, metrics, [_metrics_route()], lua=True),
                 *otlp.listeners(sidecar),
             ],
             "clusters": [_control_plane(control_plane, trust_domain), _admin(admin_socket)],
@@ -276,8 +285,17 @@ def _metrics_route() -> dict[str, Any]:
     return {"match": {"path": "/stats/prometheus"}, "route": {"cluster": names.ADMIN_CLUSTER}}
 
 
+def _at(address: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": address, "port_value": port}}
+
+
+def _pipe(path: str) -> dict[str, Any]:
+    """A Unix socket that only Envoy's own user can open, and root."""
+    return {"pipe": {"path": path, "mode": 0o600}}
+
+
 def _listener(
-    name: str, addresses: tuple[str, ...], port: int, routes: list[dict[str, Any]], *, lua: bool = False
+    name: str, addresses: list[dict[str, Any]], routes: list[dict[str, Any]], *, lua: bool = False
 ) -> dict[str, Any]:
     """One of the two ports that everybody may ask; each leads to one page of the admin interface."""
     filters = [_extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")]
@@ -293,7 +311,7 @@ def _listener(
         http_filters=filters,
         route_config={"virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
     )
-    first, *others = ({"socket_address": {"address": one, "port_value": port}} for one in addresses)
+    first, *others = addresses
     also = {"additional_addresses": [{"address": one} for one in others]} if others else {}
     return {
         "name": name,

@@ -2,7 +2,7 @@
 
 Nothing is stored for a control plane that is away.  On each connection the agent says everything anew
 (Hello), so what happened in between needs no telling; while connected, the latest report of a replica
-replaces one that was not sent yet.
+replaces one that was not sent yet.  What proxies did while nobody listened is lost.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ import grpc
 from plait.codec import CodecError
 from plait.identity.keys import Keypair
 from plait.identity.trust import Held, Trust
-from plait.link.codec import FROM_AGENT, IN_SESSION, JOIN_REQUEST, SIGN_REQUEST, SIGNED, TO_AGENT
+from plait.link.codec import FROM_AGENT, IN_SESSION, JOIN_REQUEST, OBSERVED, SIGN_REQUEST, SIGNED, TO_AGENT
 from plait.link.credentials import channel_credentials
 from plait.link.messages import (
     AgentHolds,
+    Asked,
     Assignments,
-    ExecRequest,
     Exited,
     Hello,
     JoinRequest,
-    LogsRequest,
     OpenSession,
     Output,
     ReplicaGone,
@@ -38,6 +37,7 @@ from plait.link.messages import (
 )
 from plait.link.transport import CHANNEL_OPTIONS, JOIN, LINK, SESSION_ID, Pipe, first_of
 from plait.model.names import ReplicaKey
+from plait.telemetry.reports import ProxyReport
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ Write = Callable[[int, bytes], Awaitable[None]]
 May be called for both at the same time.
 """
 
-Serve = Callable[[ExecRequest | LogsRequest, AsyncIterator[bytes], Write], Awaitable[Exited]]
+Serve = Callable[[Asked, AsyncIterator[bytes], Write], Awaitable[Exited]]
 """Serves a session: the request, what is typed (until its end), where output goes; answers how it ended.
 
 It is cancelled when nobody is left at the other end, and must then end what it started.
@@ -92,6 +92,8 @@ class Client:
         self._held = held
         self._pending: dict[ReplicaKey | None, ReplicaReport | ReplicaGone | AgentHolds] = {}
         self._wake = asyncio.Event()
+        self._observed: dict[ReplicaKey, ProxyReport] = {}
+        self._seen = asyncio.Event()
         self._renewed = asyncio.Event()
         self._attached = asyncio.Event()
         self._channel: Any = None
@@ -113,6 +115,12 @@ class Client:
     def holds(self, held: Held) -> None:
         """Say what certificate of its own this agent has, and what roots it trusts."""
         self._say(None, AgentHolds(held=held))
+
+    def observed(self, report: ProxyReport) -> None:
+        """Say what a proxy did; nobody hears of it while there is no connection, or one that takes too little."""
+        if self._attached.is_set():
+            self._observed[report.node] = report
+            self._seen.set()
 
     def renewed(self) -> None:
         """Connect anew, with what `keypair` returns by now; sessions under way go on."""
@@ -180,7 +188,12 @@ class Client:
         try:
             call = await self._attach(channel)
             self._attached.set()
-            await first_of(self._tell(call), self._hear(call, channel, sessions), self._renewed.wait())
+            await first_of(
+                self._tell(call),
+                self._hear(call, channel, sessions),
+                self._pass_on(channel),
+                self._renewed.wait(),
+            )
         finally:
             self._channel = None
             leaving = asyncio.create_task(_leave(channel, sessions, patient=self._renewed.is_set()))
@@ -195,6 +208,7 @@ class Client:
                 # From here on changes are collected; Hello is made in the same moment, so that none is missed.
                 self._channel = channel
                 self._pending.clear()
+                self._observed.clear()
                 hello = Hello(agent=self._agent, replicas=self._hello(), held=self._held())
                 await call.write(FROM_AGENT.encode(hello))
                 await _accepted(call)
@@ -209,6 +223,27 @@ class Client:
             while self._pending:
                 message = self._pending.pop(next(iter(self._pending)))
                 await call.write(FROM_AGENT.encode(message))
+
+    async def _pass_on(self, channel: Any) -> None:
+        """Say what proxies did, on a stream of its own, which is opened again when it ends."""
+        while True:
+            call = channel.stream_stream(f"/{LINK}/Observe")()
+            try:
+                await _accepted(call)
+                await first_of(self._say_observed(call), call.code())
+            except (*_BROKEN, LinkError, CodecError) as error:
+                _log.info("what proxies do is not told: %s", _reason(error))
+            finally:
+                call.cancel()
+            await asyncio.sleep(_LAST_RETRY)
+
+    async def _say_observed(self, call: Any) -> None:
+        while True:
+            await self._seen.wait()
+            self._seen.clear()
+            while self._observed:
+                report = self._observed.pop(next(iter(self._observed)))
+                await call.write(OBSERVED.encode(report))
 
     async def _hear(self, call: Any, channel: Any, sessions: set[asyncio.Task[None]]) -> None:
         while (data := await call.read()) is not grpc.aio.EOF:

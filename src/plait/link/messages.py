@@ -3,8 +3,9 @@
 One stream joins each agent to the control plane.  The agent opens it with Hello (its whole truth) and then
 sends a ReplicaReport for each change, AgentHolds for its own certificate, and ReplicaGone when a replica and its
 files are no more.  The control plane sends Trust and Assignments (its whole wish, each time it changes), Withdrawn,
-and OpenSession.  A session (exec, logs) is a stream of its own that the agent opens when asked, so that each has
-its own flow control.
+and OpenSession.  A session (exec, logs, metrics) is a stream of its own that the agent opens when asked, so that
+each has its own flow control.  What proxies do goes over another, one message of `telemetry.reports` after the other,
+for as long as the agent is connected: however much that is, nothing else waits for it.
 """
 
 from __future__ import annotations
@@ -135,11 +136,22 @@ class LogsRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsRequest:
+    """What a replica's Envoy tells Prometheus, as its port for metrics does."""
+
+    replica: ReplicaKey
+
+
+Asked = ExecRequest | LogsRequest | MetricsRequest
+"""What an agent serves in a session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenSession:
     """Asks the agent to open the session stream `session` and to serve the request on it."""
 
     session: str
-    request: ExecRequest | LogsRequest
+    request: Asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

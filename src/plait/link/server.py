@@ -18,15 +18,14 @@ import grpc
 
 from plait.codec import Codec, CodecError
 from plait.identity.trust import Held, Trust
-from plait.link.codec import FROM_AGENT, IN_SESSION, JOIN_REQUEST, SIGN_REQUEST, SIGNED, TO_AGENT
+from plait.link.codec import FROM_AGENT, IN_SESSION, JOIN_REQUEST, OBSERVED, SIGN_REQUEST, SIGNED, TO_AGENT
 from plait.link.credentials import agent_of_peer, peer_expires
 from plait.link.messages import (
     AgentHolds,
+    Asked,
     Assignments,
-    ExecRequest,
     Hello,
     JoinRequest,
-    LogsRequest,
     OpenSession,
     ReplicaGone,
     ReplicaReport,
@@ -38,6 +37,7 @@ from plait.link.messages import (
 from plait.link.session import Session
 from plait.link.transport import JOIN, LINK, SESSION_ID, first_of
 from plait.model.names import ReplicaKey
+from plait.telemetry.reports import ProxyReport
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +63,9 @@ class Hub(Protocol):
     def on_gone(self, agent: str, key: ReplicaKey) -> None:
         """One replica is no more."""
 
+    def on_observed(self, agent: str, report: ProxyReport) -> None:
+        """What a proxy did; often, and it may be that of another agent's replica."""
+
     def on_lost(self, agent: str) -> None:
         """The agent is not connected any more; its replicas may well run on.  It often comes back at once."""
 
@@ -84,12 +87,13 @@ class Link:
         self._trust: Trust | None = None
         self._sessions: dict[str, tuple[str, Session]] = {}
         self._streams: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._closing = asyncio.Event()
 
     def handlers(self) -> tuple[Any, ...]:
         """For the server that asks for client certificates."""
         methods = {
             "Attach": grpc.stream_stream_rpc_method_handler(self._attach),
+            "Observe": grpc.stream_stream_rpc_method_handler(self._observe),
             "Sign": grpc.unary_unary_rpc_method_handler(self._sign),
             "Session": grpc.stream_stream_rpc_method_handler(self._session),
         }
@@ -126,7 +130,7 @@ class Link:
         """The names of the agents that are connected now."""
         return tuple(sorted(self._attached))
 
-    def open_session(self, agent: str, request: ExecRequest | LogsRequest) -> Session:
+    def open_session(self, agent: str, request: Asked) -> Session:
         """Have an agent serve a request; AgentAway when it is not connected.  The caller closes the session."""
         outbox = self._attached.get(agent)
         if outbox is None:
@@ -139,7 +143,7 @@ class Link:
 
     async def close(self) -> None:
         """End every stream and session, and let in no more; the Hub hears nothing of it."""
-        self._closed = True
+        self._closing.set()
         for _, session in tuple(self._sessions.values()):
             session.lost("the control plane is stopping")
         for outbox in self._attached.values():
@@ -183,7 +187,7 @@ class Link:
             self._streams.discard(task)
             if self._attached.get(agent) is outbox:
                 del self._attached[agent]
-                if not self._closed:
+                if not self._closing.is_set():
                     self._hub.on_lost(agent)
         await context.abort(
             grpc.StatusCode.ABORTED, outbox.reason or "the stream or its certificate has ended"
@@ -201,6 +205,23 @@ class Link:
                     self._hub.on_holds(agent, held)
                 case Hello():
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a second Hello")
+
+    async def _observe(self, _messages: Any, context: Any) -> None:
+        """Take what an agent says of its proxies for as long as its certificate holds."""
+        agent = await self._agent(context)
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        try:
+            await context.send_initial_metadata(())
+            remaining = max(0.0, peer_expires(context) - time.time())
+            await first_of(self._listen(agent, context), self._closing.wait(), timeout=remaining)
+        finally:
+            self._streams.discard(task)
+
+    async def _listen(self, agent: str, context: Any) -> None:
+        while (report := await _read(OBSERVED, context)) is not None:
+            self._hub.on_observed(agent, report)
 
     async def _sign(self, data: bytes, context: Any) -> bytes:
         agent = await self._agent(context)
@@ -228,7 +249,7 @@ class Link:
 
     async def _agent(self, context: Any) -> str:
         """The agent that a call comes from; whoever is none is turned away."""
-        if self._closed:
+        if self._closing.is_set():
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the control plane is stopping")
         agent = agent_of_peer(context, self._trust_domain)
         if agent is None:

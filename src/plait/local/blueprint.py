@@ -86,6 +86,7 @@ class Site:
             trust_domain=record.trust_domain,
             sidecar=record.replica.sidecar,
             admin_socket=str(files.admin),
+            stats_socket=str(files.stats),
             control_plane=self.control_plane,
         )
 

@@ -18,16 +18,18 @@ from plait.agent import secrets, shims
 from plait.agent.life import backoff
 from plait.agent.record import Record, ReplicaFiles
 from plait.agent.secrets import Signer
-from plait.agent.sessions import FAILED, run_command, show_logs
+from plait.agent.sessions import FAILED, run_command, show_logs, show_metrics
 from plait.agent.trusted import Trusted
 from plait.identity.files import Insecure
 from plait.identity.trust import Trust
 from plait.link.client import Write
 from plait.link.messages import (
+    Asked,
     Assignments,
     ExecRequest,
     Exited,
     LogsRequest,
+    MetricsRequest,
     ReplicaReport,
     State,
     Withdrawn,
@@ -41,6 +43,7 @@ from plait.local.replica import LocalReplica, Outcome
 from plait.local.sweep import belonging
 from plait.local.users import NoUserError
 from plait.model.names import ReplicaKey
+from plait.telemetry.reports import ProxyReport
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ class Link(Signer, Protocol):
     def report(self, report: ReplicaReport) -> None: ...
 
     def gone(self, key: ReplicaKey) -> None: ...
+
+    def observed(self, report: ProxyReport) -> None: ...
 
 
 class Machine:
@@ -90,9 +95,7 @@ class Machine:
                     replica.withdrawn = True
         self._changed.set()
 
-    async def serve(
-        self, request: ExecRequest | LogsRequest, stdin: AsyncIterator[bytes], write: Write
-    ) -> Exited:
+    async def serve(self, request: Asked, stdin: AsyncIterator[bytes], write: Write) -> Exited:
         replica = self._replicas.get(request.replica)
         if replica is None:
             return Exited(code=FAILED, error=f"there is no replica {request.replica} here")
@@ -101,6 +104,8 @@ class Machine:
                 return await run_command(replica.files, command, stdin, write)
             case LogsRequest():
                 return await show_logs(replica.files, request, write)
+            case MetricsRequest():
+                return await show_metrics(replica.files, write)
 
     def _name(self, wished: Assignments) -> None:
         """Has every workload find the hosts by their names."""
@@ -242,7 +247,7 @@ class Machine:
 
     async def _live(self, replica: LocalReplica, link: Link, *, adopted: bool) -> Outcome:
         if adopted:
-            return await replica.live(link)
+            return await replica.live(link, link.observed)
         times, _ = self._losses.get(replica.key, (0, 0))
         pause = backoff(times, _LOSS_BACKOFF) if times else 0.0
         try:
@@ -252,7 +257,7 @@ class Machine:
                 await replica.begin(
                     link, self._journal, pause, why="was lost, and starts again" if times else ""
                 )
-                return await replica.live(link)
+                return await replica.live(link, link.observed)
         except (OSError, Insecure) as error:
             replica.problem = f"could not be started: {error}"
             _log.error("%s %s", replica.key, replica.problem)

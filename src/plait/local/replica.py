@@ -12,6 +12,7 @@ from enum import Enum, auto
 
 from plait.agent import secrets, shims
 from plait.agent.acts import Phase
+from plait.agent.observing import Observer
 from plait.agent.record import Record, ReplicaFiles, ShimStatus
 from plait.agent.secrets import Signer, UnsignedError
 from plait.agent.shims import Shim, ShimLostError
@@ -23,6 +24,7 @@ from plait.local.journal import Journal
 from plait.local.network.network import Network
 from plait.local.placement import Seen
 from plait.model.names import ReplicaKey
+from plait.telemetry.reports import ProxyReport
 
 _RETRY = (0.2, 5.0)
 """First and longest pause before asking for a certificate again, in seconds."""
@@ -65,6 +67,7 @@ class LocalReplica:
         self._message = ""
         self._held: Held | None = None
         self._status: ShimStatus | None = None
+        self._observer: Observer | None = None
         self._shim: Shim | None = None
         self._statuses: AsyncIterator[ShimStatus] | None = None
         self._process: subprocess.Popen[bytes] | shims.Entered | None = None
@@ -127,6 +130,8 @@ class LocalReplica:
     def stop(self) -> None:
         """Has its shim let requests finish, end the application, both within its grace, and then Envoy."""
         self.stopping = True
+        if self._observer is not None:
+            self._observer.hurry()
         if self._shim is not None:
             self._shim.stop(self.record.shim.app.grace)
 
@@ -183,11 +188,13 @@ class LocalReplica:
         self._held = secrets.current(self.files, self.record.envoy)
         return True
 
-    async def live(self, signer: Signer) -> Outcome:
-        """Follows its shim until that leaves."""
+    async def live(self, signer: Signer, observed: Callable[[ProxyReport], None]) -> Outcome:
+        """Follows its shim until that leaves; `observed` hears what its proxy does meanwhile."""
         renewing = asyncio.create_task(
             secrets.keep_current(self.files, self.key, signer, self.record.envoy, self._trusted, self._holds)
         )
+        self._observer = Observer(self.key, self.files.admin, self._pids)
+        observing = asyncio.create_task(self._observer.run(observed, self.files.spread))
         try:
             if self._statuses is None:
                 await self._connect()
@@ -197,8 +204,9 @@ class LocalReplica:
         except ShimLostError:
             pass  # what it wrote down last tells how it ended
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            for task in (renewing, observing):
+                task.cancel()
+            await asyncio.gather(renewing, observing, return_exceptions=True)
             if self._shim is not None:
                 self._shim.close()
         await self._reap()
@@ -235,6 +243,10 @@ class LocalReplica:
             break
         if self.stopping:  # asked while nobody was there to hear it
             self.stop()
+
+    def _pids(self) -> tuple[int | None, int | None]:
+        """Those of Envoy and of the application."""
+        return (self._status.envoy_pid, self._status.app_pid) if self._status else (None, None)
 
     def _shim_runs(self) -> bool:
         return shims.alive(self.files) if self._process is None else self._process.poll() is None

@@ -47,9 +47,11 @@ from plait.identity.tokens import Tokens
 from plait.identity.trust import Held
 from plait.link.credentials import join_server_credentials, mtls_server_credentials
 from plait.link.messages import (
+    Asked,
     ExecRequest,
     JoinRequest,
     LogsRequest,
+    MetricsRequest,
     ReplicaReport,
     Signed,
     SignRequest,
@@ -67,6 +69,7 @@ from plait.model.settings import (
 )
 from plait.run import views
 from plait.run.custody import Custody
+from plait.run.intake import Intake, Unkept
 from plait.run.loop import Loop
 from plait.run.registry import Registry, common_name_of
 from plait.run.signing import Signing
@@ -74,6 +77,7 @@ from plait.run.state_directory import StateDirectory
 from plait.run.tapped import workload_key
 from plait.run.tracing import Tracing
 from plait.sources.files.folder import Folder
+from plait.telemetry.reports import ProxyReport
 from plait.telemetry.spans import Search
 from plait.xds.conversation import Peer
 from plait.xds.exports import Exports
@@ -98,6 +102,7 @@ class ControlPlane:
     signing: Signing
     custody: Custody
     tracing: Tracing
+    intake: Intake
     started: float = field(default_factory=time.time)
 
     def on_hello(self, agent: str, replicas: tuple[ReplicaReport, ...]) -> None:
@@ -116,17 +121,25 @@ class ControlPlane:
         """An agent has another certificate of its own, or other roots."""
         self.loop.registry.holds(agent, held)
 
+    def on_observed(self, agent: str, report: ProxyReport) -> None:
+        """What one proxy did."""
+        self.intake.take(agent, report, time.time())
+
     def on_lost(self, agent: str) -> None:
         """An agent is away; its replicas run on."""
         self.loop.on_lost(agent)
 
     async def sign(self, agent: str, request: SignRequest) -> Signed:
         """A certificate for a replica of an agent, or for itself."""
-        return await self.signing.sign(agent, request)
+        answer = await self.signing.sign(agent, request)
+        self.loop.metrics.signed(request, answer)
+        return answer
 
     async def join(self, request: JoinRequest) -> Signed:
         """A certificate for an agent that has a token."""
-        return await self.signing.join(request)
+        answer = await self.signing.join(request)
+        self.loop.metrics.joined(answer)
+        return answer
 
     def mesh(self) -> MeshStatus:
         """The mesh as a whole."""
@@ -215,12 +228,19 @@ class ControlPlane:
             if named is not None and not self.loop.knows(named):
                 raise NotFound(f"there is no workload {named}")
         return self.loop.taps.open(wanted, rate)
+    def proxy_metrics(self, replica: ReplicaKey) -> Session:
+        """What a replica's Envoy tells Prometheus."""
+        return self._open(replica, MetricsRequest(replica=replica))
+
+    def metrics(self) -> bytes:
+        """The control plane's own metrics."""
+        return self.loop.metrics.text()
 
     def shutdown(self) -> None:
         """Have every workload drained and stopped."""
         self.loop.stop_workloads()
 
-    def _open(self, replica: ReplicaKey, request: ExecRequest | LogsRequest) -> Session:
+    def _open(self, replica: ReplicaKey, request: Asked) -> Session:
         found = self.loop.registry.find(replica)
         if found is None:
             raise Unavailable(f"there is no replica {replica}")
@@ -327,8 +347,12 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     )
     tokens = join_tokens(state.control_plane / "tokens.json")
     tracing = Tracing(state.control_plane / "traces.db", lambda found: loop.notice("tracing", found))
-    plane = ControlPlane(loop, Signing(authority, tokens, registry, loop.doubts), custody, tracing)
+    intake = Intake(registry, telemetry=Unkept())
+    plane = ControlPlane(
+        loop, Signing(authority, tokens, registry, loop.doubts), custody, tracing, intake
+    )
     loop.link = Link(plane, trust_domain=trust_domain)
+    loop.metrics.watch(server, loop.link, intake, loop.severities)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
     _keep_out_of_garbage_collection()
@@ -363,6 +387,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(loop.run()),
+                tasks.create_task(loop.time_pushes()),
                 tasks.create_task(_watch(folder, loop)),
                 tasks.create_task(custody.run()),
                 tasks.create_task(tracing.run()),

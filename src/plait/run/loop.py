@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +37,7 @@ from plait.run.assignments import AGENT, assignments
 from plait.run.compilation import Compilation, Compiled
 from plait.run.grants import Doubts, Grants
 from plait.run.held import Held
+from plait.run.own_metrics import OwnMetrics, type_name
 from plait.run.registry import Registry
 from plait.run.taps import Taps
 from plait.sources.settle import Settle
@@ -50,6 +52,8 @@ _WITHDRAWAL = 4.0
 """Seconds that proxies are given to acknowledge that an endpoint is gone, before it drains all the same."""
 _TAPPED = 1.0
 """Seconds that whoever looks at requests waits for the proxies to know."""
+_PUSHED_WITHIN = 30.0
+"""Seconds; a proxy that takes longer to acknowledge a change has stopped to answer, and its time would say nothing."""
 _TOGETHER = 0.05
 """Seconds in which all that proxies answer is looked at once: a thousand may refuse the same."""
 
@@ -66,6 +70,7 @@ class Loop:
     server: Server
     events: Events
     held_path: Path
+    metrics: OwnMetrics = field(default_factory=OwnMetrics)
     link: Link = field(init=False)
     taps: Taps = field(init=False)
     generation: int = 0
@@ -92,6 +97,9 @@ class Loop:
     _assigned: Assignments | None = None
     _withdrawing: dict[ReplicaKey, asyncio.Task[None]] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _untimed: float | None = None
+    """When the first change came whose way to the proxies is still to be timed."""
+    _pushed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._compilation = Compilation(self.settings)
@@ -170,8 +178,19 @@ class Loop:
             elif due > 0:
                 await asyncio.sleep(due)
             else:
-                self._settle.act(time.monotonic(), time.process_time())
-                self._rebuild()
+                self._push(self._settle.act(time.monotonic(), time.process_time()))
+
+    async def time_pushes(self) -> None:
+        """Measure how long the changes take to the last proxy; until cancelled.
+
+        One after the other: those that come meanwhile are one for this, from the first of them on.
+        """
+        while True:
+            await self._pushed.wait()
+            self._pushed.clear()
+            began, self._untimed = self._untimed, None
+            if began is not None and not await self.server.synced(_PUSHED_WITHIN):
+                self.metrics.change_to_last_ack_seconds.observe(time.monotonic() - began)
 
     # What agents say (link.server.Hub) ------------------------------------------------------------------
 
@@ -242,6 +261,15 @@ class Loop:
                 self._unreadable.discard(unit)
         return self.store.apply(change)
 
+    def _push(self, since: float) -> None:
+        """Rebuild for changes of which the first came at `since`."""
+        began, before = time.monotonic(), self.server.generation
+        self._rebuild()
+        self.metrics.rebuild_seconds.observe(time.monotonic() - began)
+        if self.server.generation != before:
+            self._untimed = since if self._untimed is None else self._untimed
+            self._pushed.set()
+
     def _rebuild(self) -> None:
         """From everything known to every proxy's snapshot."""
         members = self.registry.members()
@@ -291,8 +319,14 @@ class Loop:
         if not self.stopping:
             self._assign(assignments(self._compiled.mesh, self.store.place))
 
+    def severities(self) -> Counter[str]:
+        """How many findings there are of each severity, as they were told last."""
+        return Counter(found.severity for found in self._told)
+
     def answered(self, answer: Answer) -> None:
         """A proxy has accepted or refused something: findings may come or go with that."""
+        if isinstance(answer, Rejected):
+            self.metrics.rejections.labels(type_name(answer.type_url)).inc()
         if (isinstance(answer, Rejected) or self._refused) and self._telling is None:
             self._telling = asyncio.get_running_loop().call_later(_TOGETHER, self.tell_findings)
 

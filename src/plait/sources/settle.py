@@ -38,7 +38,8 @@ class Settle:
             settled = max(settled, acted + min(2 * (spent - before), self.rest))
         return max(0.0, settled - now)
 
-    def act(self, now: float, spent: float = 0.0) -> None:
-        """The changes so far are being acted on; later ones begin a new burst."""
-        self._first = None
+    def act(self, now: float, spent: float = 0.0) -> float:
+        """The changes so far are being acted on, and later ones begin a new burst; when the first of them came."""
+        first, self._first = self._first, None
         self._acted = now, spent
+        return now if first is None else first

@@ -7,6 +7,7 @@ listened, is a gap.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from plait.model.names import ReplicaKey
 
@@ -65,3 +66,10 @@ class ProxyReport:
     pools: tuple[Pool, ...] = ()
     sidecar: Usage | None = None
     application: Usage | None = None
+
+
+class Takes(Protocol):
+    """Whoever keeps what is reported."""
+
+    def take(self, report: ProxyReport) -> None:
+        """Keep it; must not take long, and raises nothing."""

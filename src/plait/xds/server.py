@@ -54,6 +54,9 @@ _TURNS = 16
 """So many proxies are told at once what they have to be told first, each until the transport has taken an answer of
 ours: of a thousand that connect at once each would have all of it in memory."""
 
+_TOGETHER = 0.005
+"""Seconds in which what proxies answer is looked at once: a thousand may answer in a moment, one after the other."""
+
 _STOPPING = End(Code.UNAVAILABLE, "the control plane is stopping")
 
 
@@ -177,6 +180,7 @@ class Server:
             try:
                 async with asyncio.timeout_at(deadline):
                     await progress
+                    await asyncio.sleep(_TOGETHER)
             except TimeoutError:
                 return tuple(
                     sorted(name for name, generation in asked if self._is_behind(name, generation, absent))
@@ -186,6 +190,16 @@ class Server:
     def proxies(self) -> tuple[ProxyStatus, ...]:
         """Every node that there is a snapshot for, by name."""
         return tuple(_status(name, node) for name, node in sorted(self._nodes.items()))
+
+    def standing(self) -> tuple[int, int]:
+        """How many proxies are connected, and how many of them have yet to answer something."""
+        found = [(stream, node.generation) for node in self._nodes.values() if (stream := _stream(node))]
+        return len(found), sum(not stream.synced(generation) for stream, generation in found)
+
+    @property
+    def generation(self) -> int:
+        """Another one as soon as something else was published for any node."""
+        return self._generation
 
     def rejections(self) -> tuple[ProxyRejection, ...]:
         """All that is refused now; the resources carry the latest origins."""

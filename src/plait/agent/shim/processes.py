@@ -33,10 +33,15 @@ def started_at(pid: int) -> int | None:
 
     With its pid this names a process for good: pids come back, start times do not.
     """
-    stat = _read(f"/proc/{pid}/stat")
-    # The program's name stands in parentheses and may hold anything.
-    fields = stat.rpartition(b")")[2].split()
-    return int(fields[19]) if len(fields) > 19 and fields[0] not in (b"Z", b"X") else None
+    fields = stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def stat(pid: int) -> list[bytes] | None:
+    """What follows the program's name in the stat of a process: its state first; None when there is none."""
+    # The name stands in parentheses and may hold anything.
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return fields if len(fields) > 21 and fields[0] not in (b"Z", b"X") else None
 
 
 def environment_has(pid: int, entries: frozenset[bytes]) -> bool:

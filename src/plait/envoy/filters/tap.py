@@ -63,7 +63,7 @@ def tcp_at_client() -> dict[str, Any]:
 
 def tcp_at_server(port: InboundPort) -> dict[str, Any]:
     """The access log of the connections that the workload takes at a port, when they end."""
-    service = {"service": one.host for one in port.services[:1]}
+    service = {"service": port.services[0].host} if port.services else {}
     return _log(Side.SERVER, _AT_SERVER | _TCP | service, _ENDED)
 
 

@@ -1,0 +1,97 @@
+"""What agents tell of what their proxies do: kept as far as it is of a replica that they run, and can be so."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from plait.envoy.labels import GROUP, GROUPS
+from plait.run.registry import Registry
+from plait.telemetry.histogram import bin_of
+from plait.telemetry.reports import Pool, ProxyReport, Takes, Traffic, Usage
+
+log = logging.getLogger(__name__)
+
+_SKEW = 60.0
+"""Seconds that an agent's clock may be away from ours."""
+_LONGEST = 3600.0
+"""Seconds that a report may be about."""
+_MOST = 2**53
+"""The most of anything that is believed: beyond that numbers are not whole any more for everybody who reads them."""
+_LAST_BIN = bin_of(2.0**64)
+"""Envoy can't count what takes longer."""
+
+STRANGER, UNSOUND = "stranger", "unsound"
+
+
+@dataclass(slots=True)
+class Intake:
+    """Where the reports of proxies come in.  `refused` counts by why: of no replica of that agent's, or nonsense."""
+
+    registry: Registry
+    telemetry: Takes
+    taken: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    _told: set[tuple[str, str]] = field(default_factory=set)
+
+    def take(self, agent: str, report: ProxyReport, now: float) -> None:
+        """Have a report kept, or refused; `now` in seconds since the epoch."""
+        reason = self._refusal(agent, report, now)
+        if not reason:
+            self.telemetry.take(report)
+            self.taken += 1
+            return
+        self.refused[reason] += 1
+        if (agent, reason) not in self._told:
+            self._told.add((agent, reason))
+            log.warning("agent %s is not believed what %s does (%s)", agent, report.node, reason)
+
+    def _refusal(self, agent: str, report: ProxyReport, now: float) -> str:
+        found = self.registry.find(report.node)
+        if found is None or found[0] != agent:
+            return STRANGER
+        return "" if sound(report, now) else UNSOUND
+
+
+class Unkept:
+    """Where there is no store, what is reported is lost."""
+
+    def take(self, report: ProxyReport) -> None:
+        """Forget it."""
+
+
+def sound(report: ProxyReport, now: float) -> bool:
+    """Whether a proxy can have done this by now."""
+    return (
+        abs(report.at - now) <= _SKEW
+        and 0 <= report.seconds <= _LONGEST
+        and all(map(_is_traffic, report.traffic))
+        and all(map(_is_pool, report.pools))
+        and all(used is None or _is_usage(used) for used in (report.sidecar, report.application))
+    )
+
+
+def _is_traffic(one: Traffic) -> bool:
+    family, separator, _ = one.packed.partition(GROUP)
+    numbers = [number for number, _ in one.durations]
+    return (
+        bool(separator)
+        and family in GROUPS
+        and _are_counts(one.count, one.closed, one.received, one.sent, *(count for _, count in one.durations))
+        and all(0 <= number <= _LAST_BIN for number in numbers)
+        and all(number < later for number, later in pairwise(numbers))
+    )
+
+
+def _is_pool(one: Pool) -> bool:
+    return _are_counts(one.connections, one.requests, one.overflowed, one.retried)
+
+
+def _is_usage(one: Usage) -> bool:
+    return one.cpu >= 0 and _are_counts(one.memory)
+
+
+def _are_counts(*numbers: int) -> bool:
+    return all(0 <= number < _MOST for number in numbers)
