@@ -13,9 +13,10 @@ import contextlib
 import os
 import sqlite3
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ _FEW = 8
 
 _Point = tuple[Any, ...]
 """A row of _POINTS."""
+_NO_MORE: tuple[int, Iterator[_Point]] = (-1, iter(()))
 Span = tuple[int, int, int]
 """(length of its slots, start, end): a piece of time, all in seconds."""
 
@@ -195,19 +197,23 @@ class Reader:
 
     def steps(
         self, span: Span, step: int, series: Collection[int], known: int
-    ) -> list[tuple[int, dict[int, Total]]]:
+    ) -> Iterator[tuple[int, dict[int, Total]]]:
         """For each `step` seconds: for how many of them anybody reported, and what there was of some series.
 
-        `known` is how many series there are.
+        `known` is how many series there are.  Only one step is in memory at a time.
         """
         _, start, end = span
         heard: Counter[int] = Counter()
         for at, seconds in self._db.execute(f"SELECT start, heard FROM slots WHERE {_BETWEEN}", span):  # noqa: S608
             heard[(at - start) // step] += seconds
-        rows: dict[int, list[_Point]] = defaultdict(list)
-        for at, *point in self._of(span, series, known):
-            rows[(at - start) // step].append((*point,))
-        return [(heard[number], _added_up(rows[number])) for number in range(-((start - end) // step))]
+        steps = groupby(self._of(span, series, known), lambda point: (point[0] - start) // step)
+        number, points = next(steps, _NO_MORE)
+        for wanted in range(-((start - end) // step)):
+            if number == wanted:
+                yield heard[wanted], _added_up(point[1:] for point in points)
+                number, points = next(steps, _NO_MORE)
+            else:
+                yield heard[wanted], {}
 
     def usage(self, spans: Sequence[Span]) -> dict[tuple[str, str], Used]:
         """What processes used in several pieces of time together, by replica and process."""
@@ -227,7 +233,8 @@ class Reader:
     def close(self) -> None:
         self._db.close()
 
-    def _of(self, span: Span, series: Collection[int], known: int) -> Iterator[tuple[Any, ...]]:
+    def _of(self, span: Span, series: Collection[int], known: int) -> Iterator[_Point]:
+        """When, and the point, in order of time."""
         columns = "points.start, series, count, closed, received, sent, bins"
         if len(series) * _FEW > known:
             wanted = frozenset(series)

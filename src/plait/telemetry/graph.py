@@ -286,9 +286,9 @@ def _workloads(
     for ends, one in edges.items():
         told[ends.destination, ends.destination_version] += one.told
     used: dict[tuple[WorkloadKey, str], list[Used]] = defaultdict(list)
-    for (replica, process), one in found.usage.items():
+    for (replica, process), was in found.usage.items():
         if key := ReplicaKey.parse(replica):
-            used[key.workload, process].append(one)
+            used[key.workload, process].append(was)
     versions = Counter(each.key for each in standing)
 
     def use(one: Standing, process: str) -> ProcessUse:

@@ -187,6 +187,11 @@ class Store:
 
     # What is asked for --------------------------------------------------------------------------------------
 
+    @property
+    def until(self) -> int:
+        """The end of what can be asked for, in seconds since the epoch."""
+        return self._readable
+
     def seen(self, since: float) -> tuple[Labels, ...]:
         """All that there was anything of since a time."""
         return tuple(self._labels[number] for number, last in self._last.items() if last >= since)
@@ -202,12 +207,17 @@ class Store:
         return Window(start=start, end=until, heard=heard, totals=self._named(found))
 
     async def steps(
-        self, seconds: float, step: float, chosen: Callable[[Labels], bool], end: float | None = None
-    ) -> tuple[Window, ...]:
-        """The same of the series that are chosen, a step of seconds at a time.
+        self,
+        seconds: float,
+        step: float,
+        chosen: Callable[[Labels], bool],
+        made: Callable[[Window], T],
+        end: float | None = None,
+    ) -> tuple[int, int, list[T]]:
+        """What is made of the series that are chosen, a step of seconds at a time; the first's start, and the step.
 
         A step is as many slots as are needed for so long: of 5 s, or whole minutes for a minute or more, and for what is
-        older than an hour.
+        older than an hour.  `made` is called in another thread, so that a long history need not be in memory.
         """
         until = self._until(end)
         own = MINUTE if step >= MINUTE or until - seconds < self._minutes - KEPT[STEP] else STEP
@@ -217,11 +227,15 @@ class Store:
         start = until - max(1, int(seconds // width)) * width
         numbers = [number for number, labels in self._labels.items() if chosen(labels)]
         known = len(self._labels)
-        found = await self._read(lambda: self._reader.steps((own, start, until), width, numbers, known))
-        return tuple(
-            Window(start=at, end=at + width, heard=heard, totals=self._named(totals))
-            for at, (heard, totals) in zip(range(start, until, width), found, strict=True)
-        )
+
+        def read() -> list[T]:
+            found = self._reader.steps((own, start, until), width, numbers, known)
+            return [
+                made(Window(start=at, end=at + width, heard=heard, totals=self._named(totals)))
+                for at, (heard, totals) in zip(range(start, until, width), found, strict=True)
+            ]
+
+        return start, width, await self._read(read)
 
     async def usage(self, seconds: float, end: float | None = None) -> Mapping[tuple[str, str], Used]:
         """What processes used in so many seconds, by replica (`NS/WORKLOAD/NUMBER`) and process (sidecar, application)."""
