@@ -30,6 +30,8 @@ from plait.api.views import (
     WorkloadStatus,
 )
 from plait.model.names import ReplicaKey
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import Queries
 
 
 def workload(
@@ -129,6 +131,17 @@ REFUSED = ProxyTypeStatus(
 )
 
 
+NO_GRAPH = Graph(
+    until="2031-02-03T04:05:06+00:00",
+    window=60.0,
+    heard=0.0,
+    left_out=False,
+    services=(),
+    workloads=(),
+    edges=(),
+)
+
+
 class FakeSession:
     """A session that runs a function of ours: (stdin, write) -> exit code."""
 
@@ -163,6 +176,8 @@ class FakePlane:
     found: tuple[FindingView, ...] = ()
     proxied: tuple[ProxyStatus, ...] = (PROXY,)
     routed: tuple[RouteStatus, ...] = ()
+    drawn: Graph = NO_GRAPH
+    traffic: Queries | None = None
     agents: tuple[str, ...] = ("local",)
     joining: dict[str, TokenStatus] = field(default_factory=dict)
     bus: Events = field(default_factory=Events)
@@ -199,6 +214,14 @@ class FakePlane:
 
     def findings(self) -> tuple[FindingView, ...]:
         return self.found
+
+    async def graph(self, window: float, namespace: str) -> Graph:
+        self.asked.append((window, namespace))
+        return self.drawn
+
+    def queries(self) -> Queries:
+        assert self.traffic is not None
+        return self.traffic
 
     def events(self) -> Subscription:
         return self.bus.subscribe()

@@ -17,6 +17,8 @@ from plait.api.views import (
     WorkloadStatus,
 )
 from plait.model.names import ReplicaKey
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import Queries
 
 
 class Unavailable(Exception):  # noqa: N818 - what it says of the thing asked for
@@ -51,6 +53,12 @@ class Plane(Protocol):
     def routes(self) -> tuple[RouteStatus, ...]: ...
 
     def findings(self) -> tuple[FindingView, ...]: ...
+
+    async def graph(self, window: float, namespace: str) -> Graph:
+        """Who calls whom, over the past `window` seconds; of one namespace, or ("") of all."""
+
+    def queries(self) -> Queries:
+        """Who is asked about traffic."""
 
     def events(self) -> Subscription:
         """What happens from now on; the caller closes it."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -32,9 +35,13 @@ from plait.api.views import (
     TokenList,
     TokenRequest,
     TokenView,
+    Traffic,
+    TrafficGroup,
 )
 from plait.codec import Codec, CodecError
 from plait.model.names import ReplicaKey
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import By, History, Signals, Where
 
 _log = logging.getLogger(__name__)
 
@@ -50,10 +57,13 @@ TOKENS: Codec[TokenList] = Codec(TokenList)
 EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 EXEC_END: Codec[ExecEnd] = Codec(ExecEnd)
 LOG_LINE: Codec[LogLine] = Codec(LogLine)
+GRAPH: Codec[Graph] = Codec(Graph)
+TRAFFIC: Codec[Traffic] = Codec(Traffic)
 FAILURE: Codec[Failure] = Codec(Failure)
 
 _LONGEST_LINE = 16_384
 _LARGEST_BODY = 65_536
+_LONGEST_WINDOW = 86_400
 
 
 def application(plane: Plane, guard: Middleware | None = None) -> web.Application:
@@ -66,6 +76,8 @@ def application(plane: Plane, guard: Middleware | None = None) -> web.Applicatio
             web.get("/v1/status", routes.status),
             web.get("/v1/proxies", routes.proxies),
             web.get("/v1/findings", routes.findings),
+            web.get("/v1/graph", routes.graph),
+            web.get("/v1/traffic", routes.traffic),
             web.get("/v1/events", routes.events),
             web.get("/v1/logs", routes.logs),
             web.get("/v1/exec", routes.exec),
@@ -98,6 +110,41 @@ class _Routes:
 
     async def findings(self, _request: web.Request) -> web.Response:
         return _answer(FINDINGS, Findings(findings=self._plane.findings()))
+
+    async def graph(self, request: web.Request) -> web.Response:
+        _known(request, {"window", "namespace"})
+        return _answer(GRAPH, await self._plane.graph(_window(request), request.query.get("namespace", "")))
+
+    async def traffic(self, request: web.Request) -> web.Response:
+        """How traffic went, by what is told apart; with a step also as it went."""
+        filters = {field.name for field in fields(Where)}
+        _known(request, {"by", "window", "step", "at_least"} | filters)
+        by = _by(request)
+        where = Where(**{name: value for name, value in request.query.items() if name in filters})
+        window, step = _window(request), _number(request, "step", default=0)
+        at_least = _number(request, "at_least", default=1)
+        queries = self._plane.queries()
+        found = await queries.measure(by, where, window=window, at_least=at_least)
+        history = History(start=0.0, step=0.0, groups={})
+        if step:
+            history = await queries.history(by, where, window=window, step=step, at_least=at_least)
+        answer = Traffic(
+            by=by,
+            until=_iso(found.end),
+            window=found.end - found.start,
+            heard=found.heard,
+            since=_iso(history.start) if step else "",
+            step=history.step,
+            groups=tuple(
+                TrafficGroup(
+                    group=group,
+                    signals=found.groups.get(group, Signals()),
+                    points=history.groups.get(group, ()),
+                )
+                for group in sorted(found.groups.keys() | history.groups.keys())
+            ),
+        )
+        return _answer(TRAFFIC, answer)
 
     async def tokens(self, _request: web.Request) -> web.Response:
         return _answer(TOKENS, TokenList(tokens=self._plane.tokens()))
@@ -313,6 +360,31 @@ def _server_sent(event: Event) -> bytes:
 
 def _answer(codec: Codec[Any], value: Any, *, status: int = 200) -> web.Response:
     return web.Response(body=codec.encode(value) + b"\n", status=status, content_type="application/json")
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _known(request: web.Request, names: AbstractSet[str]) -> None:
+    """ValueError for what nobody would heed."""
+    if strange := sorted(request.query.keys() - names):
+        raise ValueError(f"{strange[0]} is none of {', '.join(sorted(names))}")
+
+
+def _window(request: web.Request) -> int:
+    window = _number(request, "window", default=60)
+    if not 0 < window <= _LONGEST_WINDOW:
+        raise ValueError(f"window must be between 1 and {_LONGEST_WINDOW} seconds, not {window}")
+    return window
+
+
+def _by(request: web.Request) -> By:
+    text = request.query.get("by", By.SERVICE)
+    try:
+        return By(text)
+    except ValueError:
+        raise ValueError(f"by must be one of {', '.join(By)}, not {text!r}") from None
 
 
 def _flag(request: web.Request, name: str) -> bool:

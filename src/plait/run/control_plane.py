@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -67,6 +68,11 @@ from plait.run.registry import Registry
 from plait.run.signing import Signing
 from plait.run.state_directory import StateDirectory
 from plait.sources.files.folder import Folder
+from plait.telemetry import graph
+from plait.telemetry.graph import Graph
+from plait.telemetry.kept import StoreQueries, seen
+from plait.telemetry.queries import Queries
+from plait.telemetry.store import Store
 from plait.xds.conversation import Peer
 from plait.xds.server import Server
 from plait.xds.transport.listener import Listener
@@ -87,6 +93,7 @@ class ControlPlane:
     loop: Loop
     signing: Signing
     custody: Custody
+    telemetry: Store
     started: float = field(default_factory=time.time)
 
     def on_hello(self, agent: str, replicas: tuple[ReplicaReport, ...]) -> None:
@@ -149,6 +156,16 @@ class ControlPlane:
     def findings(self) -> tuple[FindingView, ...]:
         """Everything wrong with what was written, with the lines as they are now."""
         return tuple(views.finding(found) for found in self.loop.all_findings())
+
+    async def graph(self, window: float, namespace: str) -> Graph:
+        """Who calls whom."""
+        found = await seen(self.telemetry, window)
+        services, workloads = views.standing(self.loop.mesh, self.loop.registry.reports())
+        return graph.graph(found, services, workloads, namespace=namespace)
+
+    def queries(self) -> Queries:
+        """What the store knows."""
+        return StoreQueries(self.telemetry)
 
     def events(self) -> Subscription:
         """What happens from now on."""
@@ -280,12 +297,14 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
         held_path=state.control_plane / "held.json",
     )
     tokens = join_tokens(state.control_plane / "tokens.json")
-    plane = ControlPlane(loop, Signing(authority, tokens, registry, loop.doubts), custody)
+    telemetry = Store(state.control_plane / "telemetry.db", partial(views.own_labels, registry))
+    plane = ControlPlane(loop, Signing(authority, tokens, registry, loop.doubts), custody, telemetry)
     loop.link = Link(plane, trust_domain=trust_domain)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
     _keep_out_of_garbage_collection()
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(telemetry.close)
         proxies = Listener(server, mutual(custody.keypair))
         stack.push_async_callback(proxies.close)
         # Open to every user, since each Envoy may have its own; the directories above it let nobody but ours through.
@@ -313,6 +332,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
                 tasks.create_task(loop.run()),
                 tasks.create_task(_watch(folder, loop)),
                 tasks.create_task(custody.run()),
+                tasks.create_task(telemetry.run()),
                 tasks.create_task(_give_back()),
             ]
             await stop.wait()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.telemetry.reports import Usage
-from plait.telemetry.series import Total
+from plait.telemetry.series import Total, Used
 
 STEP, MINUTE = 5, 60
 """Seconds of a slot: as they come, and once they have become a minute."""
@@ -167,15 +167,6 @@ class Writer:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What a process used in the time in which it was heard of: seconds of that, seconds of CPU, most bytes."""
-
-    heard: int
-    cpu: float
-    memory: int
 
 
 class Reader:

@@ -14,15 +14,10 @@ from datetime import UTC, datetime
 from plait.envoy import names
 from plait.model.catalog import Service
 from plait.model.names import ReplicaKey, WorkloadKey
-from plait.telemetry.database import Used
-from plait.telemetry.queries import AROUND, Signals, signals
+from plait.telemetry.queries import Signals, signals
 from plait.telemetry.reporters import Pair, once, told_by_callees
 from plait.telemetry.reports import Pool
-from plait.telemetry.series import Family, Labels, Total
-from plait.telemetry.store import Store, Window
-
-IDLE = 3600.0
-"""Seconds for which an edge is shown on which nothing goes any more."""
+from plait.telemetry.series import Family, Labels, Total, Used, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,19 +144,6 @@ class Seen:
     usage: Mapping[tuple[str, str], Used] = field(default_factory=dict)
     pools: Mapping[ReplicaKey, tuple[Pool, ...]] = field(default_factory=dict)
     left_out: bool = False
-
-
-async def seen(store: Store, window: float) -> Seen:
-    """What a picture of the past `window` seconds is made of."""
-    found = await store.window(window)
-    return Seen(
-        window=found,
-        lately=store.seen(found.start - AROUND),
-        before=store.seen(found.end - IDLE),
-        usage=await store.usage(window),
-        pools=store.pools(),
-        left_out=store.left_out,
-    )
 
 
 def graph(

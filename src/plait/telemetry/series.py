@@ -156,3 +156,22 @@ def total_of(some: Iterable[Total]) -> Total:
     for one in some:
         found.add(one)
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What there was from `start` to `end` (since the epoch); for `heard` seconds of it somebody listened."""
+
+    start: int
+    end: int
+    heard: int
+    totals: Mapping[Labels, Total]
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a process used in the time in which it was heard of: seconds of that, seconds of CPU, most bytes."""
+
+    heard: int
+    cpu: float
+    memory: int

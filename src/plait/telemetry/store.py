@@ -13,16 +13,15 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
 from plait.codec import Codec, CodecError
 from plait.model.names import ReplicaKey
-from plait.telemetry.database import KEPT, MINUTE, STEP, Batch, Reader, Slot, Span, Used, Writer
+from plait.telemetry.database import KEPT, MINUTE, STEP, Batch, Reader, Slot, Span, Writer
 from plait.telemetry.reports import Pool, ProxyReport, Usage
-from plait.telemetry.series import OTHER, Labels, Total, of_packed
+from plait.telemetry.series import OTHER, Labels, Total, Used, Window, of_packed
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +40,6 @@ _REMEMBERED = 4 * MOST_SERIES
 """How many texts it is known of which series they are."""
 _USAGES = ("sidecar", "application")
 _LABELS: Codec[Labels] = Codec(Labels, lenient=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """What there was from `start` to `end` (since the epoch); for `heard` seconds of it somebody listened."""
-
-    start: int
-    end: int
-    heard: int
-    totals: Mapping[Labels, Total]
 
 
 class Store:
