@@ -10,7 +10,21 @@ from typing import Annotated
 
 import typer
 
-COMMANDS = ("up", "down", "status", "proxies", "check", "compile", "can", "exec", "logs", "token", "ca")
+COMMANDS = (
+    "up",
+    "down",
+    "status",
+    "proxies",
+    "map",
+    "top",
+    "check",
+    "compile",
+    "can",
+    "exec",
+    "logs",
+    "token",
+    "ca",
+)
 
 app = typer.Typer(
     name="plait",
