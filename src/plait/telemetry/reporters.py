@@ -22,7 +22,7 @@ from plait.telemetry.series import Family, Labels, Reporter, Total
 
 NEVER_ARRIVED = frozenset({"DF", "DO", "DPE", "FI", "NC", "NFCF", "NR", "UC", "UF", "UH", "UO"})
 """Flags of Envoy at a caller: who was chosen, if anybody, does not know of this request."""
-_TCP_NEVER_ARRIVED = NEVER_ARRIVED | {"URX"}
+TCP_NEVER_ARRIVED = NEVER_ARRIVED | {"URX"}
 
 Pair = tuple[Family, WorkloadKey | None, WorkloadKey | None]
 
@@ -76,7 +76,7 @@ def _of_nobody(labels: Labels) -> bool:
 
 def never_arrived(labels: Labels) -> bool:
     """Whether a caller's proxy says that whom it chose has never seen it."""
-    flags = _TCP_NEVER_ARRIVED if labels.family is Family.TCP else NEVER_ARRIVED
+    flags = TCP_NEVER_ARRIVED if labels.family is Family.TCP else NEVER_ARRIVED
     return not flags.isdisjoint(labels.flags.split(","))
 
 
