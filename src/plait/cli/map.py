@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -16,14 +16,14 @@ from plait.cli.online import ask
 from plait.cli.options import Namespace, Output, OutputFormat, StateDir, Window
 from plait.cli.output import Row, grid, plain_letters, print_json, print_lines, redraw, terminal_width
 from plait.codec import Codec
-from plait.telemetry.graph import Edge, Graph, ServiceNode
+from plait.telemetry.graph import Edge, Graph
 
 _GRAPH: Codec[Graph] = Codec(Graph)
 _COLUMNS = ("CALLS", "RATE", "ERRORS", "P50", "P99", "TLS", "")
 OUTSIDE = "unknown"
 """Who calls from outside of the mesh, or in the clear."""
 
-_Workload = tuple[str, str, str]
+Workload = tuple[str, str, str]
 """Namespace, name and version."""
 
 
@@ -84,23 +84,37 @@ def headline(graph: Graph) -> Text:
     return Text(text)
 
 
-def service_of(node: ServiceNode | None, host: str, near: str) -> str:
-    """The shortest name of a service for who is in the namespace `near`."""
-    if node is None or node.external:
-        return host or OUTSIDE
-    return node.name if node.namespace == near else f"{node.name}.{node.namespace}"
+class Names:
+    """How those in a picture are called: as shortly as nobody is taken for another."""
 
+    def __init__(self, graph: Graph) -> None:
+        self._services = {one.host: one for one in graph.services}
+        behind = {(host, one.name, one.version) for one in graph.workloads for host in one.services}
+        behind |= {
+            (one.service, one.destination, one.destination_version) for one in graph.edges if one.destination
+        }
+        self._behind = Counter(host for host, _, _ in behind)
+        self._versions = Counter((one.namespace, one.name) for one in graph.workloads)
 
-def called(edge: Edge, services: dict[str, ServiceNode], near: str) -> str:
-    """Whom an edge leads to: the service, and which version or workload of it."""
-    if not edge.service and edge.destination:
-        return f"{edge.destination_namespace}/{edge.destination}"
-    node = services.get(edge.service)
-    name = service_of(node, edge.service, near)
-    version = edge.destination_version
-    if not version and node is not None and edge.destination != node.name:
-        version = edge.destination
-    return f"{name} {version}".rstrip()
+    def workload(self, workload: Workload) -> str:
+        """With its version, where there are several."""
+        namespace, name, version = workload
+        if not name:
+            return OUTSIDE
+        several = version and self._versions[namespace, name] > 1
+        return f"{namespace}/{name} {version}" if several else f"{namespace}/{name}"
+
+    def called(self, edge: Edge) -> str:
+        """The service as its caller calls it; and, where there are several behind it, who of them."""
+        node = self._services.get(edge.service)
+        if not edge.service and edge.destination:
+            return f"{edge.destination_namespace}/{edge.destination}"
+        if node is None or node.external:
+            name = edge.service or OUTSIDE
+        else:
+            name = node.name if node.namespace == edge.source_namespace else f"{node.name}.{node.namespace}"
+        who = edge.destination_version or edge.destination
+        return f"{name} {who}" if who and self._behind[edge.service] > 1 else name
 
 
 @dataclass
@@ -112,17 +126,17 @@ class _Tree:
     """Who takes no part."""
 
     def __post_init__(self) -> None:
-        self._services = {one.host: one for one in self.graph.services}
-        self._of: dict[_Workload, list[Edge]] = defaultdict(list)
+        self._names = Names(self.graph)
+        self._of: dict[Workload, list[Edge]] = defaultdict(list)
         for edge in self.graph.edges:
             self._of[_source(edge)].append(edge)
-        self._told: set[_Workload] = set()
+        self._told: set[Workload] = set()
         plain = plain_letters()
         self._branch, self._last, self._trunk = ("|- ", "`- ", "|  ") if plain else ("├─ ", "└─ ", "│  ")
         self._lock = "mtls" if plain else "🔒"
         taking_part = {*self._of, *map(_destination, self.graph.edges)}
         named = ((one.namespace, one.name, one.version) for one in self.graph.workloads)
-        self.quiet += (_name(one) for one in named if one not in taking_part)
+        self.quiet += (self._names.workload(one) for one in named if one not in taking_part)
 
     def rows(self) -> Iterator[Row]:
         called_ones = set(map(_destination, self.graph.edges))
@@ -130,10 +144,10 @@ class _Tree:
         roots = sorted(self._of, key=lambda one: (not one[1], one in called_ones, one))
         for root in roots:
             if root not in self._told:
-                yield Row((_name(root), "", "", "", "", "", ""), "bold")
+                yield Row((self._names.workload(root), "", "", "", "", "", ""), "bold")
                 yield from self._below(root, "")
 
-    def _below(self, caller: _Workload, indent: str) -> Iterator[Row]:
+    def _below(self, caller: Workload, indent: str) -> Iterator[Row]:
         self._told.add(caller)
         edges = self._of[caller]
         for edge in edges:
@@ -146,7 +160,7 @@ class _Tree:
 
     def _row(self, edge: Edge, indent: str, remark: str) -> Row:
         said = edge.signals
-        name = indent + called(edge, self._services, edge.source_namespace) + remark
+        name = indent + self._names.called(edge) + remark
         lock = {True: self._lock, False: "clear", None: ""}[edge.mtls]
         figured = ("", "", "", "")
         if edge.protocol == "tcp":
@@ -181,19 +195,12 @@ def _style(edge: Edge) -> str:
     return "yellow" if edge.signals.error_share else ""
 
 
-def _source(edge: Edge) -> _Workload:
+def _source(edge: Edge) -> Workload:
     return edge.source_namespace, edge.source, edge.source_version
 
 
-def _destination(edge: Edge) -> _Workload:
+def _destination(edge: Edge) -> Workload:
     return edge.destination_namespace, edge.destination, edge.destination_version
-
-
-def _name(workload: _Workload) -> str:
-    namespace, name, version = workload
-    if not name:
-        return OUTSIDE
-    return f"{namespace}/{name}" + (f" {version}" if version and not name.endswith(version) else "")
 
 
 def register(app: typer.Typer) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from plait.api.client import Client
 from plait.cli import figures
-from plait.cli.map import OUTSIDE, called, headline
+from plait.cli.map import OUTSIDE, Names, headline
 from plait.cli.online import ask
 from plait.cli.options import Namespace, Output, OutputFormat, StateDir, Window
 from plait.cli.output import Row, grid, print_json, print_lines, redraw, terminal_width
@@ -150,11 +150,11 @@ def _services(graph: Graph) -> list[_Line]:
 
 
 def _edges(graph: Graph) -> list[_Line]:
-    services = {one.host: one for one in graph.services}
+    names = Names(graph)
     return [
         _Line(
             edge.source_namespace,
-            f"{edge.source or OUTSIDE} > {called(edge, services, edge.source_namespace)}",
+            f"{edge.source or OUTSIDE} > {names.called(edge)}",
             edge.signals,
             idle=edge.idle,
         )
