@@ -113,7 +113,8 @@ class _Routes:
 
     async def graph(self, request: web.Request) -> web.Response:
         _known(request, {"window", "namespace"})
-        return _answer(GRAPH, await self._plane.graph(_window(request), request.query.get("namespace", "")))
+        found = await self._plane.graph(_window(request), request.query.get("namespace", ""))
+        return await asyncio.to_thread(_answer, GRAPH, found)
 
     async def traffic(self, request: web.Request) -> web.Response:
         """How traffic went, by what is told apart; with a step also as it went."""
@@ -144,7 +145,7 @@ class _Routes:
                 for group in sorted(found.groups.keys() | history.groups.keys())
             ),
         )
-        return _answer(TRAFFIC, answer)
+        return await asyncio.to_thread(_answer, TRAFFIC, answer)
 
     async def tokens(self, _request: web.Request) -> web.Response:
         return _answer(TOKENS, TokenList(tokens=self._plane.tokens()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from plait.telemetry.graph import Seen
@@ -27,7 +28,8 @@ class StoreQueries:
     ) -> Measured:
         """How it went over a window."""
         found = await self._store.window(window, end)
-        groups = self._told(by, where, found.end, window)(found, at_least)
+        told = self._told(by, where, found.end, window)
+        groups = await asyncio.to_thread(told, found, at_least)
         return Measured(start=found.start, end=found.end, heard=found.heard, groups=groups)
 
     async def history(  # noqa: PLR0913 - see Queries

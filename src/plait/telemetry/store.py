@@ -131,19 +131,24 @@ class Store:
     async def write(self, until: float) -> None:
         """Write all slots that are over at a time; those of the hour and of the day before are forgotten."""
         end = max(_start(until), self._sealed)
+        new, self._new = self._new, {}
         batch = self._batch(end)
         self._sealed = end
+
+        def write() -> None:
+            batch.series = {number: _LABELS.encode(labels) for number, labels in new.items()}
+            self._writer.write(batch, end)
+
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writes, self._writer.write, batch, end)
+            await asyncio.get_running_loop().run_in_executor(self._writes, write)
         except (sqlite3.Error, OverflowError) as error:
             log.error("what was seen before now is lost: %s", error)  # noqa: TRY400 - no bug of ours: a full disk
-            self._new.update((number, self._labels[number]) for number in batch.series)
+            self._new = new | self._new
         self._readable, self._minutes = end, self._writer.minutes_until
 
     def _batch(self, end: int) -> Batch:
         slots = {start: self._open.pop(start) for start in sorted(self._open) if start < end}
-        batch = Batch(slots=slots, series={number: _LABELS.encode(one) for number, one in self._new.items()})
-        self._new.clear()
+        batch = Batch(slots=slots)
         minute = end // MINUTE * MINUTE
         if minute > self._minutes:
             batch.last = {number: at for number, at in self._last.items() if at >= self._minutes - MINUTE}
@@ -254,7 +259,8 @@ class Store:
         return start, until, [(MINUTE, start, minutes), (STEP, max(start, minutes), until)]
 
     def _named(self, found: Mapping[int, Total]) -> Mapping[Labels, Total]:
-        return {self._labels[number]: total for number, total in found.items() if number in self._labels}
+        known = ((self._labels.get(number), total) for number, total in found.items())
+        return {labels: total for labels, total in known if labels is not None}
 
     async def _read(self, question: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reads, question)
