@@ -131,6 +131,12 @@ def test_lines_of_the_map_have_colours_by_how_it_goes() -> None:
     assert [line.style for line in map_lines(GRAPH, 80) if "menu v2" in line.plain] == ["yellow"]
 
 
+def test_a_service_of_which_nobody_was_chosen_is_told_apart() -> None:
+    lost = edge("bistro/diner", "bistro/menu", signals=FAILING, destination="", mtls=None)
+    shown = text(map_lines(replace(GRAPH, edges=(*GRAPH.edges, lost)), None))
+    assert re.search(r"└─ menu \(nobody\) +2.0/s +90%", shown)
+
+
 def test_a_circle_of_callers_ends_and_each_edge_is_there_once() -> None:
     ring = replace(
         GRAPH,
@@ -207,13 +213,13 @@ def test_top_shows_edges_with_their_bytes() -> None:
 
 def test_figures_are_short() -> None:
     assert [figures.rate(value) for value in (0, 0.04, 0.25, 9.96, 99, 1234, 5e6)] == [
-        "", "0.0/s", "0.2/s", "10/s", "99/s", "1.2k/s", "5.0M/s",
+        "", "0.04/s", "0.2/s", "10/s", "99/s", "1.2k/s", "5.0M/s",
     ]  # fmt: skip
     assert [figures.share(value) for value in (None, 0, 0.0002, 0.003, 0.5, 1)] == [
         "-", "0%", "<0.1%", "0.3%", "50%", "100%",
     ]  # fmt: skip
     assert [figures.duration(value) for value in (None, 0.4, 9.96, 999.6, 1500, 200_000)] == [
-        "-", "0.4ms", "10ms", "1.0s", "1.5s", "200s",
+        "-", "<1ms", "10ms", "1.0s", "1.5s", "200s",
     ]  # fmt: skip
 
 

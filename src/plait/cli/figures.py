@@ -6,7 +6,7 @@ NOTHING = "-"
 
 
 def rate(value: float) -> str:
-    """Something a second: `0.2/s`, `12/s`, `3.4k/s`; "" where there was nothing."""
+    """Something a second: `0.02/s`, `0.2/s`, `12/s`, `3.4k/s`; "" where there was nothing."""
     return f"{_short(value)}/s" if value else ""
 
 
@@ -20,9 +20,11 @@ def share(value: float | None) -> str:
 
 
 def duration(milliseconds: float | None) -> str:
-    """`0.4ms`, `12ms`, `1.5s`."""
+    """`<1ms` (Envoy counts whole ones), `4.0ms`, `12ms`, `1.5s`."""
     if milliseconds is None:
         return NOTHING
+    if milliseconds < 1:
+        return "<1ms"
     if milliseconds < 999.5:
         return f"{milliseconds:.1f}ms" if milliseconds < 9.95 else f"{milliseconds:.0f}ms"
     return f"{milliseconds / 1000:.1f}s" if milliseconds < 99_950 else f"{milliseconds / 1000:.0f}s"
@@ -41,6 +43,7 @@ def cores(value: float | None) -> str:
 def _short(value: float) -> str:
     for unit in ("", "k", "M", "G"):
         if value < 999.5:
-            return f"{value:.1f}{unit}" if 0 < value < 9.95 else f"{value:.0f}{unit}"
+            digits = 0 if value >= 9.95 or not value else 1 if value >= 0.095 else 2
+            return f"{value:.{digits}f}{unit}"
         value /= 1000
     return f"{value:.0f}T"

@@ -113,8 +113,10 @@ class Names:
             name = edge.service or OUTSIDE
         else:
             name = node.name if node.namespace == edge.source_namespace else f"{node.name}.{node.namespace}"
-        who = edge.destination_version or edge.destination
-        return f"{name} {who}" if who and self._behind[edge.service] > 1 else name
+        if not edge.destination:
+            return name if node is None or node.external else f"{name} (nobody)"
+        several = self._behind[edge.service] > 1
+        return f"{name} {edge.destination_version or edge.destination}" if several else name
 
 
 @dataclass
