@@ -162,12 +162,15 @@ async def test_beyond_a_bound_new_series_are_one_and_that_is_told(
     async with opened(tmp_path, clock) as kept:
         for code in range(100, 200):
             kept.take(report(GUEST, asks(1.0, code=str(code)), at=clock.now))
-            assert kept.left_out == (code >= 110)
+            assert kept.left_out(NOW - 5) == (code >= 110)
         await pass_by(kept, clock, 5)
         found = (await kept.window(60)).totals
         assert len(found) == 11
         assert found[OTHER].count == 90
         assert sum(one.count for one in found.values()) == 100
+        await pass_by(kept, clock, 60)
+        kept.take(report(GUEST, asks(1.0, code="100"), at=clock.now))
+        assert not kept.left_out(clock.now - 30)
 
 
 async def test_what_is_no_text_of_labels_is_not_kept(tmp_path: Path) -> None:
@@ -196,6 +199,28 @@ async def test_what_processes_use_is_kept_by_replica_and_pools_are_those_of_now(
         assert kept.pools() == {ReplicaKey(WorkloadKey("shop", "guest"), 0): (pool,)}
         await pass_by(kept, clock, 90)
         assert kept.pools() == {}
+
+
+async def test_what_is_used_over_several_slots_is_of_all_of_them(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock) as kept:
+        kept.take(report(GUEST, at=clock.now + 5, seconds=15.0, sidecar=Usage(cpu=1.5, memory=1)))
+        await pass_by(kept, clock, 5)
+        (used,) = (await kept.usage(60)).values()
+        assert used.cpu / used.heard == 0.1
+
+
+async def test_series_of_another_version_of_ours_are_in_nobodys_way(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path, clock) as kept:
+        kept.take(report(GUEST, asks(1.0), at=clock.now))
+        await pass_by(kept, clock, 5)
+    with sqlite3.connect(tmp_path / "telemetry.db") as db:
+        db.execute("UPDATE series SET labels = '{}'")
+    async with opened(tmp_path, clock) as kept:
+        kept.take(report(GUEST, asks(1.0, 2.0), at=clock.now))
+        await pass_by(kept, clock, 60)
+        assert (await totals(kept, 120)).count == 2
 
 
 async def test_after_a_restart_all_is_there_and_the_time_between_is_a_gap(tmp_path: Path) -> None:

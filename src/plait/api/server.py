@@ -134,6 +134,7 @@ class _Routes:
             until=_iso(found.end),
             window=found.end - found.start,
             heard=found.heard,
+            left_out=found.left_out,
             since=_iso(history.start) if step else "",
             step=history.step,
             groups=tuple(

@@ -299,13 +299,15 @@ class TrafficGroup:
 class Traffic:
     """The answer of GET /v1/traffic: `window` seconds up to `until`, for `heard` of which somebody listened.
 
-    The points of groups are `step` seconds each, from `since` on; "" and 0: no steps were asked for.
+    The points of groups are `step` seconds each, from `since` on; "" and 0: no steps were asked for.  `left_out`: there
+    was more than is told apart, and it is in no group.
     """
 
     by: str
     until: str
     window: float
     heard: float
+    left_out: bool = False
     since: str = ""
     step: float = 0.0
     groups: tuple[TrafficGroup, ...]

@@ -20,7 +20,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from plait.telemetry.reports import Usage
 from plait.telemetry.series import Total, Used
 
 STEP, MINUTE = 5, 60
@@ -64,7 +63,7 @@ class Slot:
 
     totals: dict[int, Total] = field(default_factory=dict)
     """By the number of the series."""
-    usage: dict[tuple[str, str], Usage] = field(default_factory=dict)
+    usage: dict[tuple[str, str], Used] = field(default_factory=dict)
     """By replica, and by which process of it."""
 
 
@@ -112,7 +111,9 @@ class Writer:
             self._db.executemany("INSERT INTO series VALUES (?, ?, ?)", new)
             for start, slot in batch.slots.items():
                 self._add(STEP, start, STEP, slot.totals)
-                rows = ((STEP, start, *who, STEP, one.cpu, one.memory) for who, one in slot.usage.items())
+                rows = (
+                    (STEP, start, *who, one.heard, one.cpu, one.memory) for who, one in slot.usage.items()
+                )
                 self._db.executemany("INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             minute = until // MINUTE * MINUTE
             if minute > self.minutes_until:

@@ -30,7 +30,13 @@ class StoreQueries:
         found = await self._store.window(window, end)
         told = self._told(by, where, found.end, window)
         groups = await asyncio.to_thread(told, found, at_least)
-        return Measured(start=found.start, end=found.end, heard=found.heard, groups=groups)
+        return Measured(
+            start=found.start,
+            end=found.end,
+            heard=found.heard,
+            groups=groups,
+            left_out=self._store.left_out(found.start),
+        )
 
     async def history(  # noqa: PLR0913 - see Queries
         self,
@@ -87,5 +93,5 @@ async def seen(store: Store, window: float) -> Seen:
         before=store.seen(found.end - IDLE),
         usage=await store.usage(window),
         pools=store.pools(),
-        left_out=store.left_out,
+        left_out=store.left_out(found.start),
     )

@@ -108,12 +108,16 @@ class Signals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """How it went from `start` to `end` (since the epoch), for `heard` seconds of which somebody listened."""
+    """How it went from `start` to `end` (since the epoch), for `heard` seconds of which somebody listened.
+
+    `left_out`: there was more than is told apart, and it is in no group.
+    """
 
     start: float
     end: float
     heard: float
     groups: Mapping[Group, Signals]
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

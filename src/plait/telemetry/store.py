@@ -20,7 +20,7 @@ from typing import TypeVar
 from plait.codec import Codec, CodecError
 from plait.model.names import ReplicaKey
 from plait.telemetry.database import KEPT, MINUTE, STEP, Batch, Reader, Slot, Span, Writer
-from plait.telemetry.reports import Pool, ProxyReport, Usage
+from plait.telemetry.reports import Pool, ProxyReport
 from plait.telemetry.series import OTHER, Labels, Total, Used, Window, of_packed
 
 log = logging.getLogger(__name__)
@@ -55,16 +55,14 @@ class Store:
         self._ids: dict[Labels, int] = {}
         self._last: dict[int, int] = {}
         self._new: dict[int, Labels] = {}
+        self._next = 1
         self._load()
-        self._next = max(self._labels, default=0) + 1
         self._packed: dict[tuple[str, tuple[str, ...]], int] = {}
         self._open: dict[int, Slot] = {}
         self._sealed = max(self._writer.slots_until, _start(clock()))
         self._readable = self._sealed
         self._minutes = self._writer.minutes_until
         self._pools: dict[ReplicaKey, tuple[float, tuple[Pool, ...]]] = {}
-        self.left_out = False
-        """Whether there were too many series, so that some are one together."""
 
     # What comes in ------------------------------------------------------------------------------------------
 
@@ -87,8 +85,10 @@ class Store:
         node = str(report.node)
         for process, usage in zip(_USAGES, (report.sidecar, report.application), strict=True):
             if usage is not None:
-                before = slot.usage.get((node, process), Usage(cpu=0.0, memory=0))
-                slot.usage[node, process] = Usage(cpu=before.cpu + usage.cpu, memory=usage.memory)
+                before = slot.usage.get((node, process), Used(0, 0.0, 0))
+                slot.usage[node, process] = Used(
+                    before.heard + steps * STEP, before.cpu + usage.cpu, max(before.memory, usage.memory)
+                )
         self._pools[report.node] = (start, report.pools)
 
     def _series(self, packed: str, own: Mapping[str, str]) -> int:
@@ -109,11 +109,10 @@ class Store:
         number = self._ids.get(labels)
         if number is None:
             if len(self._ids) >= MOST_SERIES and labels != OTHER:
-                if not self.left_out:
+                if OTHER not in self._ids:
                     log.warning(
-                        "there are more than %d series of traffic: what is new is not told apart", MOST_SERIES
+                        "there are %d series of traffic: those that are new are not told apart", MOST_SERIES
                     )
-                self.left_out = True
                 return self._number(OTHER)
             number, self._next = self._next, self._next + 1
             self._ids[labels], self._labels[number] = number, labels
@@ -160,7 +159,6 @@ class Store:
                 self._last.pop(number, None)
             if batch.forgotten:
                 self._packed.clear()
-            self.left_out = self.left_out and len(self._ids) >= MOST_SERIES
         return batch
 
     async def close(self) -> None:
@@ -173,6 +171,7 @@ class Store:
 
     def _load(self) -> None:
         for number, data, last in self._writer.known():
+            self._next = max(self._next, number + 1)
             try:
                 labels = _LABELS.decode(data)
             except CodecError:
@@ -189,6 +188,11 @@ class Store:
     def seen(self, since: float) -> tuple[Labels, ...]:
         """All that there was anything of since a time."""
         return tuple(self._labels[number] for number, last in self._last.items() if last >= since)
+
+    def left_out(self, since: float) -> bool:
+        """Whether there were too many series since a time, so that some of it is not told apart."""
+        number = self._ids.get(OTHER)
+        return number is not None and self._last.get(number, 0) >= since
 
     async def window(self, seconds: float, end: float | None = None) -> Window:
         """What there was in so many seconds up to a time (None: now)."""
