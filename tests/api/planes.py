@@ -36,6 +36,8 @@ from plait.api.views import (
     WorkloadStatus,
 )
 from plait.model.names import ReplicaKey
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import Queries
 from plait.telemetry.spans import Search
 
 
@@ -162,6 +164,17 @@ REFUSED = ProxyTypeStatus(
 )
 
 
+NO_GRAPH = Graph(
+    until="2031-02-03T04:05:06+00:00",
+    window=60.0,
+    heard=0.0,
+    left_out=False,
+    services=(),
+    workloads=(),
+    edges=(),
+)
+
+
 class FakeSession:
     """A session that runs a function of ours: (stdin, write) -> exit code."""
 
@@ -216,6 +229,8 @@ class FakePlane:
     proxied: tuple[ProxyStatus, ...] = (PROXY,)
     routed: tuple[RouteStatus, ...] = ()
     traced: tuple[TraceView, ...] = ()
+    drawn: Graph = NO_GRAPH
+    traffic: Queries | None = None
     agents: tuple[str, ...] = ("local",)
     joining: dict[str, TokenStatus] = field(default_factory=dict)
     bus: Events = field(default_factory=Events)
@@ -255,6 +270,14 @@ class FakePlane:
 
     def findings(self) -> tuple[FindingView, ...]:
         return self.found
+
+    async def graph(self, window: float, namespace: str) -> Graph:
+        self.asked.append((window, namespace))
+        return self.drawn
+
+    def queries(self) -> Queries:
+        assert self.traffic is not None
+        return self.traffic
 
     def events(self) -> Subscription:
         return self.bus.subscribe()
@@ -317,6 +340,7 @@ class FakePlane:
         self.asked.append((wanted, rate))
         self.looking.append(FakeLooking(self.seen))
         return self.looking[-1]
+
     def proxy_metrics(self, replica: ReplicaKey) -> FakeSession:
         self.asked.append(replica)
         return self._session()

@@ -15,8 +15,10 @@ from plait.api.views import (
     TokenList,
     Traces,
     TraceView,
+    Traffic,
 )
 from plait.codec import Codec
+from plait.telemetry.graph import Graph
 from tests.docs.pages import ROOT, blocks
 
 
@@ -39,5 +41,7 @@ def test_the_examples_have_every_field_and_no_other() -> None:
         (Codec[Any](TokenList), shown("tokens")),
         (Codec[Any](Traces), shown("traces")),
         (Codec[Any](TraceView), shown("trace")),
+        (Codec[Any](Graph), shown("until")),
+        (Codec[Any](Traffic), shown("by")),
     ):
         assert codec.to_json(codec.from_json(example)) == example

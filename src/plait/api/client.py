@@ -34,8 +34,11 @@ from plait.api.views import (
     Traces,
     TraceSummary,
     TraceView,
+    Traffic,
 )
 from plait.codec import Codec, CodecError
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import ANYBODY, By, Where
 
 T = TypeVar("T")
 
@@ -54,6 +57,8 @@ _EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 _EXEC_END: Codec[ExecEnd] = Codec(ExecEnd, lenient=True)
 _LOG_LINE: Codec[LogLine] = Codec(LogLine, lenient=True)
 _TAP_LINE: Codec[TapLine] = Codec(TapLine, lenient=True)
+_GRAPH: Codec[Graph] = Codec(Graph, lenient=True)
+_TRAFFIC: Codec[Traffic] = Codec(Traffic, lenient=True)
 _FAILURE: Codec[Failure] = Codec(Failure, lenient=True)
 
 _ANSWER_WITHIN = aiohttp.ClientTimeout(total=30)
@@ -107,6 +112,19 @@ class Client:
     async def findings(self) -> tuple[FindingView, ...]:
         """Everything that is wrong with what was written."""
         return (await self._ask(_FINDINGS, "GET", "/v1/findings")).findings
+
+    async def graph(self, *, window: float = 60, namespace: str = "") -> Graph:
+        """Who calls whom, and how that goes, over the past `window` seconds; of one namespace, or of all."""
+        query = {"window": str(int(window)), "namespace": namespace}
+        return await self._ask(_GRAPH, "GET", "/v1/graph", params=query)
+
+    async def traffic(
+        self, by: By, where: Where = ANYBODY, *, window: float = 60, step: float = 0, at_least: int = 1
+    ) -> Traffic:
+        """How traffic went over the past `window` seconds and, with a step of seconds, as it went."""
+        numbers = {"window": int(window), "step": int(step), "at_least": at_least}
+        query = {"by": str(by), **{name: str(number) for name, number in numbers.items()}, **asdict(where)}
+        return await self._ask(_TRAFFIC, "GET", "/v1/traffic", params=query)
 
     async def create_token(self, agent: str, lifetime: float = 600.0) -> TokenView:
         """A join token for an agent; `lifetime` in seconds."""

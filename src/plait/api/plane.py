@@ -21,6 +21,8 @@ from plait.api.views import (
     WorkloadStatus,
 )
 from plait.model.names import ReplicaKey
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import Queries
 from plait.telemetry.spans import Search
 
 
@@ -67,6 +69,12 @@ class Plane(Protocol):
 
     def findings(self) -> tuple[FindingView, ...]: ...
 
+    async def graph(self, window: float, namespace: str) -> Graph:
+        """Who calls whom, over the past `window` seconds; of one namespace, or ("") of all."""
+
+    def queries(self) -> Queries:
+        """Who is asked about traffic."""
+
     def events(self) -> Subscription:
         """What happens from now on; the caller closes it."""
 
@@ -98,6 +106,7 @@ class Plane(Protocol):
 
     def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
         """Look at requests as they happen, so many a second at most; NotFound, ValueError.  The caller closes it."""
+
     def proxy_metrics(self, replica: ReplicaKey) -> Session:
         """What a replica's Envoy tells Prometheus, in its text format; Unavailable.  The caller closes the session."""
 

@@ -11,8 +11,10 @@ import logging
 import math
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -40,9 +42,13 @@ from plait.api.views import (
     TokenView,
     Traces,
     TraceView,
+    Traffic,
+    TrafficGroup,
 )
 from plait.codec import Codec, CodecError
 from plait.model.names import ReplicaKey, WorkloadKey
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import By, History, Signals, Where
 from plait.telemetry.spans import Search
 
 _log = logging.getLogger(__name__)
@@ -62,6 +68,8 @@ EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 EXEC_END: Codec[ExecEnd] = Codec(ExecEnd)
 LOG_LINE: Codec[LogLine] = Codec(LogLine)
 TAP_LINE: Codec[TapLine] = Codec(TapLine)
+GRAPH: Codec[Graph] = Codec(Graph)
+TRAFFIC: Codec[Traffic] = Codec(Traffic)
 FAILURE: Codec[Failure] = Codec(Failure)
 
 _LONGEST_LINE = 16_384
@@ -71,6 +79,7 @@ _TAP_RATE = 100
 _TAP_FILTERS = {field.name for field in fields(TapFilter)}
 _SLOWEST = 10.0
 """Seconds that a client may take to read a line."""
+_LONGEST_WINDOW = 86_400
 
 
 def application(plane: Plane, guard: Middleware | None = None) -> web.Application:
@@ -86,6 +95,8 @@ def application(plane: Plane, guard: Middleware | None = None) -> web.Applicatio
             web.get("/v1/metrics", routes.metrics),
             web.get("/v1/prometheus/targets", routes.prometheus_targets),
             web.get("/v1/findings", routes.findings),
+            web.get("/v1/graph", routes.graph),
+            web.get("/v1/traffic", routes.traffic),
             web.get("/v1/events", routes.events),
             web.get("/v1/logs", routes.logs),
             web.get("/v1/exec", routes.exec),
@@ -143,6 +154,43 @@ class _Routes:
     async def prometheus_targets(self, request: web.Request) -> web.Response:
         """What Prometheus finds here to scrape, by its HTTP service discovery."""
         return web.json_response(targets(self._plane.workloads(), request.host))
+
+    async def graph(self, request: web.Request) -> web.Response:
+        _known(request, {"window", "namespace"})
+        found = await self._plane.graph(_window(request), request.query.get("namespace", ""))
+        return await asyncio.to_thread(_answer, GRAPH, found)
+
+    async def traffic(self, request: web.Request) -> web.Response:
+        """How traffic went, by what is told apart; with a step also as it went."""
+        filters = {field.name for field in fields(Where)}
+        _known(request, {"by", "window", "step", "at_least"} | filters)
+        by = _by(request)
+        where = Where(**{name: value for name, value in request.query.items() if name in filters})
+        window, step = _window(request), _number(request, "step", default=0)
+        at_least = _number(request, "at_least", default=1)
+        queries = self._plane.queries()
+        found = await queries.measure(by, where, window=window, at_least=at_least)
+        history = History(start=0.0, step=0.0, groups={})
+        if step:
+            history = await queries.history(by, where, window=window, step=step, at_least=at_least)
+        answer = Traffic(
+            by=by,
+            until=_iso(found.end),
+            window=found.end - found.start,
+            heard=found.heard,
+            left_out=found.left_out,
+            since=_iso(history.start) if step else "",
+            step=history.step,
+            groups=tuple(
+                TrafficGroup(
+                    group=group,
+                    signals=found.groups.get(group, Signals()),
+                    points=history.groups.get(group, ()),
+                )
+                for group in sorted(found.groups.keys() | history.groups.keys())
+            ),
+        )
+        return await asyncio.to_thread(_answer, TRAFFIC, answer)
 
     async def tokens(self, _request: web.Request) -> web.Response:
         return _answer(TOKENS, TokenList(tokens=self._plane.tokens()))
@@ -393,6 +441,31 @@ def _answer(codec: Codec[Any], value: Any, *, status: int = 200) -> web.Response
 
 def _metrics(page: bytes) -> web.Response:
     return web.Response(body=page, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _known(request: web.Request, names: AbstractSet[str]) -> None:
+    """ValueError for what nobody would heed."""
+    if strange := sorted(request.query.keys() - names):
+        raise ValueError(f"{strange[0]} is none of {', '.join(sorted(names))}")
+
+
+def _window(request: web.Request) -> int:
+    window = _number(request, "window", default=60)
+    if not 0 < window <= _LONGEST_WINDOW:
+        raise ValueError(f"window must be between 1 and {_LONGEST_WINDOW} seconds, not {window}")
+    return window
+
+
+def _by(request: web.Request) -> By:
+    text = request.query.get("by", By.SERVICE)
+    try:
+        return By(text)
+    except ValueError:
+        raise ValueError(f"by must be one of {', '.join(By)}, not {text!r}") from None
 
 
 def _flag(request: web.Request, name: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from plait.telemetry.queries import Group, Signals
+
 
 class ReplicaState(StrEnum):
     """Where a replica stands in its life; what each means is told in docs/cli-output.md."""
@@ -411,3 +413,30 @@ class Failure:
     """The body of every answer that is an error."""
 
     error: Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficGroup:
+    """How what is told apart went over the window and, where steps were asked for, in each; null: nobody listened."""
+
+    group: Group
+    signals: Signals
+    points: tuple[Signals | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """The answer of GET /v1/traffic: `window` seconds up to `until`, for `heard` of which somebody listened.
+
+    The points of groups are `step` seconds each, from `since` on; "" and 0: no steps were asked for.  `left_out`: there
+    was more than is told apart, and it is in no group.
+    """
+
+    by: str
+    until: str
+    window: float
+    heard: float
+    left_out: bool = False
+    since: str = ""
+    step: float = 0.0
+    groups: tuple[TrafficGroup, ...]

@@ -15,6 +15,8 @@ COMMANDS = (
     "down",
     "status",
     "proxies",
+    "map",
+    "top",
     "check",
     "compile",
     "can",

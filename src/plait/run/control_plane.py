@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -69,7 +70,7 @@ from plait.model.settings import (
 )
 from plait.run import views
 from plait.run.custody import Custody
-from plait.run.intake import Intake, Unkept
+from plait.run.intake import Intake
 from plait.run.loop import Loop
 from plait.run.registry import Registry, common_name_of
 from plait.run.signing import Signing
@@ -77,8 +78,13 @@ from plait.run.state_directory import StateDirectory
 from plait.run.tapped import workload_key
 from plait.run.tracing import Tracing
 from plait.sources.files.folder import Folder
+from plait.telemetry import graph
+from plait.telemetry.graph import Graph
+from plait.telemetry.kept import StoreQueries, seen
+from plait.telemetry.queries import Queries
 from plait.telemetry.reports import ProxyReport
 from plait.telemetry.spans import Search
+from plait.telemetry.store import Store
 from plait.xds.conversation import Peer
 from plait.xds.exports import Exports
 from plait.xds.server import Server
@@ -103,6 +109,7 @@ class ControlPlane:
     custody: Custody
     tracing: Tracing
     intake: Intake
+    telemetry: Store
     started: float = field(default_factory=time.time)
 
     def on_hello(self, agent: str, replicas: tuple[ReplicaReport, ...]) -> None:
@@ -174,6 +181,21 @@ class ControlPlane:
         """Everything wrong with what was written, with the lines as they are now."""
         return tuple(views.finding(found) for found in self.loop.all_findings())
 
+    async def graph(self, window: float, namespace: str) -> Graph:
+        """Who calls whom."""
+        found = await seen(self.telemetry, window)
+        mesh, reports = self.loop.mesh, self.loop.registry.reports()
+
+        def drawn() -> Graph:
+            services, workloads = views.standing(mesh, reports)
+            return graph.graph(found, services, workloads, namespace=namespace)
+
+        return await asyncio.to_thread(drawn)  # of a large mesh it takes a tenth of a second
+
+    def queries(self) -> Queries:
+        """What the store knows."""
+        return StoreQueries(self.telemetry)
+
     def events(self) -> Subscription:
         """What happens from now on."""
         return self.loop.events.subscribe()
@@ -228,6 +250,7 @@ class ControlPlane:
             if named is not None and not self.loop.knows(named):
                 raise NotFound(f"there is no workload {named}")
         return self.loop.taps.open(wanted, rate)
+
     def proxy_metrics(self, replica: ReplicaKey) -> Session:
         """What a replica's Envoy tells Prometheus."""
         return self._open(replica, MetricsRequest(replica=replica))
@@ -347,10 +370,10 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     )
     tokens = join_tokens(state.control_plane / "tokens.json")
     tracing = Tracing(state.control_plane / "traces.db", lambda found: loop.notice("tracing", found))
-    intake = Intake(registry, telemetry=Unkept())
-    plane = ControlPlane(
-        loop, Signing(authority, tokens, registry, loop.doubts), custody, tracing, intake
-    )
+    telemetry = Store(state.control_plane / "telemetry.db", partial(views.own_labels, registry))
+    intake = Intake(registry, telemetry)
+    signing = Signing(authority, tokens, registry, loop.doubts)
+    plane = ControlPlane(loop, signing, custody, tracing, intake, telemetry)
     loop.link = Link(plane, trust_domain=trust_domain)
     loop.metrics.watch(server, loop.link, intake, loop.severities)
     folder = Folder(paths)
@@ -363,6 +386,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
             lambda peer: sender(registry, trust_domain, peer),
         )
         proxies = Listener(server, mutual(custody.keypair), exports=exports)
+        stack.push_async_callback(telemetry.close)
         stack.push_async_callback(proxies.close)
         # Open to every user, since each Envoy may have its own; the directories above it let nobody but ours through.
         await proxies.listen(state.xds_socket, mode=0o666)
@@ -391,6 +415,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
                 tasks.create_task(_watch(folder, loop)),
                 tasks.create_task(custody.run()),
                 tasks.create_task(tracing.run()),
+                tasks.create_task(telemetry.run()),
                 tasks.create_task(_give_back()),
             ]
             await stop.wait()

@@ -28,7 +28,7 @@ from plait.link.server import Link
 from plait.model.catalog import Member, Replica
 from plait.model.change import Change, Gone, Stated, Unreadable
 from plait.model.finding import Finding
-from plait.model.mesh import Endpoints
+from plait.model.mesh import Endpoints, Mesh
 from plait.model.names import ReplicaKey, WorkloadKey, service_host
 from plait.model.settings import MeshSettings
 from plait.resource import Snapshot
@@ -111,6 +111,11 @@ class Loop:
     def wanted(self) -> int:
         """How many replicas there should be."""
         return sum(workload.replicas for workload in self._assigned.workloads) if self._assigned else 0
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """All that is written, as it holds now; None before anything was read."""
+        return self._compiled.mesh if self._compiled else None
 
     def all_findings(self) -> tuple[Finding, ...]:
         """Everything wrong with the documents, what proxies refuse and what traffic shows; with places as they are now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -32,8 +32,12 @@ from plait.identity.authority import Authority
 from plait.identity.certificates import certificates as read_certificates
 from plait.identity.rotation import Holder
 from plait.link.messages import ReplicaReport
+from plait.model.catalog import Service, selects
 from plait.model.finding import Finding, Severity
-from plait.model.names import ObjectRef, ReplicaKey
+from plait.model.mesh import Mesh
+from plait.model.names import ObjectRef, ReplicaKey, WorkloadKey
+from plait.run.registry import Registry
+from plait.telemetry.graph import Standing
 from plait.telemetry.spans import Kind, Span, Trace
 from plait.xds.messages import TypeStatus
 from plait.xds.server import ProxyRejection
@@ -128,6 +132,41 @@ def _parent(status: ParentStatus) -> RouteParentStatus:
             ConditionView(type=str(one.type), status=str(one.holds), reason=one.reason, message=one.message)
             for one in status.conditions
         ),
+    )
+
+
+def own_labels(registry: Registry, node: ReplicaKey) -> Mapping[str, str]:
+    """What metrics say of a replica's own workload: as it was started, so that a version keeps its name."""
+    found = registry.replicas().get(str(node))
+    labels = dict(found.labels) if found else {}
+    key = node.workload
+    return {
+        "workload": key.name,
+        "namespace": key.namespace,
+        "app": labels.get("app", key.name),
+        "version": labels.get("version", ""),
+    }
+
+
+def standing(
+    mesh: Mesh | None, reports: Iterable[ReplicaReport]
+) -> tuple[tuple[Service, ...], tuple[Standing, ...]]:
+    """The services of the mesh, and its workloads: those that run, by version, and those that are only written."""
+    if mesh is None:
+        return (), ()
+    numbers = Counter((report.replica.key.workload, report.replica.labels) for report in reports)
+    written = {(one.key, one.labels): 0 for one in mesh.workloads.values()}
+    by_namespace: dict[str, list[Service]] = {}
+    for service in mesh.services.values():
+        by_namespace.setdefault(service.namespace, []).append(service)
+    merged: dict[tuple[WorkloadKey, str], tuple[int, set[str]]] = {}
+    for (key, labels), replicas in (written | numbers).items():
+        hosts = {one.host for one in by_namespace.get(key.namespace, ()) if selects(one.selector, labels)}
+        before, known = merged.get((key, dict(labels).get("version", "")), (0, set()))
+        merged[key, dict(labels).get("version", "")] = (before + replicas, known | hosts)
+    return tuple(mesh.services.values()), tuple(
+        Standing(key=key, version=version, replicas=replicas, services=tuple(sorted(hosts)))
+        for (key, version), (replicas, hosts) in merged.items()
     )
 
 
