@@ -155,13 +155,13 @@ async def test_who_was_called_is_a_workload_or_where_nobody_was_the_service() ->
     look = desk.look(source="bistro/frontend", destination="bistro/payments")
     here = labels.workload(name="payments", namespace="bistro", app="", version="", principal="")
     other = labels.workload(name="payments-v2", namespace="bistro", app="", version="", principal="")
-    service = labels.service(host="payments.bistro.svc.cluster.local", name="payments", namespace="bistro")
+    called = "outbound|8080||payments.bistro.svc.cluster.local"
     desk.tell(
         FRONTEND,
-        {"path": "/to it", "callee": here, "service": service},
-        {"path": "/to another of the service", "callee": other, "service": service},
-        {"path": "/to nobody of the service", "callee": "-", "service": service},
-        {"path": "/to nobody at all", "callee": "-", "service": "-"},
+        {"path": "/to it", "callee": here, "cluster": called},
+        {"path": "/to another of the service", "callee": other, "cluster": called},
+        {"path": "/to nobody of the service", "callee": "-", "cluster": called},
+        {"path": "/to nobody at all", "callee": "-", "cluster": "-"},
         side="client",
     )
     assert (await shown(look))[0] == ["/to it", "/to nobody of the service"]

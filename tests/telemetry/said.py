@@ -72,20 +72,22 @@ def http(  # noqa: PLR0913 - what a request is counted by
         "response_code": code,
         "response_flags": flags,
         "grpc_response_status": grpc,
-        "service": service_of(service or destination, protocol),
-        **more,
+        "protocol": protocol,
     }
+    host = host_of(service or destination)
     if reporter == "source":
         groups["destination"] = named(destination, mtls=mtls)
+        groups["other_end"] = f"outbound|80||{host}" if host else ""
     else:
+        groups["service"] = host
         groups["security"] = "mutual_tls" if mtls else "none"
         if source:
             said = of_workload(source)
             groups["source_principal"] = f"spiffe://cluster.local/ns/{said['namespace']}/sa/default"
             version = f",O={said['version']}" if said["version"] else ""
-            groups["source_subject"] = f"CN={said['workload']},OU={said['app']}{version}"
+            groups["other_end"] = f"CN={said['workload']},OU={said['app']}{version}"
     return Traffic(
-        packed=labels.packed(family, groups), count=len(milliseconds), durations=bins(*milliseconds)
+        packed=labels.packed(family, groups | more), count=len(milliseconds), durations=bins(*milliseconds)
     )
 
 
@@ -103,16 +105,10 @@ def named(workload: str, *, mtls: bool = True) -> str:
     )
 
 
-def service_of(workload: str, protocol: str = "http") -> str:
-    if not workload:
-        return ""
-    namespace, app = host_of(workload)
-    return labels.service(host=service_host(namespace, app), name=app, namespace=namespace, protocol=protocol)
-
-
-def host_of(workload: str) -> tuple[str, str]:
+def host_of(workload: str) -> str:
+    """The host of the service that a workload stands behind: it is called like the workload, without the version."""
     said = of_workload(workload)
-    return said["namespace"], said["app"]
+    return service_host(said["namespace"], said["app"]) if workload else ""
 
 
 def report(

@@ -148,9 +148,7 @@ async def test_who_is_refused_is_on_an_edge_even_if_nothing_got_through(town: To
 async def test_callers_from_outside_and_who_is_called_outside_are_there_too(town: Town) -> None:
     stranger = http("destination", "", "shop/menu-v1", 1.0, service="shop/menu", mtls=False)
     away = http("source", "shop/guest", "", 1.0)
-    groups = labels.packed(
-        "http", {"reporter": "source", "service": labels.service(name="PassthroughCluster")}
-    )
+    groups = labels.packed("http", {"reporter": "source", "other_end": "PassthroughCluster"})
     await town.reported("shop/menu-v1", stranger)
     await town.reported("shop/guest", replace(away, packed=groups))
     await town.later()
