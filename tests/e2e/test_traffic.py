@@ -100,6 +100,16 @@ async def a_denied_call_is_allowed_once_a_rule_says_so(mesh: Mesh, frontend: str
 
 async def metrics_have_the_names_and_labels_of_istio(mesh: Mesh, frontend: str) -> None:
     payments = await mesh.sidecar("payments")
+
+    async def merged() -> bool:
+        """Histograms are, once a second."""
+        found = [await samples(at, "istio_requests_total") for at in (payments, frontend)]
+        return all(
+            {"200", "403"} <= {one["response_code"] for one in some if one["source_app"] == "frontend"}
+            for some in found
+        )
+
+    await until(merged, "all to be counted", 5)
     source = await samples(frontend, "istio_requests_total")
     denied = [one for one in source if one["response_code"] == "403"]
     assert {one["destination_service"] for one in denied} == {"payments.bistro.svc.cluster.local"}

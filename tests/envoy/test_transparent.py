@@ -753,6 +753,7 @@ async def test_bytes_and_connections_are_counted_at_both_ends(mesh: Mesh) -> Non
 
     await eventually(replaced)  # the counters of a filter chain that is gone begin anew
     before = {of: await counts(of, more) for of, more in ends}
+    await mesh.proxies["database"].merged()
     requests = await mesh.metric("database", "requests_total", reporter="destination")
     async with server(mesh.places["database"], TCP, greet):
         reader, writer = await mesh.connect("frontend", "database", TCP)

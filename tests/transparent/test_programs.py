@@ -161,8 +161,13 @@ async def servers_that_speak_first(mesh: Mesh) -> None:
 async def what_is_undeclared_is_detected(mesh: Mesh) -> None:
     assert await said(mesh, "client", sys.executable, CLIENT, "first", "mystery", "7000") == "220 welcome\n"
     assert '"path": "/y"' in await said(mesh, "client", "curl", "-s", "http://plain:7001/y")
-    requests = await samples(mesh, "plain", "istio_requests_total")
-    assert any(labels["response_code"] == "200" for labels, _ in requests), "it was seen to be HTTP"
+
+    async def seen() -> bool:
+        """It was seen to be HTTP."""
+        requests = await samples(mesh, "plain", "istio_requests_total")
+        return any(labels["response_code"] == "200" for labels, _ in requests)
+
+    await eventually(seen)
 
 
 async def grpc_streams(mesh: Mesh) -> None:
