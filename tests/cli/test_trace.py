@@ -102,6 +102,15 @@ def test_spans_in_a_circle_are_no_trap() -> None:
     assert drawn(hops((span("1", "2"), span("2", "1"), span("3")))) == [("3",), ("1", [("2",)])]
 
 
+def test_however_deep_it_is_all_is_shown() -> None:
+    spans = [span(str(number), str(number - 1), kind="internal", at=number) for number in range(1, 5_001)]
+
+    def count(some: list[Hop]) -> int:
+        return sum(1 + count(one.below) for one in some)
+
+    assert count(hops(spans)) == 5_000
+
+
 @pytest.mark.parametrize(("milliseconds", "said"), [(0.04, "0.0 ms"), (12.34, "12.3 ms"), (1500, "1.50 s")])
 def test_durations_are_short(milliseconds: float, said: str) -> None:
     assert took(milliseconds) == said

@@ -135,6 +135,18 @@ def test_a_span_without_proper_ids_is_none() -> None:
     assert spans(otlp.read(json.dumps(export).encode(), text=True)) == ()
 
 
+@pytest.mark.parametrize("time", [2**62, 2**64 - 1])
+def test_a_span_of_no_time_is_none(time: int) -> None:
+    export = json.loads(json.dumps(EXPORT).replace("1544712660000000000", str(time)))
+    assert spans(otlp.read(json.dumps(export).encode(), text=True)) == ()
+
+
+def test_what_is_claimed_moves_nobodys_cursor() -> None:
+    export = json.loads(json.dumps(EXPORT).replace("critics", "a\\u001b[2Jb").replace("no answer", "\\u0007"))
+    (span,) = spans(otlp.read(json.dumps(export).encode(), text=True))
+    assert (span.service, span.message) == ("a\ufffd[2Jb", "\ufffd")
+
+
 def test_who_exports_is_told_what_is_left_out() -> None:
     assert otlp.answer() == b""
     assert json.loads(otlp.answer(text=True)) == {}

@@ -30,6 +30,8 @@ _LEAST_BAR, _MOST_BAR = 12, 48
 _DURATION = 9
 _LONGEST_LABEL = 60
 """Cells."""
+_DEEPEST = 50
+"""Calls below each other; what is deeper stands at the top again."""
 
 
 def trace(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
@@ -121,7 +123,7 @@ def hops(spans: Sequence[SpanView]) -> list[Hop]:
         below.setdefault(one.parent if one.parent in known and one.parent != one.id else "", []).append(one)
     seen: set[str] = set()
 
-    def hop(one: SpanView) -> Hop:
+    def hop(one: SpanView, depth: int = 0) -> Hop:
         seen.add(one.id)
         found = Hop(one)
         under = [child for child in below.get(one.id, ()) if child.id not in seen]
@@ -129,11 +131,11 @@ def hops(spans: Sequence[SpanView]) -> list[Hop]:
             found.served = under[0]
             seen.add(under[0].id)
             under = [child for child in below.get(under[0].id, ()) if child.id not in seen]
-        found.below = [hop(child) for child in under]
+        found.below = [hop(child, depth + 1) for child in under if depth < _DEEPEST]
         return found
 
     top = [hop(one) for one in below.get("", ())]
-    top += [hop(one) for one in spans if one.id not in seen]  # those in a circle
+    top += [hop(one) for one in spans if one.id not in seen]  # in a circle, or too deep
     return sorted(top, key=lambda found: found.first.start_ms)
 
 
@@ -142,8 +144,8 @@ def _show(found: TraceView) -> None:
     services = list(dict.fromkeys(one.service for one in found.spans))
     failed = sum(one.failed for one in found.spans)
     print_line(
-        f"{found.trace}  {found.started}  {took(found.duration_ms)}, {len(found.spans)} spans, "
-        f"{len(services)} services" + (f", {failed} failed" if failed else "")
+        f"{found.trace}  {found.started}  {took(found.duration_ms)}, {_many(len(found.spans), 'span')}, "
+        f"{_many(len(services), 'service')}" + (f", {failed} failed" if failed else "")
     )
     rows = [row for hop in top for row in _rows(hop, 0)]
     width = Console().width
@@ -210,6 +212,10 @@ def _outcome(hop: Hop) -> str:
     if not any(said) and any(one.failed for one in hop.spans):
         said = ["failed"]
     return " ".join(part for part in said if part)
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _phrase(status: int) -> str:

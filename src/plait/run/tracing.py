@@ -68,11 +68,14 @@ class Tracing:
         looked = 0.0
         while True:
             await asyncio.sleep(_PAUSE)
-            await self._flush()
-            now = time.time()
-            if now - looked >= _LOOK:
-                looked = now
-                self._tell(await self._in_thread(lambda: self._watch.lost(time.time())))
+            try:
+                await self._flush()
+                now = time.time()
+                if now - looked >= _LOOK:
+                    looked = now
+                    self._tell(await self._in_thread(lambda: self._watch.lost(time.time())))
+            except Exception:
+                log.exception("spans are lost by a mistake")  # and nothing else is
 
     async def close(self) -> None:
         """Write down what is left, and be asked nothing any more."""

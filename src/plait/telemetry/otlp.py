@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from plait.envoy import api
 from plait.model.names import ReplicaKey, WorkloadKey
-from plait.telemetry.spans import Kind, Span, Teller, kept, without_query
+from plait.telemetry.spans import Kind, Span, Teller, kept, printable, without_query
 
 _REQUEST = "opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest"
 _RESPONSE = "opentelemetry.proto.collector.trace.v1.ExportTraceServiceResponse"
@@ -25,6 +25,8 @@ _FAILED = 2
 _IDS = ("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id")
 _TRACE_ID, _SPAN_ID = 16, 8
 """Bytes."""
+_END_OF_TIME = 2**62
+"""Nanoseconds since the epoch: in the year 2116."""
 
 _OF_ENVOY_ITSELF = frozenset(
     {"component", "node_id", "zone", "upstream_cluster.name", "downstream_cluster", "guid:x-client-trace-id"}
@@ -59,13 +61,13 @@ def size(request: Any) -> int:
 
 
 def spans(request: Any, workload: WorkloadKey, teller: Teller) -> Iterator[Span]:
-    """The spans of an export by a workload; one without proper ids is none."""
+    """The spans of an export by a workload; one without proper ids and times is none."""
     for resource in request.resource_spans:
         said = dict(_pairs(resource.resource.attributes))
         service = said.get("service.name", "") or workload.name
         replica = _replica(said.get("service.instance.id", ""), workload)
         for one in (one for scope in resource.scope_spans for one in scope.spans):
-            if len(one.trace_id) == _TRACE_ID and len(one.span_id) == _SPAN_ID:
+            if len(one.trace_id) == _TRACE_ID and len(one.span_id) == _SPAN_ID and _is_time(one):
                 yield _span(one, workload, teller, service, replica)
 
 
@@ -79,18 +81,22 @@ def _span(one: Any, workload: WorkloadKey, teller: Teller, service: str, replica
         trace=one.trace_id.hex(),
         id=one.span_id.hex(),
         parent=one.parent_span_id.hex(),
-        name=without_query(one.name)[:256],
+        name=printable(without_query(one.name)[:256]),
         kind=_KINDS.get(one.kind, Kind.INTERNAL),
         start=start,
         end=max(start, one.end_time_unix_nano),
         workload=workload,
         replica=replica,
         teller=teller,
-        service=service[:256],
+        service=printable(service[:256]),
         failed=one.status.code == _FAILED or attributes.get("error") == "true",
-        message=one.status.message[:256],
+        message=printable(one.status.message[:256]),
         attributes=attributes,
     )
+
+
+def _is_time(one: Any) -> bool:
+    return bool(max(one.start_time_unix_nano, one.end_time_unix_nano) < _END_OF_TIME)
 
 
 def _replica(instance: str, workload: WorkloadKey) -> int | None:

@@ -115,8 +115,18 @@ def kept(attributes: Iterable[tuple[str, str]]) -> dict[str, str]:
         if len(found) == MOST_ATTRIBUTES:
             break
         if value not in ("", "-") and not _is_secret(name):
-            found[name[:LONGEST]] = (without_query(value) if _is_url(name) else value)[:LONGEST]
+            text = without_query(value) if _is_url(name) else value
+            found[printable(name[:LONGEST])] = printable(text[:LONGEST])
     return found
+
+
+def printable(text: str) -> str:
+    """A text that moves nobody's cursor: what a program claims is shown in terminals."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    )
 
 
 def without_query(url: str) -> str:
