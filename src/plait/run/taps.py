@@ -87,7 +87,7 @@ class Taps:
             look.close()
 
     def telling(self, look: Look) -> int:
-        """How many proxies tell somebody of their requests."""
+        """How many proxies tell somebody who looks of their requests."""
         return sum(any(look.concerns(key.workload, side) for side in Side) for key in self._replicas())
 
     def take(self, export: Export) -> bytes:
@@ -158,6 +158,8 @@ class Look:
         self._counted = taps.clock()
         self._waiting: deque[TappedRequest] = deque()
         self._left_out = 0.0
+        self._proxies = 0
+        """How many tell, as of the last line without a request."""
         self._news = asyncio.Event()
         self._closed = False
 
@@ -182,7 +184,7 @@ class Look:
     async def __aiter__(self) -> AsyncIterator[TapLine]:
         """A line without a request as soon as the proxies know, then one a request, and one a while where there is none."""
         await self._taps.settled()
-        yield self._line(None)
+        yield self._silence()
         while not self._closed:
             if not self._waiting:
                 self._news.clear()
@@ -191,7 +193,7 @@ class Look:
                         await self._news.wait()
             self._taps.adjust()
             if not self._waiting and not self._closed:
-                yield self._line(None)
+                yield self._silence()
             while self._waiting:
                 yield self._line(self._waiting.popleft())
 
@@ -202,8 +204,12 @@ class Look:
             self._news.set()
             self._taps.close(self)
 
+    def _silence(self) -> TapLine:
+        self._proxies = self._taps.telling(self)
+        return self._line(None)
+
     def _line(self, shown: TappedRequest | None) -> TapLine:
-        return TapLine(request=shown, left_out=round(self._left_out), proxies=self._taps.telling(self))
+        return TapLine(request=shown, left_out=round(self._left_out), proxies=self._proxies)
 
 
 def _shares(rates: Mapping[End, float]) -> Mapping[End, int]:

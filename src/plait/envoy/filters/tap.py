@@ -1,8 +1,8 @@
 """Every request, and every connection that is not HTTP, told to the control plane while somebody looks (`plait tap`).
 
-An access log over OTLP (by HTTP), on a connection like that of xDS, that filters first: while nobody looks a request costs one look into
-the runtime, by which it is turned on (see `runtime`).  Nothing is told of what a caller may keep secret: no query, and
-of all headers the id of the request alone.  What is not in a record never leaves Envoy.
+An access log over OTLP (by HTTP), on a connection like that of xDS, that filters first: while nobody looks a request
+costs one look into the runtime, by which it is turned on (see `runtime`).  Nothing is told of what a caller may keep
+secret: no query, and of all headers the id of the request alone.  What is not in a record never leaves Envoy.
 """
 
 from __future__ import annotations
