@@ -187,7 +187,7 @@ async def told(town: Town, trace: str, number: int) -> list[Span]:
     async def there() -> bool:
         return len(town.spans(trace)) >= number
 
-    await eventually(there)
+    await eventually(there, 30)
     return town.spans(trace)
 
 
@@ -354,7 +354,7 @@ async def test_a_collector_of_the_users_own_is_a_service_of_the_mesh(
             )
         return len(found) == 6
 
-    await eventually(all_there)
+    await eventually(all_there, 30)
     hops = [("front", Kind.CLIENT)]
     for name in CHAIN[1:-1]:
         hops += [(name, Kind.SERVER), (name, Kind.CLIENT)]
