@@ -131,7 +131,7 @@ async def test_traces_are_found_by_what_is_known_of_them(mesh: Mesh) -> None:
         async with asking(mesh) as client:
             return [one.trace for one in await client.traces({"limit": "1000", **search})]
 
-    await spans(mesh, trace, 4)
+    await spans(mesh, trace, 6)
     assert trace in await listed(status="error", service="reviews")
     assert trace in await listed(tag="http.status_code=500", workload="bistro/reviews")
     assert trace not in await listed(status="ok")

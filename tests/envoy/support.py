@@ -370,7 +370,8 @@ def prepare(
         control_plane=control_plane,
     )
     static, *_ = config["layered_runtime"]["layers"]
-    static["static_layer"]["tracing.opentelemetry.flush_interval_ms"] = 100  # nobody waits long for spans
+    soon = {"tracing.opentelemetry.flush_interval_ms": 100}  # nobody waits long for spans
+    static["static_layer"] = static["static_layer"] | soon
     if every_stat:
         del config["stats_config"]["stats_matcher"]
     (folder / "bootstrap.json").write_text(json.dumps(config))
