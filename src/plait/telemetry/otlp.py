@@ -39,7 +39,7 @@ def read(body: bytes, *, text: bool = False) -> Any:
     if text:
         return _from_json(body)
     try:
-        return api.message(_REQUEST).FromString(body)
+        return api.told(_REQUEST, body)
     except DecodeError as error:
         raise ValueError(f"not an export of spans: {error}") from error
 
