@@ -18,8 +18,10 @@ from bench.records import Record
 from plait.compiler.endpoints import endpoints
 from plait.compiler.view import view
 from plait.envoy.render import Renderer
+from plait.envoy.runtime import NOT_TAPPED, Tapped
 from plait.model.catalog import Replica
 from plait.model.mesh import Mesh
+from plait.model.names import ReplicaKey
 from plait.model.settings import MeshSettings
 from plait.resource import Snapshot
 from plait.run import offline
@@ -46,6 +48,7 @@ class Bench:
         self.compilation = Compilation(MeshSettings())
         self.renderer = Renderer()
         self.replicas: tuple[Replica, ...] = ()
+        self.tapped: dict[ReplicaKey, Tapped] = {}
 
     def read(self) -> None:
         for name, text in self.texts.items():
@@ -61,7 +64,8 @@ class Bench:
         mesh = self.compile()
         found = endpoints(mesh, self.replicas)
         made: list[Snapshot] = [
-            self.renderer.render(view(mesh, replica), found) for replica in self.replicas[:PROXIES]
+            self.renderer.render(view(mesh, replica), found, self.tapped.get(replica.key, NOT_TAPPED))
+            for replica in self.replicas[:PROXIES]
         ]
         self.renderer.sweep()
         return made
@@ -70,6 +74,7 @@ class Bench:
         """Take every change back."""
         self._write(lambda text: text)
         self.replicas = tuple(replace(replica, serving=True) for replica in self.replicas)
+        self.tapped = {}
 
     def change_nothing(self, _run: int) -> None:
         pass
@@ -86,6 +91,9 @@ class Bench:
     def change_endpoint(self, run: int) -> None:
         first, *rest = self.replicas
         self.replicas = (replace(first, serving=run % 2 == 1), *rest)
+
+    def change_tap(self, run: int) -> None:
+        self.tapped = {self.replicas[0].key: Tapped(server=run + 1)}
 
     def _write(self, change: Callable[[str], str]) -> None:
         self.store.apply(parse(_CHANGED, change(self.texts[_CHANGED]).encode()))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.results import Results
-from bench.words import CONNECTIONS, CPU, ISTIO, PLAIT, ratios
+from bench.words import CONNECTIONS, CPU, ISTIO, PLAIT, UNOBSERVED, ratios
 
 MESH = "1000 services, 1000 proxies"
 """The setting that the control plane's promises are for."""
@@ -69,10 +69,15 @@ def _memory(results: Results) -> Values:
     )
 
 
-def _pair(results: Results) -> Values:
-    setting = f"HTTP/1.1, {CONNECTIONS} connections"
-    ours, theirs = (results.find("data plane", case, setting, CPU) for case in (PLAIT, ISTIO))
-    return ratios(ours, theirs) if ours and theirs else ()
+def _pair(other: str, protocol: str = "HTTP/1.1") -> Callable[[Results], Values]:
+    """The CPU of Plait's pair, as a part of another's."""
+    setting = f"{protocol}, {CONNECTIONS} connections"
+
+    def values(results: Results) -> Values:
+        ours, theirs = (results.find("data plane", case, setting, CPU) for case in (PLAIT, other))
+        return ratios(ours, theirs) if ours and theirs else ()
+
+    return values
 
 
 TARGETS = (
@@ -80,7 +85,16 @@ TARGETS = (
         name="CPU of a pair of sidecars a request, as a part of that of Istio's default shape without a file log",
         bound=0.75,
         unit="",
-        measured=_pair,
+        measured=_pair(ISTIO),
+    ),
+    *(
+        Target(
+            name=f"CPU of a pair of sidecars a request, as a multiple of that of the same pair without metrics and traces, {protocol}",
+            bound=1.1,
+            unit="",
+            measured=_pair(UNOBSERVED, protocol),
+        )
+        for protocol in ("HTTP/1.1", "gRPC")
     ),
     Target(
         name="from a changed route to the last of 1,000 ACKs",

@@ -25,7 +25,7 @@ from bench.control_plane.plane import BenchError, Plane, running
 from bench.meshes import files
 from bench.records import Record
 from plait.agent.observing import EVERY
-from plait.envoy.labels import packed, service, workload
+from plait.envoy.labels import packed, workload
 from plait.model.catalog import Replica
 from plait.model.names import Identity, WorkloadKey, service_host
 from plait.model.settings import MeshSettings
@@ -171,10 +171,12 @@ def _traffic(reporter: str, client: Replica, server: Replica, chance: random.Ran
             name=key.name, namespace=key.namespace, app=key.name, version="v1", principal=_principal(server)
         ),
         "destination_principal": _principal(server),
-        "service": service(host=_host(key), name=key.name, namespace=key.namespace, protocol="http"),
+        "service": _host(key),
         "response_flags": "-",
         "response_code": "200",
-        "source_subject": f"CN={client.key.workload.name}" if reporter == "destination" else "",
+        "other_end": f"CN={client.key.workload.name}"
+        if reporter == "destination"
+        else f"outbound|80||{_host(key)}",
     }
     return Traffic(packed=packed("http", groups), count=_REQUESTS, durations=tuple(sorted(bins.items())))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from bench.records import Record
 
 PLAIT, ISTIO = "Plait's pair", "Istio's default shape"
+UNOBSERVED = f"{PLAIT}, without metrics and traces"
 CPU, RATE, P99 = "CPU a request", "rps", "p99"
 
 CONNECTIONS = 32

@@ -33,6 +33,11 @@ CONTENDERS: dict[str, Contender] = {
     "direct": Contender(case="direct", stand=direct),
     "hop": Contender(case="one Envoy hop", stand=hop.stand),
     "plait": Contender(case=words.PLAIT, stand=plait_pair.explicit, protocols=(Protocol.HTTP, Protocol.GRPC)),
+    "plait-unobserved": Contender(
+        case=words.UNOBSERVED,
+        stand=partial(plait_pair.explicit, observed=False),
+        protocols=(Protocol.HTTP, Protocol.GRPC),
+    ),
     "plait-transparent": Contender(
         case=f"{words.PLAIT}, transparent (with links and redirection)",
         stand=plait_pair.transparent,

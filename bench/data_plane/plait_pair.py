@@ -29,6 +29,7 @@ from plait.model.names import ReplicaKey, WorkloadKey
 from plait.model.settings import Mode, OutboundTrafficPolicy
 
 _PLAIT = (sys.executable, "-m", "plait.cli.main")
+_UNOBSERVED = (sys.executable, "-m", "bench.data_plane.unobserved")
 _START, _END = 60.0, 60.0
 _PAUSE = 0.1
 _PORTS = {Protocol.HTTP: "http", Protocol.GRPC: "grpc-echo", Protocol.TCP: "tcp-bytes"}
@@ -41,8 +42,8 @@ def missing() -> str:
 
 
 @contextmanager
-def explicit(ground: Ground) -> Iterator[Standing]:
-    with _mesh(ground, Mode.EXPLICIT) as state:
+def explicit(ground: Ground, *, observed: bool = True) -> Iterator[Standing]:
+    with _mesh(ground, Mode.EXPLICIT, _PLAIT if observed else _UNOBSERVED) as state:
         record = _files(state, "client").read()
         if record is None:
             raise BenchError("Plait keeps no record of the client")
@@ -53,14 +54,14 @@ def explicit(ground: Ground) -> Iterator[Standing]:
 
 @contextmanager
 def transparent(ground: Ground) -> Iterator[Standing]:
-    with _mesh(ground, Mode.TRANSPARENT) as state:
+    with _mesh(ground, Mode.TRANSPARENT, _PLAIT) as state:
         inside = (*_PLAIT, "exec", f"{_NAMESPACE}/client", "--state-dir", str(state), "--")
         target = Target(place=AUTHORITY, authority=AUTHORITY, prefix=inside)
         yield Standing(target=target, proxies=_envoys(state, ground))
 
 
 @contextmanager
-def _mesh(ground: Ground, mode: Mode) -> Iterator[Path]:
+def _mesh(ground: Ground, mode: Mode, plait: Sequence[str]) -> Iterator[Path]:
     """The state directory of a mesh that serves; in the end it is taken down, whatever has happened."""
     base = Path(tempfile.mkdtemp(prefix="plait-data-"))
     state, folder, output = base / "s", base / "mesh", base / "output"
@@ -69,7 +70,7 @@ def _mesh(ground: Ground, mode: Mode) -> Iterator[Path]:
     with output.open("wb") as log:
         process = subprocess.Popen(
             (
-                *("taskset", "--cpu-list", str(ground.cores.load), *_PLAIT),
+                *("taskset", "--cpu-list", str(ground.cores.load), *plait),
                 *("up", str(folder), "--state-dir", str(state), "--mode", str(mode)),
             ),
             env=_environment(),

@@ -37,6 +37,8 @@ class Step:
     needs: tuple[str, ...] = ("curl",)
 
 
+_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
 WORKLOADS = ("diner", "frontend", "payments", "reservations-v1", "reservations-v2", "restaurants", "reviews")
 
 
@@ -117,6 +119,16 @@ def _fresh_envoy(seen: Seen) -> str:
 
 def _denied_by_name(seen: Seen) -> str:
     wanted = ("istio_requests_total", 'response_code="403"', "ns/bistro/sa/frontend")
+    return ", ".join(text for text in wanted if text not in seen.output)
+
+
+def _drawn(seen: Seen) -> str:
+    wanted = ("bistro/diner", "─ frontend", "─ reservations v1", "─ restaurants", "─ reviews")
+    return ", ".join(text for text in wanted if text not in seen.output)
+
+
+def _traced(seen: Seen) -> str:
+    wanted = ("frontend GET /menu", "restaurants GET", "reviews GET", "reservations GET")
     return ", ".join(text for text in wanted if text not in seen.output)
 
 
@@ -251,6 +263,28 @@ TOUR = (
         told="The requests that payments refused a moment ago, with who asked.  Every sidecar serves metrics "
         "at its own address, port 15090, under the names that Istio uses.",
         missing=_denied_by_name,
+    ),
+    Step(
+        title="The map",
+        commands=("plait map",),
+        told="Who calls whom, how often, how well and how fast, as the Envoys counted it in the past minute; what "
+        "was refused is there too, and a lock is mutual TLS.  `plait top` is the same as a table, and "
+        "`plait tap --to bistro/payments` shows requests as they come.",
+        missing=_drawn,
+        needs=(),
+    ),
+    Step(
+        title="One request, through all of them",
+        commands=(
+            (
+                f"plait exec bistro/diner -- curl -s -o /dev/null -H 'traceparent: 00-{_TRACE}-00f067aa0ba902b7-01'"
+                " http://frontend:8080/menu"
+            ),
+            f"plait trace {_TRACE[:6]}",
+        ),
+        told="A trace: who called whom for this one menu, and how long each took.  Of requests that nobody has decided "
+        "about one in a hundred is traced; this one asked for it.",
+        missing=_traced,
     ),
     Step(
         title="Kill an Envoy",

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from plait.model.names import Origin
 
+RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 _TYPE = "type.googleapis.com/envoy.config."
 CLUSTER = _TYPE + "cluster.v3.Cluster"
 ENDPOINTS = _TYPE + "endpoint.v3.ClusterLoadAssignment"
@@ -22,8 +23,8 @@ EXTENSION = _TYPE + "core.v3.TypedExtensionConfig"
 SCOPED_ROUTES = _TYPE + "route.v3.ScopedRouteConfiguration"
 ROUTES = _TYPE + "route.v3.RouteConfiguration"
 
-TYPES = (CLUSTER, ENDPOINTS, EXTENSION, LISTENER, SCOPED_ROUTES, ROUTES)
-"""Every type we serve, in the order that makes before it breaks."""
+TYPES = (RUNTIME, CLUSTER, ENDPOINTS, EXTENSION, LISTENER, SCOPED_ROUTES, ROUTES)
+"""Every type we serve, in the order that makes before it breaks; nothing hangs on the first."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)

@@ -6,13 +6,14 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from plait.api.events import Events, Subscription
 from plait.api.listening import serving
 from plait.api.plane import Unavailable
+from plait.api.targets import NotFound
 from plait.api.views import (
     AuthorityStatus,
     ConditionView,
@@ -25,11 +26,19 @@ from plait.api.views import (
     RouteParentStatus,
     RouteStatus,
     SignerView,
+    TapFilter,
+    TapLine,
+    TappedRequest,
     TokenStatus,
     TokenView,
+    TraceSummary,
+    TraceView,
     WorkloadStatus,
 )
 from plait.model.names import ReplicaKey
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import Queries
+from plait.telemetry.spans import Search
 
 
 def workload(
@@ -103,6 +112,32 @@ AUTHORITY = AuthorityStatus(
     ),
     others=2,
 )
+REQUEST = TappedRequest(
+    time="2031-02-03T04:05:06.789+00:00",
+    side="client",
+    replica="bistro/frontend/0",
+    source="bistro/frontend",
+    source_version="v1",
+    source_principal="",
+    destination="bistro/payments",
+    destination_version="v2",
+    service="payments.bistro.svc.cluster.local",
+    protocol="HTTP/1.1",
+    method="POST",
+    authority="payments:8080",
+    path="/deposit",
+    status=503,
+    grpc_status=None,
+    flags="UF,URX",
+    details="upstream_reset_before_response_started",
+    duration_ms=12,
+    received_bytes=3,
+    sent_bytes=91,
+    cluster="outbound|8080||payments.bistro.svc.cluster.local",
+    route="",
+    request_id="c0ffee",
+    trace_id="0af7651916cd43dd8448eb211c80319c",
+)
 ROUTE = RouteStatus(
     kind="HTTPRoute",
     namespace="bistro",
@@ -129,6 +164,17 @@ REFUSED = ProxyTypeStatus(
 )
 
 
+NO_GRAPH = Graph(
+    until="2031-02-03T04:05:06+00:00",
+    window=60.0,
+    heard=0.0,
+    left_out=False,
+    services=(),
+    workloads=(),
+    edges=(),
+)
+
+
 class FakeSession:
     """A session that runs a function of ours: (stdin, write) -> exit code."""
 
@@ -152,6 +198,25 @@ class FakeSession:
         self.closed.set()
 
 
+class FakeLooking:
+    """Somebody who looks: some lines, and then one without a request again and again."""
+
+    def __init__(self, lines: tuple[TapLine, ...]) -> None:
+        self.closed = asyncio.Event()
+        self._lines = lines
+
+    async def __aiter__(self) -> AsyncIterator[TapLine]:
+        for line in self._lines:
+            yield line
+        last = replace(self._lines[-1], request=None)
+        while not self.closed.is_set():
+            yield last
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
 Act = Callable[[asyncio.Queue[bytes], FakeSession], AsyncIterator[tuple[int, bytes]]]
 
 
@@ -163,12 +228,18 @@ class FakePlane:
     found: tuple[FindingView, ...] = ()
     proxied: tuple[ProxyStatus, ...] = (PROXY,)
     routed: tuple[RouteStatus, ...] = ()
+    traced: tuple[TraceView, ...] = ()
+    drawn: Graph = NO_GRAPH
+    traffic: Queries | None = None
     agents: tuple[str, ...] = ("local",)
     joining: dict[str, TokenStatus] = field(default_factory=dict)
     bus: Events = field(default_factory=Events)
     act: Act | None = None
     asked: list[Any] = field(default_factory=list)
     sessions: list[FakeSession] = field(default_factory=list)
+    seen: tuple[TapLine, ...] = (TapLine(request=None, left_out=0, proxies=2),)
+    """What one who looks sees at once; nothing after that."""
+    looking: list[FakeLooking] = field(default_factory=list)
     directory: Path = Path()
 
     @property
@@ -199,6 +270,14 @@ class FakePlane:
 
     def findings(self) -> tuple[FindingView, ...]:
         return self.found
+
+    async def graph(self, window: float, namespace: str) -> Graph:
+        self.asked.append((window, namespace))
+        return self.drawn
+
+    def queries(self) -> Queries:
+        assert self.traffic is not None
+        return self.traffic
 
     def events(self) -> Subscription:
         return self.bus.subscribe()
@@ -232,6 +311,35 @@ class FakePlane:
     def logs(self, replica: ReplicaKey, *, envoy: bool, tail: int, follow: bool) -> FakeSession:
         self.asked.append((replica, envoy, tail, follow))
         return self._session()
+
+    async def traces(self, search: Search) -> tuple[TraceSummary, ...]:
+        self.asked.append(search)
+        return tuple(
+            TraceSummary(
+                trace=one.trace,
+                started=one.started,
+                duration_ms=one.duration_ms,
+                spans=len(one.spans),
+                failed=sum(span.failed for span in one.spans),
+                service=one.spans[0].service,
+                name=one.spans[0].name,
+                services=tuple(dict.fromkeys(span.service for span in one.spans)),
+            )
+            for one in self.traced
+        )
+
+    async def trace(self, prefix: str) -> TraceView | None:
+        found = [one for one in self.traced if one.trace.startswith(prefix)]
+        if len(found) > 1:
+            raise ValueError(f"more than one trace begins with {prefix}")
+        return found[0] if found else None
+
+    def tap(self, wanted: TapFilter, *, rate: int) -> FakeLooking:
+        if wanted.destination == "bistro/nobody":
+            raise NotFound("there is no workload bistro/nobody")
+        self.asked.append((wanted, rate))
+        self.looking.append(FakeLooking(self.seen))
+        return self.looking[-1]
 
     def proxy_metrics(self, replica: ReplicaKey) -> FakeSession:
         self.asked.append(replica)

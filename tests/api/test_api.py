@@ -20,9 +20,9 @@ from plait.api.events import (
     ReplicaGone,
 )
 from plait.api.listening import serving
-from plait.api.views import LogLine, ReplicaState
+from plait.api.views import LogLine, ReplicaState, TapFilter, TapLine
 from plait.model.names import ReplicaKey, WorkloadKey
-from tests.api.planes import FINDING, PROXY, WARNING, FakePlane, FakeSession, served, until, workload
+from tests.api.planes import FINDING, PROXY, REQUEST, WARNING, FakePlane, FakeSession, served, until, workload
 
 FRONTEND = ReplicaKey(WorkloadKey("bistro", "frontend"), 0)
 
@@ -128,6 +128,9 @@ async def test_errors_have_one_form_and_a_status_that_fits() -> None:
             ("GET", "/v1/logs?target=bistro/frontend&follow=maybe", None, 400, "bad_request"),
             ("GET", "/v1/logs?target=bistro/nobody", None, 404, "not_found"),
             ("GET", "/v1/logs?target=bistro/frontend", None, 503, "unavailable"),
+            ("GET", "/v1/tap?headers=all", None, 400, "bad_request"),
+            ("GET", "/v1/tap?rate=-1", None, 400, "bad_request"),
+            ("GET", "/v1/tap?destination=bistro/nobody", None, 404, "not_found"),
         ):
             answer = await asked(plane, method, path, data=body)
             assert answer[0] == status, (method, path, answer)
@@ -173,6 +176,28 @@ async def test_events_begin_with_everything_as_it_is_and_go_on_with_what_happens
         ReplicaGone("bistro", "frontend", 0),
         ConfigChanged(8),
     ]
+
+
+async def test_one_who_looks_and_leaves_is_forgotten_at_once() -> None:
+    plane = FakePlane()
+    async with served(plane), Client(plane.socket) as client, asyncio.timeout(10):
+        lines = client.tap(TapFilter(destination="bistro/payments", status="5xx"), rate=7)
+        assert await anext(lines) == plane.seen[0]
+        assert plane.asked == [(TapFilter(destination="bistro/payments", status="5xx"), 7)]
+        await lines.aclose()
+        await plane.looking[0].closed.wait()
+
+
+async def test_one_who_looks_and_does_not_read_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plait.api.server._SLOWEST", 0.2)
+    plane = FakePlane(seen=(TapLine(request=REQUEST, left_out=0, proxies=2),) * 20_000)
+    async with served(plane), asyncio.timeout(10):
+        reader, writer = await asyncio.open_unix_connection(str(plane.socket))
+        writer.write(b"GET /v1/tap HTTP/1.1\r\nhost: plait\r\n\r\n")
+        assert b"200 OK" in await reader.readline()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await plane.looking[0].closed.wait()
+        writer.close()
 
 
 async def test_a_listener_that_leaves_is_forgotten() -> None:

@@ -10,7 +10,7 @@ from bench.records import Record
 from bench.report import page, relatives, targets
 from bench.results import Results
 from bench.targets import MESH, NOT_MEASURED, TARGETS
-from bench.words import CPU, ISTIO, PLAIT
+from bench.words import CPU, ISTIO, PLAIT, UNOBSERVED
 
 HTTP1, HTTP2 = "HTTP/1.1, 32 connections", "HTTP/2, 32 connections"
 
@@ -86,6 +86,17 @@ def test_contenders_are_compared_round_by_round_with_istios_shape() -> None:
         ("another, not in all rounds", "0.50", ""),
     )
     assert list(verdicts(*records).values()) == [("0.70 (0.60 to 0.80)", "met")]
+
+
+def test_what_observing_costs_is_judged_by_the_same_pair_without_it() -> None:
+    found = verdicts(
+        *(
+            record("data plane", case, f"{protocol}, 32 connections", CPU, *values, unit="µs")
+            for protocol, ours, others in (("HTTP/1.1", (109, 111), (100, 100)), ("gRPC", (56,), (50,)))
+            for case, values in ((PLAIT, ours), (UNOBSERVED, others))
+        )
+    )
+    assert list(found.values()) == [("1.10 (1.09 to 1.11)", "met"), ("1.12", "missed")]
 
 
 def test_a_part_is_shown_as_its_records_lie() -> None:

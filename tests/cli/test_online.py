@@ -10,19 +10,20 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from plait.api.views import ReplicaState
+from plait.api.views import ReplicaState, TapFilter, TapLine
 from plait.cli.options import default_state_dir
 from plait.cli.status import left
 from tests.api.planes import (
     FINDING,
     PROXY,
     REFUSED,
+    REQUEST,
     ROUTE,
     WARNING,
     FakePlane,
@@ -144,7 +145,7 @@ async def test_status_says_by_its_exit_code_that_something_is_not_well() -> None
 
 
 async def test_without_a_mesh_every_command_ends_with_3_and_says_what_to_do(tmp_path: Path) -> None:
-    for arguments in (("status",), ("proxies",), ("exec", "a/b", "--", "true"), ("logs", "a/b")):
+    for arguments in (("status",), ("proxies",), ("exec", "a/b", "--", "true"), ("logs", "a/b"), ("tap",)):
         result = await ran(tmp_path, *arguments)
         assert result.code == 3
         assert result.out == ""
@@ -287,6 +288,24 @@ async def test_logs_of_one_replica_are_bare_and_of_several_say_whose_they_are() 
         }
 
 
+async def an_access_log(
+    _typed: asyncio.Queue[bytes], session: FakeSession
+) -> AsyncIterator[tuple[int, bytes]]:
+    yield 1, b'{"flags":"UH","log":"access","status":503}\n[info] flags\n'
+    session.code = 0
+
+
+async def test_flags_in_the_log_of_an_envoy_are_told_in_words() -> None:
+    async with served(FakePlane(act=an_access_log)) as plane:
+        result = await ran(plane.directory, "logs", "bistro/frontend/0", "--envoy")
+        first, second = result.out.splitlines()
+        said = json.loads(first)
+        assert (said["status"], second) == (503, "[info] flags")
+        assert said["words"][0].startswith("Nobody was there to send to")
+        result = await ran(plane.directory, "logs", "bistro/frontend/0")
+        assert "words" not in result.out
+
+
 async def test_logs_end_quietly_when_their_reader_has_read_enough() -> None:
     async def flood(_typed: asyncio.Queue[bytes], session: FakeSession) -> AsyncIterator[tuple[int, bytes]]:
         while not session.closed.is_set():
@@ -305,6 +324,87 @@ async def test_logs_end_quietly_when_their_reader_has_read_enough() -> None:
             assert await process.stderr.read() == b""
             assert await process.wait() == 0
         await until(plane.sessions[-1].closed.is_set)
+
+
+SEEN = (
+    TapLine(request=None, left_out=0, proxies=2),
+    TapLine(request=REQUEST, left_out=0, proxies=2),
+    TapLine(
+        request=replace(
+            REQUEST,
+            source="",
+            destination="",
+            status=200,
+            flags="",
+            details="via_upstream",
+            grpc_status=5,
+            path="/\x1b[2J",
+        ),
+        left_out=3,
+        proxies=2,
+    ),
+    TapLine(request=replace(REQUEST, protocol="TCP", method="", flags="", details=""), left_out=3, proxies=2),
+)
+
+
+async def test_tap_shows_one_request_a_line_and_ctrl_c_ends_it_with_how_many_there_were() -> None:
+    async with (
+        served(FakePlane(seen=SEEN)) as plane,
+        started(
+            plane.directory, "tap", "--from", "bistro/frontend", "--to", "bistro/payments",
+            "-n", "bistro", "--method", "post", "--path", "/d*", "--status", "5xx", "--rate", "7",
+        ) as process,
+        asyncio.timeout(20),
+    ):  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = [(await process.stdout.readline()).decode() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+        err = (await process.stderr.read()).decode()
+        await plane.looking[0].closed.wait()
+        assert await process.stdout.read() == b""
+    assert lines == [
+        (
+            "04:05:06.789  bistro/frontend -> bistro/payments  POST payments:8080/deposit  503  12 ms  UF,URX"
+            "  upstream_reset_before_response_started\n"
+        ),
+        "04:05:06.789  unknown -> payments.bistro.svc.cluster.local  POST payments:8080/?[2J  200 grpc 5  12 ms\n",
+        "04:05:06.789  bistro/frontend -> bistro/payments  TCP  3 bytes in, 91 out  12 ms\n",
+    ]
+    assert err == "plait: 2 proxies tell of every request; Ctrl-C ends it\nplait: 3 shown, about 3 left out\n"
+    wanted = TapFilter(
+        source="bistro/frontend",
+        destination="bistro/payments",
+        namespace="bistro",
+        method="post",
+        path="/d*",
+        status="5xx",
+    )
+    assert plane.asked == [(wanted, 7)]
+
+
+async def test_tap_ends_after_so_many_and_writes_json() -> None:
+    async with served(FakePlane(seen=SEEN)) as plane:
+        result = await ran(plane.directory, "tap", "--limit", "1", "-o", "json")
+        assert result.code == 0
+        assert json.loads(result.out) == asdict(REQUEST)
+        await plane.looking[0].closed.wait()
+        result = await ran(plane.directory, "tap", "--to", "bistro/nobody")
+        assert (result.code, result.out, result.err) == (1, "", "plait: there is no workload bistro/nobody\n")
+
+
+async def test_a_tap_that_is_killed_is_forgotten() -> None:
+    async with (
+        served(FakePlane(seen=SEEN)) as plane,
+        started(plane.directory, "tap") as process,
+        asyncio.timeout(20),
+    ):
+        assert process.stdout is not None
+        await process.stdout.readline()
+        assert not plane.looking[0].closed.is_set()
+        process.kill()
+        await plane.looking[0].closed.wait()
 
 
 def test_how_long_a_certificate_holds_is_told_in_words() -> None:

@@ -25,7 +25,16 @@ from plait.compiler.endpoints import endpoints
 from plait.compiler.view import view
 from plait.envoy import build
 from plait.model.catalog import selects
-from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Snapshot
+from plait.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    LISTENER,
+    ROUTES,
+    RUNTIME,
+    SCOPED_ROUTES,
+    Snapshot,
+)
 from plait.xds.messages import Request
 from plait.xds.stream import Stream
 from plait.xds.wire import encode
@@ -33,7 +42,7 @@ from plait.xds.wire import encode
 SERVICES = 200
 _OURS = str(Path(plait.__file__).parent)
 _WILDCARD = (CLUSTER, LISTENER, SCOPED_ROUTES)
-_NAMED = (ENDPOINTS, EXTENSION, ROUTES)
+_NAMED = (RUNTIME, ENDPOINTS, EXTENSION, ROUTES)
 
 Costs = dict[str, int]
 
@@ -225,6 +234,7 @@ def _changes(bench: Bench) -> Iterator[tuple[str, Callable[[int], None]]]:
     yield "route", bench.change_route
     yield "endpoint", bench.change_endpoint
     yield "policy", bench.change_policy
+    yield "tap", bench.change_tap
 
 
 @dataclass(frozen=True, slots=True)

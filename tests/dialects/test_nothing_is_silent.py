@@ -62,6 +62,7 @@ def test_a_field_that_is_unheard_of_is_an_error_wherever_it_stands(kind: str, wh
             ".set",
             ".add",
             ".to",
+            "customTags",
         )
     ):
         assert found[0].code == "field.unknown"

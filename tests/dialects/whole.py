@@ -404,7 +404,37 @@ spec:
   meshConfig:
     trustDomain: cluster.local
     trustDomainAliases: [old.example]
+    accessLogFile: /dev/stderr
+    accessLogEncoding: JSON
+    accessLogFormat: '{"a": "%RESPONSE_CODE%"}'
+    enableTracing: true
+    defaultConfig: {tracing: {sampling: 10.0}}
+    defaultProviders: {accessLogging: [file], metrics: [counts], tracing: [spans]}
     extensionProviders:
+    - {name: counts, prometheus: {}}
+    - name: file
+      envoyFileAccessLog:
+        path: /dev/stdout
+        omitEmptyValues: true
+        logFormat: {labels: {status: "%RESPONSE_CODE%"}}
+    - name: text
+      envoyFileAccessLog: {logFormat: {text: "%START_TIME% %RESPONSE_CODE%"}}
+    - name: records
+      envoyOtelAls:
+        service: shop/web.shop.svc.cluster.local
+        port: 81
+        logName: web
+        logFormat: {text: "%RESPONSE_CODE%", labels: {status: "%RESPONSE_CODE%"}}
+    - name: spans
+      opentelemetry:
+        service: web.shop.svc.cluster.local
+        port: 80
+        http: {path: /v1/traces, timeout: 2s, headers: [{name: x-from, value: web}]}
+    - name: spans-by-grpc
+      opentelemetry:
+        service: web.shop.svc.cluster.local
+        port: 81
+        grpc: {timeout: 2s, initialMetadata: [{name: x-from, value: web}]}
     - name: http
       envoyExtAuthzHttp:
         service: shop/web.shop.svc.cluster.local
@@ -426,6 +456,34 @@ spec:
         timeout: 2s
         statusOnError: "503"
         includeRequestBodyInCheck: {maxRequestBytes: 4096, packAsBytes: true}
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec:
+  selector: {matchLabels: {app: web}}
+  tracing:
+  - match: {mode: CLIENT}
+    providers: [{name: spans}]
+    randomSamplingPercentage: 12.5
+    disableSpanReporting: false
+    enableIstioTags: false
+    useRequestIdForTraceSampling: true
+    customTags:
+      a: {literal: {value: b}}
+      c: {environment: {name: D, defaultValue: e}}
+      f: {header: {name: x-f, defaultValue: g}}
+      h: {formatter: {value: "%RESPONSE_CODE%"}}
+  accessLogging:
+  - match: {mode: SERVER}
+    providers: [{name: file}]
+    disabled: false
+    filter: {expression: "response.code >= 400"}
+  metrics:
+  - providers: [{name: counts}]
+    overrides:
+    - match: {metric: ALL_METRICS, mode: SERVER}
+      disabled: true
 ---
 apiVersion: gateway.networking.k8s.io/v1beta1
 kind: ReferenceGrant

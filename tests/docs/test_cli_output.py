@@ -5,8 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from plait.api.views import AuthorityStatus, Findings, LogLine, Proxies, Status, TokenList
+from plait.api.views import (
+    AuthorityStatus,
+    Findings,
+    LogLine,
+    Proxies,
+    Status,
+    TappedRequest,
+    TokenList,
+    Traces,
+    TraceView,
+    Traffic,
+)
 from plait.codec import Codec
+from plait.telemetry.graph import Graph
 from tests.docs.pages import ROOT, blocks
 
 
@@ -24,7 +36,12 @@ def test_the_examples_have_every_field_and_no_other() -> None:
         (Codec[Any](Findings), findings),
         (Codec[Any](Proxies), shown("proxies")),
         (Codec[Any](LogLine), shown("replica")),
+        (Codec[Any](TappedRequest), shown("time")),
         (Codec[Any](AuthorityStatus), shown("trust_domain")),
         (Codec[Any](TokenList), shown("tokens")),
+        (Codec[Any](Traces), shown("traces")),
+        (Codec[Any](TraceView), shown("trace")),
+        (Codec[Any](Graph), shown("until")),
+        (Codec[Any](Traffic), shown("by")),
     ):
         assert codec.to_json(codec.from_json(example)) == example

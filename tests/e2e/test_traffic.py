@@ -12,6 +12,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -49,6 +50,7 @@ async def test_weights_matches_policies_and_metrics_hold(mesh: Mesh) -> None:
     await a_denied_call_is_allowed_once_a_rule_says_so(mesh, frontend)
     await metrics_have_the_names_and_labels_of_istio(mesh, frontend)
     await prometheus_finds_all_of_it_at_the_api(mesh)
+    await the_map_has_every_request_and_who_was_refused(mesh)
     await plaintext_is_refused(mesh)
 
 
@@ -98,6 +100,16 @@ async def a_denied_call_is_allowed_once_a_rule_says_so(mesh: Mesh, frontend: str
 
 async def metrics_have_the_names_and_labels_of_istio(mesh: Mesh, frontend: str) -> None:
     payments = await mesh.sidecar("payments")
+
+    async def merged() -> bool:
+        """Histograms are, once a second."""
+        found = [await samples(at, "istio_requests_total") for at in (payments, frontend)]
+        return all(
+            {"200", "403"} <= {one["response_code"] for one in some if one["source_app"] == "frontend"}
+            for some in found
+        )
+
+    await until(merged, "all to be counted", 5)
     source = await samples(frontend, "istio_requests_total")
     denied = [one for one in source if one["response_code"] == "403"]
     assert {one["destination_service"] for one in denied} == {"payments.bistro.svc.cluster.local"}
@@ -151,6 +163,42 @@ async def prometheus_finds_all_of_it_at_the_api(mesh: Mesh) -> None:
         assert found["plait_agents_connected"] == 1
         assert found["plait_rebuild_seconds_count"] >= 2  # a policy came, and went
         assert found["plait_change_to_last_ack_seconds_count"] >= 2
+
+
+async def the_map_has_every_request_and_who_was_refused(mesh: Mesh) -> None:
+    payments = await mesh.sidecar("payments")
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"http://{payments}:15090/stats/prometheus") as response,
+    ):
+        families = text_string_to_metric_families(await response.text())
+        told = [
+            one for family in families for one in family.samples if one.labels.get("source_app") == "frontend"
+        ]
+    counted, denied = (
+        sum(one.value for one in told if one.name == name)
+        for name in ("istio_requests_total", "plait_denied_total")
+    )
+    assert counted > denied > 0
+
+    async def edge() -> dict[str, Any]:
+        graph = json.loads(await mesh.plait("map", "--window", "15m", "--output", "json"))
+        ends = ("frontend", "payments")
+        (found,) = [one for one in graph["edges"] if (one["source"], one["destination"]) == ends] or [{}]
+        return {**found, "heard": graph["heard"]}
+
+    async def has_all() -> bool:
+        signals = (found := await edge()).get("signals", {"requests": 0})
+        return bool(signals["requests"] == counted and round(signals["refused"] * found["heard"]) == denied)
+
+    await until(has_all, "every request on the map")
+    assert (await edge())["mtls"] is True
+    shown = await mesh.plait("map", "--window", "15m")
+    refused = [one for one in shown.splitlines() if "refused" in one]
+    assert len(refused) == 2  # frontend and reviews
+    assert all("─ payments" in one for one in refused)
+    assert re.search(r"reservations v2 +[\d.]+/s +0%", shown)
+    assert "reservations" in await mesh.plait("top", "--sort", "p99")
 
 
 async def plaintext_is_refused(mesh: Mesh) -> None:

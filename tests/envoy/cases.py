@@ -89,6 +89,26 @@ class Case:
         return Renderer().render(view(mesh, self.replicas[self.proxy]), endpoints(mesh, self.replicas))
 
 
+_LOGS = facts("""
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+metadata: {name: mesh, namespace: istio-system}
+spec:
+  meshConfig:
+    extensionProviders:
+    - {name: file, envoyFileAccessLog: {path: access.log, logFormat: {text: "%RESPONSE_CODE% %REQ(:PATH)%"}}}
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: all, namespace: istio-system}
+spec:
+  accessLogging:
+  - providers: [{name: envoy}, {name: file}]
+  - match: {mode: SERVER}
+    providers: [{name: envoy}]
+    filter: {expression: "response.code >= 400"}
+""")
+
 _MATCHES = [
     match(exact("/exact")),
     match(prefix("/prefix"), ignore_case=True),
@@ -464,6 +484,7 @@ CASES = {
         types=(CLUSTER, LISTENER),
         names=("outbound", "BlackHole", "Passthrough"),
     ),
+    "access-logs": Case(facts=(*BISTRO, *_LOGS), types=(LISTENER,)),
     "disabled": Case(
         facts=(*BISTRO, peers("off", MtlsMode.DISABLE)), types=(ENDPOINTS,), names=("outbound|8080||",)
     ),

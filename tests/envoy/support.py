@@ -116,6 +116,8 @@ class ControlPlane:
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     rejections: list[str] = field(default_factory=list)
+    exports: list[tuple[str, bytes]] = field(default_factory=list)
+    """Spans that were told, as they came, with the method that they came by."""
     path: str = ""
     _conversations: list[_Conversation] = field(default_factory=list)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -141,6 +143,13 @@ class ControlPlane:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._conversations.remove(conversation)
+
+    def taking(self, method: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        async def take(request: bytes, _: Any) -> bytes:
+            self.exports.append((method, request))
+            return b""
+
+        return take
 
     async def _read(self, requests: AsyncIterator[Any], conversation: _Conversation) -> None:
         async for request in requests:
@@ -224,6 +233,10 @@ async def control_plane(authority: Authority, folder: Path) -> AsyncIterator[Con
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(_SERVICE, {"DeltaAggregatedResources": method}),)
     )
+    for path in (names.SPANS_METHOD, names.APPLICATION_SPANS_METHOD):
+        taking = grpc.unary_unary_rpc_method_handler(plane.taking(path))
+        _, of, called = path.split("/")
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(of, {called: taking}),))
     credentials = grpc.ssl_server_credentials(
         [(key.encode(), chain.encode())], authority.root.encode(), require_client_auth=True
     )
@@ -260,6 +273,19 @@ class Proxy:
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             assert response.status == 200
             return await response.text()
+
+    async def merged(self) -> None:
+        """Wait until histograms hold all that they were told so far, which they do once a second.
+
+        Uptime is told after each merge; the one after the next began after this.
+        """
+        for _ in range(2):
+            now = await self.stat("server.uptime")
+
+            async def later(now: int = now) -> bool:
+                return await self.stat("server.uptime") > now
+
+            await eventually(later, 5)
 
     async def stat(self, name: str) -> int:
         return await self.total(re.escape(name))
@@ -343,6 +369,9 @@ def prepare(
         stats_socket=str(folder / "m"),
         control_plane=control_plane,
     )
+    static, *_ = config["layered_runtime"]["layers"]
+    soon = {"tracing.opentelemetry.flush_interval_ms": 100}  # nobody waits long for spans
+    static["static_layer"] = static["static_layer"] | soon
     if every_stat:
         del config["stats_config"]["stats_matcher"]
     (folder / "bootstrap.json").write_text(json.dumps(config))

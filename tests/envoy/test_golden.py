@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from plait.envoy import api, names
-from plait.envoy.bootstrap import bootstrap, log_bound
+from plait.envoy.bootstrap import bootstrap, log_bound, own_labels
 from plait.envoy.check import check
 from plait.model.catalog import SidecarAddresses
 from plait.model.names import ReplicaKey, WorkloadKey
@@ -101,7 +101,15 @@ def accepted(config: dict[str, Any]) -> None:
         (folder / "bootstrap.json").write_text(json.dumps(config))
         (folder / names.LOG_BOUND_FILE).write_text(json.dumps(log_bound()))
         command = [ENVOY, "--mode", "validate", "-c", "bootstrap.json", "-l", "warning"]
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        run = subprocess.run(
+            command,
+            cwd=folder,
+            env=os.environ | own_labels(ReplicaKey(WorkloadKey("bistro", "frontend"), 0), ()),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert run.returncode == 0, run.stderr
     # Keys are fetched at once, and nobody is there.
     assert [line for line in run.stderr.splitlines() if "/jwks_" not in line] == []
@@ -127,6 +135,9 @@ def inlined(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
             if one.pop("config_discovery", None):
                 one["typed_config"] = extensions[one["name"]]["typed_config"]
             config = one["typed_config"]
+            for log in config.get("access_log", ()):
+                # Envoy 1.40 crashes at the end of a validation, and at no other end, when listeners share a scope.
+                log["typed_config"].get("stats_scope", {}).pop("sharing_name", None)
             for http_filter in config.get("http_filters", ()):
                 if "config_discovery" in http_filter and http_filter["name"] in extensions:
                     del http_filter["config_discovery"]

@@ -588,6 +588,7 @@ async def has(proxy: Proxy, name: str, series: dict[str, str]) -> bool:
 async def test_what_leads_nowhere_is_counted_as_unknown(mesh: Mesh) -> None:
     await mesh.say()
     await mesh.get("http://nobody-knows:8080/")
+    await mesh.proxies["frontend"].merged()
     page = await mesh.proxies["frontend"].metrics()
     (found,) = [one for one in metrics(page, "istio_requests_total") if one["response_flags"] == "NR"]
     assert {value for name, value in found.items() if name.startswith("destination")} == {"unknown"}

@@ -21,6 +21,7 @@ from plait.model.catalog import Protocol
 from plait.model.names import ObjectRef, Origin, ReplicaKey
 from plait.model.policy import Action, MtlsMode, Operation
 from plait.model.reading import Fact
+from plait.model.telemetry import LogRule, Observed, Telemetry
 from plait.model.traffic import OutlierDetection, TrafficPolicy
 from plait.resource import (
     CLUSTER,
@@ -29,6 +30,7 @@ from plait.resource import (
     LISTENER,
     ROUTES,
     SCOPED_ROUTES,
+    Layered,
     Layers,
     Resource,
     Snapshot,
@@ -41,6 +43,7 @@ from tests.compiler.facts import (
     limit,
     limited,
     listens,
+    origin,
     peers,
     policy,
     port,
@@ -52,7 +55,7 @@ from tests.compiler.facts import (
     to,
     workload,
 )
-from tests.envoy.cases import BISTRO, CASES, REPLICAS
+from tests.envoy.cases import BISTRO, CASES, FRONTEND, REPLICAS, V1, V2
 
 ALLOW = policy("allow", Action.ALLOW, allows(principal("frontend")), app="reservations")
 SPLIT = routes("reservations", rules=[rule(to("reservations", "v1"))])
@@ -193,6 +196,32 @@ def test_a_policy_over_connections_is_one_resource_a_port_and_a_mark_of_its_filt
     assert then == now
 
 
+def test_what_does_not_count_has_listeners_without_those_logs_and_shares_them_with_its_like() -> None:
+    """And a proxy of which nothing is said is told what it ever is, the very same."""
+    renderer, silent = Renderer(), Observed(metrics=False)
+    mesh, _ = merge((workload("frontend"), workload("other"), *CALLED), SETTINGS)
+    places = (*HIDDEN, hidden(workload("other"), "198.18.0.3"))
+    found = endpoints(mesh, places)
+
+    def told(*silenced: int) -> list[Layered]:
+        views = [view(mesh, one) for one in places]
+        return [
+            renderer.render(replace(one, client=silent, server=silent) if at in silenced else one, found)
+            for at, one in enumerate(views)
+        ]
+
+    def counting(said: Layered, what: bytes) -> set[str]:
+        return {name for name, one in said[LISTENER].items() if what in one.body}
+
+    before, after = told(), told(0, 2)
+    for at, counts in enumerate((False, True, False)):
+        assert bool(counting(after[at], b"request_duration_milliseconds")) is counts
+        assert bool(counting(after[at], b"tcp_sent_bytes_total")) is counts
+        assert "inbound" in counting(after[at], b"denied_total")
+    assert after[0].shared is after[2].shared
+    assert after[1].shared is before[1].shared
+
+
 def test_a_policy_that_says_nothing_of_connections_changes_no_listener() -> None:
     renderer = Renderer()
     one, more = allows(principal("frontend")), allows(operations=[Operation(methods=("GET",))], index=1)
@@ -233,6 +262,41 @@ def test_disabling_mutual_tls_changes_endpoints_and_the_own_listener_and_no_clus
     told = {(ENDPOINTS, "outbound|8080||frontend.bistro.svc.cluster.local")}
     assert changed(before[v1], after[v1]) == told
     assert changed(before[frontend], after[frontend]) == told | {(LISTENER, "inbound")}
+
+
+LOG = LogRule(providers=("envoy",), origin=origin("Telemetry", "logs"))
+
+
+def logging(name: str = "logs", **fields: Any) -> Telemetry:
+    found = Telemetry(namespace="bistro", name=name, logs=(LOG,), origin=origin("Telemetry", name))
+    return replace(found, **fields)
+
+
+def test_an_access_log_is_listeners_of_those_who_write_it_and_nothing_else() -> None:
+    renderer = Renderer()
+    before = render(renderer, *BISTRO)
+    after = render(renderer, *BISTRO, logging(selector=(("version", "v1"),)))
+    for one, (first, then) in zip(REPLICAS, zip(before.values(), after.values(), strict=True), strict=True):
+        listeners = {(LISTENER, "inbound"), (LISTENER, "outbound")} if one is REPLICAS[1] else set()
+        assert changed(first, then) == listeners
+    again = render(renderer, *BISTRO)
+    assert all(not changed(first, then) for first, then in zip(before.values(), again.values(), strict=True))
+
+
+def test_hidden_proxies_that_log_alike_share_the_listeners_of_what_they_send() -> None:
+    alike = [hidden(one, f"198.18.0.{number}") for number, one in enumerate((FRONTEND, V1, V2), 1)]
+    mesh, _ = merge((*BISTRO, logging(selector=(("app", "reservations"),))), SETTINGS)
+    found, renderer = endpoints(mesh, alike), Renderer()
+    frontend, first, second = (renderer.render(view(mesh, one), found).shared for one in alike)
+    assert first is second
+    tables = [one.of_type[LISTENER] for one in (frontend, first)]
+    assert tables[0] is not tables[1]
+    assert frontend.of_type[CLUSTER] is first.of_type[CLUSTER]
+    plain, _ = merge(BISTRO, SETTINGS)
+    untold = renderer.render(view(plain, alike[0]), endpoints(plain, alike)).shared.of_type[LISTENER]
+    assert [one.version for one in untold.resources.values()] == [
+        one.version for one in tables[0].resources.values()
+    ]
 
 
 def test_where_something_was_written_is_not_part_of_what_is_sent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -752,6 +753,7 @@ async def test_bytes_and_connections_are_counted_at_both_ends(mesh: Mesh) -> Non
 
     await eventually(replaced)  # the counters of a filter chain that is gone begin anew
     before = {of: await counts(of, more) for of, more in ends}
+    await mesh.proxies["database"].merged()
     requests = await mesh.metric("database", "requests_total", reporter="destination")
     async with server(mesh.places["database"], TCP, greet):
         reader, writer = await mesh.connect("frontend", "database", TCP)
@@ -793,3 +795,42 @@ async def test_streams_of_tcp_hold_up_a_drain(mesh: Mesh) -> None:
             return await mesh.proxies["database"].stat(gauge) == 0
 
         await eventually(idle)
+
+
+LOGGED = facts("""
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: all, namespace: bistro}
+spec: {accessLogging: [{providers: [{name: envoy}]}]}
+""")
+
+
+async def test_connections_stand_in_access_logs_of_both_ends_when_they_end(mesh: Mesh) -> None:
+    await mesh.say(ONLY_FRONTEND, *LOGGED)
+
+    def lines(of: str) -> list[dict[str, Any]]:
+        found = [json.loads(one) for one in mesh.proxies[of].log.splitlines() if one.startswith('{"')]
+        return [one for one in found if one.get("log") == "access" and one["protocol"] == "TCP"]
+
+    async def told(of: str, by: str, **wanted: object) -> None:
+        async def stands() -> bool:
+            await mesh.hears(by, TCP)
+            return any(wanted.items() <= one.items() for one in lines(of))
+
+        await eventually(stands)
+
+    caller = {one: f"spiffe://cluster.local/ns/bistro/sa/{one}" for one in ("frontend", "outsider")}
+    callee = "spiffe://cluster.local/ns/bistro/sa/database"
+    async with server(mesh.places["database"], TCP, greet):
+        went = {"caller": caller["frontend"], "callee": callee, "bytes_sent": 5, "flags": "-"}
+        await told(
+            "frontend",
+            "frontend",
+            side="client",
+            upstream_cluster=f"outbound|{TCP}||{host('database')}",
+            **went,
+        )
+        await told("database", "frontend", side="server", upstream_cluster=f"inbound|{TCP}||", **went)
+        shut = {"caller": caller["outsider"], "flags": "UH", "denied_by": "no ALLOW rule holds"}
+        await told("database", "outsider", side="server", **shut)
+    await mesh.say()

@@ -28,6 +28,7 @@ API_VERSIONS = {
     "ReferenceGrant": "gateway.networking.k8s.io/v1",
     "RequestAuthentication": "security.istio.io/v1",
     "IstioOperator": "install.istio.io/v1alpha1",
+    "Telemetry": "telemetry.istio.io/v1",
 }
 
 

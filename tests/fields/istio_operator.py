@@ -1,4 +1,4 @@
-"""The fields of an IstioOperator: who is asked whether a request may pass."""
+"""The fields of an IstioOperator: who is asked whether a request may pass, and who is told of those that did."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aiohttp import web
 from plait.envoy import api
 from tests.fields.cases import proves
 from tests.fields.mesh import Mesh
+from tests.fields.telemetry import exported, logged
 
 KIND = "IstioOperator"
 HOST = "reservations-v1:8080"
@@ -240,3 +241,90 @@ async def it_is_shown_the_beginning_of_the_body_as_bytes(mesh: Mesh) -> None:
         answer = await mesh.ask(host=HOST, method="POST", body=b"\xffello you")
     assert answer.status == 200
     assert seen[0].raw_body == b"\xffello"  # type: ignore[attr-defined]  # a message of Envoy's
+
+
+ALL = "accessLogging: [{providers: [{name: it}]}]"
+LOGGED = f"""
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {{name: all, namespace: istio-system}}
+spec: {{{ALL}}}
+"""
+FILE = "meshConfig.extensionProviders[0].envoyFileAccessLog"
+RECORDS = "meshConfig.extensionProviders[0].envoyOtelAls"
+
+
+def told(kind: str, said: str) -> str:
+    """A mesh with one provider that is told of all requests."""
+    return f"meshConfig: {{extensionProviders: [{{name: it, {kind}: {{{said}}}}}]}}"
+
+
+@proves(
+    KIND,
+    told("envoyFileAccessLog", 'logFormat: {labels: {mine: "%RESPONSE_CODE%", none: "%REQ(X-NONE)%"}}, omitEmptyValues: true'),
+    f"{FILE}.logFormat.labels",
+    f"{FILE}.omitEmptyValues",
+    beside=LOGGED,
+)  # fmt: skip
+async def lines_have_the_fields_that_are_asked_for(mesh: Mesh) -> None:
+    assert await logged(mesh, "/a", host=HOST) == {"mine": 200}
+
+
+@proves(
+    KIND,
+    told("envoyFileAccessLog", 'path: access.log, logFormat: {text: "{\\"mine\\": \\"%REQ(:PATH)%\\"}"}'),
+    f"{FILE}.path",
+    f"{FILE}.logFormat.text",
+    beside=LOGGED,
+)
+async def lines_go_to_a_file_as_a_text_without_queries(mesh: Mesh) -> None:
+    assert await logged(mesh, "/a?token=b", file="access.log", host=HOST) == {"mine": "/a"}
+
+
+@proves(
+    KIND,
+    told(
+        "envoyOtelAls",
+        "service: reservations-v2.bistro.svc.cluster.local, port: 9090, logName: mine, "
+        'logFormat: {text: "%PROTOCOL%", labels: {code: "%RESPONSE_CODE%"}}',
+    ),
+    f"{RECORDS}.service",
+    f"{RECORDS}.port",
+    f"{RECORDS}.logName",
+    f"{RECORDS}.logFormat.text",
+    f"{RECORDS}.logFormat.labels",
+    beside=LOGGED,
+)
+async def records_are_told_to_a_collector(mesh: Mesh) -> None:
+    found = await exported(mesh, "/a", host=HOST)
+    resource = {one.key: one.value.string_value for one in found.resource.attributes}
+    (record, *_) = found.scope_logs[0].log_records
+    assert resource["log_name"] == "mine"
+    assert record.body.string_value.startswith("HTTP/")
+    assert [(one.key, one.value.string_value) for one in record.attributes] == [("code", "200")]
+
+
+@proves(
+    KIND,
+    """
+meshConfig:
+  accessLogFile: /dev/stderr
+  accessLogEncoding: JSON
+  accessLogFormat: '{"mine": "%RESPONSE_CODE%"}'
+""",
+    "meshConfig.accessLogFile",
+    "meshConfig.accessLogFormat",
+    "meshConfig.accessLogEncoding",
+)
+async def all_proxies_log_where_nobody_says_otherwise(mesh: Mesh) -> None:
+    for client in ("frontend", "reservations-v1"):
+        assert await logged(mesh, "/a", host="reservations-v2:8080", client=client) == {"mine": 200}
+
+
+@proves(
+    KIND,
+    "meshConfig: {defaultProviders: {accessLogging: [envoy]}}",
+    "meshConfig.defaultProviders.accessLogging[0]",
+)
+async def default_providers_are_told(mesh: Mesh) -> None:
+    assert (await logged(mesh, "/a", host=HOST))["side"] == "client"

@@ -15,8 +15,10 @@ import tests.fields.rate_limit
 import tests.fields.reference_grant
 import tests.fields.request_authentication
 import tests.fields.sidecar
+import tests.fields.telemetry
 import tests.fields.virtual_service  # noqa: F401  # they register their cases
 from plait.dialects import DIALECTS
+from plait.dialects.istio.telemetry_providers import INSTEAD
 from plait.model.document import child
 from tests.dialects.whole import WHOLE
 from tests.fields.cases import API_VERSIONS, CASES
@@ -56,9 +58,30 @@ TOLD: Mapping[str, Mapping[str, tuple[object, str]]] = {
             True,
             "provider.no-effect",
         )
+    }
+    | {
+        f"spec.meshConfig.extensionProviders[].opentelemetry.{field}": (value, "provider.no-effect")
+        for field, value in {
+            "dynatraceSampler": {"tenant": "a"},
+            "maxTagLength": 9,
+            "resourceDetectors": {"environment": {}},
+        }.items()
+    },
+    "Telemetry": {
+        "spec.tracing[].enableIstioTags": (True, "telemetry.no-effect"),
+        "spec.tracing[].useRequestIdForTraceSampling": (False, "telemetry.no-effect"),
+        "spec.metrics[].reportingInterval": ("5s", "telemetry.no-effect"),
+        "spec.metrics[].overrides[].tagOverrides": ({"a": {"operation": "REMOVE"}}, "telemetry.metrics"),
+        "spec.metrics[].overrides[].match.customMetric": ("mine", "telemetry.metrics"),
     },
 }
 """Fields that nothing follows from, each with a value that asks for something, and the finding that says so."""
+ALONE: Mapping[str, Mapping[str, str]] = {
+    "IstioOperator": {
+        f"spec.meshConfig.extensionProviders[].{field}": "provider.instead" for field in INSTEAD
+    }
+}
+"""The same of fields beside which no other may stand; tests/fields/test_table.py puts them there."""
 NAMES: Mapping[str, tuple[str, ...]] = {
     "VirtualService": ("spec.http[].match[].name", "spec.http[].name"),
     "RateLimit": ("spec.limits[].name",),
@@ -90,7 +113,37 @@ ASKED = tuple(
 _AROUND = ("from", "from[].source", "to", "to[].operation", "when", "when[].key")
 _FOR_WHOM = ("action", "rules", "selector", "selector.matchLabels", "targetRef", "targetRefs")
 _TARGETS = ("group", "kind", "name", "namespace")
+_TELEMETRY = "tests/compiler/test_telemetry.py"
+_OF_SPANS = (
+    "customTags",
+    "disableSpanReporting",
+    "match.mode",
+    "providers[].name",
+    "randomSamplingPercentage",
+)
+_OF_METRICS = (
+    "overrides[].disabled",
+    "overrides[].match.metric",
+    "overrides[].match.mode",
+    "providers[].name",
+)
 ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Telemetry": {
+        **{
+            f"spec.tracing[].{field}": (
+                _TELEMETRY,
+                "test_spans_are_told_as_the_narrowest_says_field_by_field",
+            )
+            for field in _OF_SPANS
+        },
+        **{
+            f"spec.metrics[].{field}": (_TELEMETRY, "test_a_side_counts_or_does_not") for field in _OF_METRICS
+        },
+        **{
+            f"spec.{field}": (_TELEMETRY, "test_services_choose_the_workloads_behind_them")
+            for field in ("targetRef", "targetRefs[].group", "targetRefs[].namespace")
+        },
+    },
     "AuthorizationPolicy": {
         **dict.fromkeys(
             (
@@ -134,6 +187,32 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
                 "trustDomain": "test_another_trust_domain_is_told",
                 "trustDomainAliases": "test_aliases_of_a_mesh_config_are_those_of_the_mesh",
                 "trustDomainAliases[]": "test_aliases_of_a_mesh_config_are_those_of_the_mesh",
+            }.items()
+        },
+        **{
+            f"spec.meshConfig.{field}": (_TELEMETRY, test)
+            for field, test in {
+                "defaultConfig.tracing.sampling": "test_spans_are_told_as_the_narrowest_says_field_by_field",
+                "defaultProviders.metrics[]": "test_defaults_that_name_nobody_are_said_to",
+                "defaultProviders.tracing[]": "test_whom_spans_are_told_is_said_once_for_the_mesh",
+                "extensionProviders[].prometheus": "test_a_side_counts_or_does_not",
+                "enableTracing": "test_whom_spans_are_told_is_said_once_for_the_mesh",
+                **{
+                    f"extensionProviders[].opentelemetry.{field}": (
+                        "test_whom_spans_are_told_is_said_once_for_the_mesh"
+                    )
+                    for field in (
+                        "grpc.initialMetadata[].name",
+                        "grpc.initialMetadata[].value",
+                        "grpc.timeout",
+                        "http.headers[].name",
+                        "http.headers[].value",
+                        "http.path",
+                        "http.timeout",
+                        "port",
+                        "service",
+                    )
+                },
             }.items()
         },
     },
@@ -185,14 +264,14 @@ def rows_of(kind: str) -> Iterator[tuple[str, str, str]]:
         pattern for (_, name), one in DIALECTS.items() if name == kind for pattern in one.unsupported
     }
     honoured = {generic(path) for path in _paths(WHOLE[kind]["spec"], "spec")}
-    told = TOLD.get(kind, {})
+    told = {**{field: code for field, (_, code) in TOLD.get(kind, {}).items()}, **ALONE.get(kind, {})}
     for field in sorted(honoured | proofs.keys() | unsupported | told.keys()):
         if field in proofs:
             yield field, "proved", ", ".join(f"`{name}`" for name in proofs[field])
         elif field in unsupported:
             yield field, "not honoured", ""
         elif field in told:
-            yield field, "told", f"`{told[field][1]}`"
+            yield field, "told", f"`{told[field]}`"
         elif field in NAMES.get(kind, ()):
             yield field, "a name", ""
         elif not any(other.startswith((f"{field}.", f"{field}[")) for other in honoured):
@@ -210,7 +289,7 @@ def _paths(value: Any, path: str) -> Iterator[str]:
 
 OWN = re.compile(
     r"(?:\.set|\.add|\.to|\.labels|\.sourceLabels|\.matchLabels|\bmatch\[\d*\]\.headers|\bmatches\[\d*\]\.headers"
-    r"|\.queryParams|\.remove|Methods|Headers|HeadersInCheck)$"
+    r"|\.queryParams|\.remove|\.customTags|Methods|Headers|HeadersInCheck)$"
 )
 """Maps and lists whose keys or words are the user's own."""
 

@@ -15,6 +15,7 @@ import tests.fields.rate_limit
 import tests.fields.reference_grant
 import tests.fields.request_authentication
 import tests.fields.sidecar
+import tests.fields.telemetry
 import tests.fields.virtual_service  # noqa: F401  # they register their cases
 from tests.fields.cases import CASES, Case, idle
 from tests.fields.mesh import Mesh, running

@@ -116,6 +116,7 @@ async def test_the_most_matches_that_can_be_said_are_taken(mesh: Mesh) -> None:
 
 async def test_refused_requests_are_counted_as_such(mesh: Mesh) -> None:
     await mesh.say(limited("[{requests: 1, per: 1h}]"))
+    await mesh.proxies["reservations-v1"].merged()
     before = await refused(mesh)
     assert await statuses(mesh, 4) == [200, 429, 429, 429]
     await eventually(lambda: are_counted(mesh, before + 3))

@@ -12,7 +12,19 @@ from plait.model.document import child
 from tests.dialects.reading import codes, reading
 from tests.dialects.whole import WHOLE
 from tests.fields.cases import API_VERSIONS, CASES
-from tests.fields.table import ELSEWHERE, FILE, NAMES, OWN, ROOT, TOLD, UNPROVEN, generic, rows_of, table
+from tests.fields.table import (
+    ALONE,
+    ELSEWHERE,
+    FILE,
+    NAMES,
+    OWN,
+    ROOT,
+    TOLD,
+    UNPROVEN,
+    generic,
+    rows_of,
+    table,
+)
 
 
 def test_the_page_of_fields_is_what_the_tests_prove() -> None:
@@ -70,6 +82,16 @@ def test_whoever_asks_for_what_has_no_effect_is_told(kind: str, field: str, valu
     paths = put(written, "", field, value)
     assert paths
     assert codes(reading(json.dumps(written))) == [(path, code) for path in paths]
+
+
+@pytest.mark.parametrize("field", ALONE["IstioOperator"])
+def test_whoever_names_a_provider_that_is_nobody_is_told(field: str) -> None:
+    written = copy.deepcopy(WHOLE["IstioOperator"])
+    written["spec"]["meshConfig"]["extensionProviders"].append(
+        {"name": "it", field.rpartition(".")[2]: {"port": 1}}
+    )
+    (found,) = codes(reading(json.dumps(written)))
+    assert (generic(found[0]), found[1]) == (field, ALONE["IstioOperator"][field])
 
 
 @pytest.mark.parametrize("kind", NAMES)

@@ -6,6 +6,7 @@ import json
 
 from hypothesis import strategies as st
 
+from tests.properties import telemetry
 from tests.properties.values import (
     NAMESPACES,
     PORTS,
@@ -72,7 +73,7 @@ def request_authentication(name: str, namespace: str) -> Strategy:
     return document(_SECURITY, "RequestAuthentication", name, namespace, spec)
 
 
-PROVIDERS = ("checks", "é🙂'\"\\")
+PROVIDERS = ("checks", "checks-é🙂'\"\\")
 _HOSTS = st.tuples(one_of(SERVICES), one_of(NAMESPACES)).map(
     lambda parts: f"{parts[0]}.{parts[1]}.svc.cluster.local"
 )
@@ -104,8 +105,14 @@ def _provider(name: str) -> Strategy:
 
 
 def istio_operator(name: str, namespace: str) -> Strategy:
-    providers = st.tuples(*(_provider(one) for one in PROVIDERS)).map(list)
-    config = optional({"extensionProviders": providers}, trustDomain=st.just("cluster.local"))
+    providers = st.tuples(*(_provider(one) for one in PROVIDERS), *telemetry.PROVIDERS).map(list)
+    config = optional(
+        {"extensionProviders": providers},
+        trustDomain=st.just("cluster.local"),
+        accessLogFile=one_of(("", "/dev/stdout")),
+        accessLogEncoding=one_of(("TEXT", "JSON")),
+        enableTracing=st.booleans(),
+    )
     spec = st.fixed_dictionaries({"meshConfig": config})
     return document("install.istio.io/v1alpha1", "IstioOperator", name, namespace, spec)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.properties import catalog, end_users, gateway_api, policies
 from tests.properties.destination_rules import destination_rule
 from tests.properties.rate_limits import rate_limit
+from tests.properties.telemetry import telemetry
 from tests.properties.values import NAMESPACES, SERVICES, Strategy
 from tests.properties.virtual_services import delegate, virtual_service
 
@@ -52,6 +53,8 @@ GUARDS: dict[str, tuple[Strategy, ...]] = {
         end_users.request_authentication("second", place),
         end_users.istio_operator("mesh", place),
         end_users.custom_policy("custom", place),
+        telemetry("first", place),
+        telemetry("second", place),
     )
     for place in NAMESPACES
 }

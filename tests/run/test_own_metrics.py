@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from plait.link.messages import Signed, SignRequest
 from plait.link.server import Link
-from plait.run.intake import STRANGER, Intake, Unkept
+from plait.run.intake import STRANGER, Intake
 from plait.run.own_metrics import OwnMetrics
 from plait.run.registry import Registry
 from plait.xds.server import Server
@@ -29,7 +29,8 @@ def samples(metrics: OwnMetrics) -> dict[str, float]:
 
 async def test_what_happens_is_counted_and_what_is_known_is_told(tmp_path: Path) -> None:
     metrics = OwnMetrics()
-    intake = Intake(Registry.load(tmp_path / "registry.jsonl"), Unkept())
+    nobody: Any = SimpleNamespace()
+    intake = Intake(Registry.load(tmp_path / "registry.jsonl"), nobody)
     intake.taken, intake.refused = 5, Counter({STRANGER: 2})
     hub: Any = SimpleNamespace()
     server, link = Server(lambda *_: None), Link(hub, trust_domain="cluster.local")

@@ -290,4 +290,6 @@ def admin_is_nowhere_else(mesh: Fortress) -> bool:
 def routes(listeners: list[dict[str, object]]) -> Iterator[str]:
     for one in listeners:
         text = json.dumps(one)
+        if '"cluster": "admin"' not in text:
+            continue
         yield from (part.split('"')[1] for part in text.split('"match": {"path": ')[1:])

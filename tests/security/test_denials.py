@@ -162,6 +162,7 @@ async def test_the_log_is_bounded_and_the_counters_are_not(target: Target) -> No
         return await left_out() > 0
 
     await eventually(full)
+    await target.proxy.merged()
     written, left, counted = lines(target), await left_out(), await refused(target)
     for _ in range(30):
         await deny()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from plait.xds.exports import Exports
 from plait.xds.server import Server
 from plait.xds.transport.listener import Listener
 from tests.stream.pki import Authority
@@ -46,10 +47,16 @@ async def eventually_async(condition: Callable[[], Awaitable[object]], seconds: 
 
 @asynccontextmanager
 async def serving(
-    server: Server, authority: Authority, target: str, *, ask_for_client: bool = True
+    server: Server,
+    authority: Authority,
+    target: str,
+    *,
+    ask_for_client: bool = True,
+    exports: Exports | None = None,
 ) -> AsyncIterator[int]:
     """The server behind a listener of its own; yields the port (0 on a Unix socket)."""
-    listener = Listener(server, authority.server_context(ask_for_client=ask_for_client), most_streams=128)
+    context = authority.server_context(ask_for_client=ask_for_client)
+    listener = Listener(server, context, exports=exports, most_streams=128)
     port = 0
     if target.startswith("unix:"):
         await listener.listen(Path(target.removeprefix("unix:")))

@@ -45,6 +45,11 @@ class Envoy:
         text = (await self.admin("/clusters"))[1]
         return {line.partition("::")[0] for line in text.splitlines()} - {"xds"}
 
+    async def runtime(self) -> str:
+        """What it was told as plait.test."""
+        text = (await self.admin("/runtime"))[1]
+        return str(json.loads(text)["entries"]["plait.test"]["final_value"])
+
     async def stat(self, name: str) -> int:
         text = (await self.admin(f"/stats?filter=^{name}$"))[1]
         return int(text.rpartition(":")[2] or 0)
@@ -152,6 +157,7 @@ def _bootstrap(node: str, folder: Path, chain: Path, key: Path, root: str) -> di
         "node": {"id": node, "cluster": "test"},
         "admin": {"address": {"pipe": {"path": str(folder / "admin")}}},
         "static_resources": {"clusters": [xds]},
+        "layered_runtime": {"layers": [{"name": "told", "rtds_layer": {"name": "told", "rtds_config": ads}}]},
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "DELTA_GRPC",

@@ -34,6 +34,12 @@ def changed(before: Snapshot, *messages: Any) -> Snapshot:
     return result
 
 
+def runtime(value: int) -> Any:
+    return api.message("envoy.service.runtime.v3.Runtime")(
+        name="told", layer=api.any_struct({"plait.test": value})
+    )
+
+
 def cluster(name: str, *, connect_seconds: int = 1) -> Any:
     return api.message("envoy.config.cluster.v3.Cluster")(
         name=name,
@@ -71,12 +77,19 @@ def scope(authority: str, route: str) -> Any:
     )
 
 
-def listener(name: str, path: Path, *, stat_prefix: str = "test") -> Any:
-    """An HTTP listener on a Unix socket that chooses routes by the whole authority."""
+def listener(
+    name: str, path: Path, *, stat_prefix: str = "test", access_log: dict[str, Any] | None = None
+) -> Any:
+    """An HTTP listener on a Unix socket that chooses routes by the whole authority; its log over OTLP, if it has one."""
+    logs = []
+    if access_log is not None:
+        config = api.message(_OTLP)(**access_log)
+        logs = [{"name": "envoy.access_loggers.open_telemetry", "typed_config": api.pack(config)}]
     manager = api.message(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     )(
         stat_prefix=stat_prefix,
+        access_log=logs,
         scoped_routes={
             "name": name,
             "scope_key_builder": {
@@ -132,6 +145,7 @@ def led_listener(name: str, path: Path, by: str) -> Any:
     )
 
 
+_OTLP = "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"
 _STATE = "envoy.extensions.filters.network.set_filter_state.v3.Config"
 _ADS = {"ads": {}, "resource_api_version": "V3"}
 

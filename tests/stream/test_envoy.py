@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Snapshot
+from plait.envoy.build import frame
+from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, RUNTIME, SCOPED_ROUTES, Snapshot
 from plait.xds.conversation import Peer
 from plait.xds.server import Server
 from tests.stream.conftest import eventually, eventually_async, serving
@@ -23,6 +24,7 @@ from tests.stream.rendered import (
     led_listener,
     listener,
     routes,
+    runtime,
     scope,
     snapshot,
 )
@@ -48,6 +50,7 @@ class Bench:
     def base(self) -> Snapshot:
         """One host, its route to cluster A, and A's endpoint `one`."""
         return snapshot(
+            runtime(1),
             cluster("A"),
             endpoints("A", self.one),
             listener("in", self.envoy.entry),
@@ -89,8 +92,36 @@ async def bench(folder: Path, authority: Authority) -> AsyncIterator[Bench]:
 
 async def test_it_starts_with_what_is_published(bench: Bench) -> None:
     await bench.started()
-    every = (CLUSTER, ENDPOINTS, LISTENER, SCOPED_ROUTES, ROUTES)
+    every = (RUNTIME, CLUSTER, ENDPOINTS, LISTENER, SCOPED_ROUTES, ROUTES)
     assert bench.resources() == dict.fromkeys(every, 1)
+
+
+async def test_a_changed_runtime_is_all_that_is_sent_and_a_refused_one_keeps_nothing(bench: Bench) -> None:
+    base = await bench.started()
+    assert await bench.envoy.runtime() == "1"
+    before = bench.resources()
+    bench.publish(changed(base, runtime(2)))
+    await bench.synced()
+    assert await bench.envoy.runtime() == "2"
+    assert bench.resources() == {**before, RUNTIME: before[RUNTIME] + 1}
+
+    garbage = replace(base[RUNTIME]["told"], version="x", framed=frame(RUNTIME, "told", "x", b"\xff"))
+    bench.publish(
+        {
+            **changed(base, routes("shop", "B"), cluster("B"), endpoints("B", bench.two)),
+            RUNTIME: {"told": garbage},
+        }
+    )
+    await bench.synced()
+    (rejection,) = bench.server.rejections()
+    assert rejection.rejection.resource == garbage
+    assert await bench.envoy.get(HOST) == (200, "two")
+    assert await bench.envoy.runtime() == "2"
+    bench.publish(base)
+    await bench.synced()
+    assert await bench.envoy.runtime() == "1"
+    assert await bench.envoy.clusters() == {"A"}
+    assert bench.server.rejections() == ()
 
 
 async def test_it_starts_with_nothing_at_all(bench: Bench) -> None:
@@ -307,6 +338,6 @@ async def test_a_server_that_comes_back_resends_nothing_and_no_request_fails(
 async def _returned(bench: Bench, target: str) -> AsyncIterator[None]:
     """The server up again and the Envoy back: it has asked for every type, and is synced."""
     async with serving(bench.server, bench.authority, target):
-        await eventually(lambda: len(bench.server.proxies()[0].types) == 5)
+        await eventually(lambda: len(bench.server.proxies()[0].types) == 6)
         await bench.synced()
         yield

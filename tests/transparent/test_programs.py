@@ -7,6 +7,7 @@ import contextlib
 import json
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -89,9 +90,32 @@ async def test_programs_that_know_nothing_of_a_mesh_speak_through_it(mesh: Mesh)
     await bytes_are_counted_at_both_ends(mesh)
     await what_is_counted_is_scraped_from_outside(mesh)
     await nothing_is_in_clear_between_them(mesh)
+    await requests_are_logged_to_a_file_of_the_replica(mesh)
     wanted = {"postgresql": POSTGRES, "redis-server": REDIS, "musl-gcc": MUSL}
     if absent := [name for name, found in wanted.items() if not found]:
         pytest.skip(f"all of it holds, but for what is not installed here: {', '.join(absent)}")
+
+
+TELEMETRY = """
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+metadata: {name: mesh, namespace: istio-system}
+spec: {meshConfig: {accessLogFile: access.log}}
+"""
+
+
+async def requests_are_logged_to_a_file_of_the_replica(mesh: Mesh) -> None:
+    (mesh.folder / "telemetry.yaml").write_text(TELEMETRY)
+    log = files(mesh, "web").access_log
+
+    async def told() -> bool:
+        await said(mesh, "client", "curl", "-s", f"http://web:8080/logged?token={SECRET}")
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        return any(one.get("path") == "/logged" and one["side"] == "server" for one in lines)
+
+    await eventually(told)
+    assert SECRET not in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 async def no_proxy_setting_is_needed(mesh: Mesh) -> None:
@@ -137,8 +161,13 @@ async def servers_that_speak_first(mesh: Mesh) -> None:
 async def what_is_undeclared_is_detected(mesh: Mesh) -> None:
     assert await said(mesh, "client", sys.executable, CLIENT, "first", "mystery", "7000") == "220 welcome\n"
     assert '"path": "/y"' in await said(mesh, "client", "curl", "-s", "http://plain:7001/y")
-    requests = await samples(mesh, "plain", "istio_requests_total")
-    assert any(labels["response_code"] == "200" for labels, _ in requests), "it was seen to be HTTP"
+
+    async def seen() -> bool:
+        """It was seen to be HTTP."""
+        requests = await samples(mesh, "plain", "istio_requests_total")
+        return any(labels["response_code"] == "200" for labels, _ in requests)
+
+    await eventually(seen)
 
 
 async def grpc_streams(mesh: Mesh) -> None:

@@ -21,13 +21,13 @@ def named_by(resource: Resource) -> list[str]:
 
 class Envoy:
     def __init__(self) -> None:
-        self.applied: dict[str, dict[str, Resource]] = {letter: {} for letter in "celsr"}
-        self.noted: dict[str, dict[str, str]] = {letter: {} for letter in "celsr"}
+        self.applied: dict[str, dict[str, Resource]] = {letter: {} for letter in "tcelsr"}
+        self.noted: dict[str, dict[str, str]] = {letter: {} for letter in "tcelsr"}
         """Versions that it tells when it comes back: those of responses that it took as a whole."""
         self.unsure: set[tuple[str, str]] = set()
         self.warming: dict[str, Resource] = {}
         self.reminded: set[str] = set()
-        self.subscribed: dict[str, set[str]] = {"e": set(), "r": set()}
+        self.subscribed: dict[str, set[str]] = {"t": {"T"}, "e": set(), "r": set()}
         self.asked: set[str] = set()
         self.withheld: Request | None = None
         self.out: deque[Request] = deque()
@@ -43,8 +43,8 @@ class Envoy:
         for letter, name in self.unsure:
             if name in self.applied[letter] or name in self.warming:
                 self.noted[letter][name] = "unsure"
-        self._ask("c")
-        for letter in "elsr":
+        self._ask("t")
+        for letter in "celsr":
             if letter in self.asked and self.subscribed.get(letter, {"*"}):
                 self._ask(letter)
 
@@ -83,6 +83,9 @@ class Envoy:
             self.reminded.discard(name)
         elif (letter, name) not in self.unsure:
             assert self.noted[letter].get(name) != resource.version, f"sent again: {letter} {resource}"
+
+    def _take_t(self, response: Response, bad: list[Resource]) -> None:
+        self._put("t", [] if bad else response.resources)
 
     def _take_c(self, response: Response, bad: list[Resource]) -> None:
         if not any(one.version.endswith("?") for one in bad):
@@ -156,6 +159,8 @@ class Envoy:
         if self.withheld is not None:
             self.out.append(self.withheld)
             self.withheld = None
+        if self._has_answer("t"):
+            self._ask_once("c")
         if "c" in self.asked and self._has_answer("c"):
             self._ask_once("l")
         if self.applied["l"]:

@@ -4,11 +4,22 @@ A snapshot is `"c:A@1 e:A@1 r:R@2"`: type letter, name, version.  What a proxy s
 subscribe, unsubscribe, "I have".  What it hears is a list such as `["c +A@1 +B@1", "e -B", "l"]`.
 """
 
-from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SCOPED_ROUTES, Resource, Snapshot
+from plait.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION,
+    LISTENER,
+    ROUTES,
+    RUNTIME,
+    SCOPED_ROUTES,
+    Resource,
+    Snapshot,
+)
 from plait.xds.messages import Event, Request, Response
 from plait.xds.stream import Stream
 
 TYPES = {
+    "t": RUNTIME,
     "c": CLUSTER,
     "e": ENDPOINTS,
     "a": EXTENSION,

@@ -26,6 +26,7 @@ def made(letter: str, name: str, version: str, named: str = "") -> Resource:
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
     """One that holds together: what is named exists."""
+    runtime = made("t", "T", draw(VERSIONS))
     listeners = [made("l", "L", draw(VERSIONS))]
     routes = [
         made(
@@ -43,7 +44,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     endpoints = [made("e", one.name, draw(GOOD)) for one in clusters if draw(st.integers(0, 9))]
     shared: dict[str, list[Resource]] = {}
     own: dict[str, dict[str, Resource]] = {}
-    for one in (*clusters, *endpoints, *listeners, *scopes, *routes):
+    for one in (runtime, *clusters, *endpoints, *listeners, *scopes, *routes):
         if draw(st.integers(0, 3)):
             shared.setdefault(one.type_url, []).append(one)
         else:
@@ -131,7 +132,7 @@ class Mesh(RuleBasedStateMachine):
         self._check_latest()
 
     def _check_latest(self) -> None:
-        wanted = {letter: self.snapshot.get(TYPES[letter], {}) for letter in "celsr"}
+        wanted = {letter: self.snapshot.get(TYPES[letter], {}) for letter in "tcelsr"}
         applied = self.envoy.applied
         for letter in sorted(self.envoy.asked):
             known = self.envoy.subscribed.get(letter, wanted[letter].keys())
@@ -144,7 +145,7 @@ class Mesh(RuleBasedStateMachine):
         refused = {(LETTERS[one.resource.type_url], one.resource.name) for one in self.stream.rejections()}
         for letter in sorted(self.envoy.asked - {"e", "r"}):
             bad = {(letter, name) for name, one in wanted[letter].items() if is_bad(one)}
-            assert refused & {(letter, name) for name in CLUSTERS + ROUTES + ("L", "s", "t")} == bad
+            assert refused & {(letter, name) for name in CLUSTERS + ROUTES + ("T", "L", "s", "t")} == bad
         if not any(letter in "lsr" for letter, _ in refused) and "s" in self.envoy.asked:
             assert applied["c"].keys() <= wanted["c"].keys(), "what is gone is removed"
             assert applied["s"].keys() <= wanted["s"].keys()

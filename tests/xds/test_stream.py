@@ -455,3 +455,52 @@ def test_status_counts_what_is_wanted_acknowledged_and_sent() -> None:
     clusters, endpoints = talk.stream.status()[:2]
     assert (clusters.acknowledged, clusters.latency, clusters.rejections) == (2, 2, ())
     assert endpoints.acknowledged == 1
+
+
+def test_the_runtime_comes_before_anything_else_is_asked_for() -> None:
+    talk = Talk("t:T@1 " + WHOLE)
+    assert talk.says("t", "+T") == ["t +T@1"]
+    assert not talk.synced
+    assert talk.acks("t") == []
+    assert not talk.synced, "all the rest is about to be asked for"
+    assert talk.says("c") == ["c +A@1"]
+
+
+def test_a_changed_runtime_is_all_that_is_sent_and_waited_for() -> None:
+    talk = started()
+    talk.says("t", "+T")
+    talk.acks("t")
+    assert talk.publish("t:T@2 " + WHOLE) == ["t +T@2"]
+    assert not talk.synced
+    assert talk.acks("t") == []
+    assert talk.synced
+
+
+def test_a_runtime_waits_for_no_cluster_and_holds_none_up() -> None:
+    talk = started()
+    talk.says("t", "+T")
+    talk.acks("t")
+    assert talk.publish("t:T@2 " + WHOLE.replace("c:A@1", "c:A@2")) == ["t +T@2", "c +A@2", "e +A@1"]
+    talk.acks("t")
+    assert talk.publish("t:T@3 " + WHOLE.replace("c:A@1", "c:A@3")) == ["t +T@3"], (
+        "the cluster is still warming"
+    )
+    talk.acks("e")
+    assert talk.acks("c") == ["c +A@3", "e +A@1"], "nothing waits for an answer about the runtime"
+    talk.acks("e")
+    talk.acks("c")
+    assert not talk.synced
+    talk.acks("t")
+    assert talk.synced
+
+
+def test_a_refused_runtime_keeps_nothing() -> None:
+    talk = started()
+    talk.says("t", "+T")
+    talk.acks("t")
+    assert talk.publish("t:T@2 " + WHOLE) == ["t +T@2"]
+    assert talk.nacks("t", "no") == []
+    assert talk.synced
+    assert talk.refused() == ["t:T@2 no"]
+    assert talk.publish("t:T@2") == ["l -L"], "what is gone is taken away all the same"
+    assert talk.acks("l") == ["s -S"]

@@ -1,9 +1,9 @@
 """One proxy's side of delta ADS, as Envoy speaks it to Plait; no sockets.
 
-What the tests with real Envoys show, and what is done here too: clusters are asked for first; the endpoints of new
-ones are asked for before the answer to the clusters, which waits for them; listeners are asked for when the first
-endpoints are there; what a listener or a scope names is asked for before the answer to it.  A stream that comes
-back says of each type what it has, all at once.
+What the tests with real Envoys show, and what is done here too: the runtime is asked for first, and clusters when it
+is there; the endpoints of new ones are asked for before the answer to the clusters, which waits for them; listeners
+are asked for when the first endpoints are there; what a listener or a scope names is asked for before the answer to
+it.  A stream that comes back says of each type what it has, all at once.
 
 Nothing that a proxy has is ever taken from it here: the meshes to measure with lose nothing.
 """
@@ -21,7 +21,8 @@ from bench.control_plane.simulated.discovery import (
     message,
     request,
 )
-from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+from plait.envoy.names import RUNTIME_LAYER
+from plait.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, RUNTIME
 
 PROBE = "nobody"
 """A route that there is not.  The answer to who asks for it says that all it said before was taken in."""
@@ -43,7 +44,7 @@ class Proxy:
         """What it says first on a stream, in parts; with a probe at the end, when that is asked for."""
         self._waiting = b""
         if not self._heard:
-            self._asked = {CLUSTER: WILDCARD}
+            self._asked = {RUNTIME: frozenset((RUNTIME_LAYER,))}
         said: list[bytes] = []
         for type_url, names in self._asked.items():
             more = frozenset((PROBE,)) if probe and type_url == ROUTES else frozenset()
@@ -58,6 +59,8 @@ class Proxy:
             raise ValueError(f"{self._name} is to lose {news.removed[0]}")
         self._heard.setdefault(type_url, []).append(news)
         said = [asked for wanted, names in news.asks.items() if (asked := self._ask(wanted, names))]
+        if type_url == RUNTIME and CLUSTER not in self._asked:
+            said.append(self._ask(CLUSTER, WILDCARD))
         answer = acknowledgement(type_url, nonce)
         if type_url == CLUSTER and ENDPOINTS in news.asks:
             self._waiting = answer

@@ -12,19 +12,18 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from plait.envoy import metrics
 from plait.envoy.labels import LABEL
 from plait.envoy.names import METRICS_PREFIX, OWN_METRICS_PREFIX, PASSTHROUGH_CLUSTER
 from plait.telemetry.histogram import bin_of
 from plait.telemetry.reports import Pool, Traffic
 
-_DURATIONS = "request_duration_milliseconds"
-"""How many requests there were is how many have a duration."""
 _SUMS = {
-    "denied_total": "count",
-    "tcp_connections_opened_total": "count",
-    "tcp_connections_closed_total": "closed",
-    "tcp_received_bytes_total": "received",
-    "tcp_sent_bytes_total": "sent",
+    metrics.DENIED: "count",
+    metrics.OPENED: "count",
+    metrics.CLOSED: "closed",
+    metrics.RECEIVED: "received",
+    metrics.SENT: "sent",
 }
 """Counters, and what they are of Traffic."""
 _GAUGES = {"upstream_cx_active": "connections", "upstream_rq_active": "requests"}
@@ -35,7 +34,7 @@ _CLUSTER = "cluster."
 _TOTALS, _NEXT = "  totals=", ", "
 
 _WANTED = (
-    rf"^({METRICS_PREFIX}|{OWN_METRICS_PREFIX})\.({'|'.join((_DURATIONS, *_SUMS))})\.{LABEL}\."
+    rf"^({METRICS_PREFIX}|{OWN_METRICS_PREFIX})\.({'|'.join((metrics.DURATION, *_SUMS))})\.{LABEL}\."
     rf"|^cluster\.(inbound\||outbound\||{PASSTHROUGH_CLUSTER}).*\.({'|'.join((*_GAUGES, *_POOL_SUMS))})$"
 )
 PAGE = f"/stats?format=text&histogram_buckets=detailed&usedonly&filter={quote(_WANTED, safe='')}"

@@ -16,6 +16,7 @@ from plait.envoy.names import LOG_BOUND_FILE
 from plait.identity.files import private_directory, read_private, write_private
 from plait.model.catalog import Replica
 from plait.model.names import Identity, ReplicaKey
+from plait.model.telemetry import OWN_FILE
 
 MESH = "PLAIT_MESH"
 """Environment variable of every process of a mesh: the absolute path of its state directory."""
@@ -132,6 +133,11 @@ class ReplicaFiles:
         return self.directory / "envoy.log"
 
     @property
+    def access_log(self) -> Path:
+        """Its Envoy's access log, where one is asked for in a file; only Envoy's to write."""
+        return self.directory / OWN_FILE
+
+    @property
     def shim_log(self) -> Path:
         """What the shim itself has to complain about; normally nothing."""
         return self.directory / "shim.log"
@@ -184,10 +190,11 @@ class ReplicaFiles:
     def write_bootstrap(
         self, bootstrap: dict[str, object], log_bound: dict[str, object], envoy: Account | None
     ) -> None:
-        """Its Envoy's configuration and directory; `envoy`: whose they are to be (None: ours)."""
+        """Its Envoy's configuration, directory and empty log; `envoy`: whose they are to be (None: ours)."""
         owner = envoy.uid if envoy else None
         write_private(self.bootstrap, json.dumps(bootstrap).encode(), owner=owner)
         write_private(self.log_bound, json.dumps(log_bound).encode(), owner=owner)
+        write_private(self.access_log, b"", owner=owner)
         self.own.mkdir(mode=0o700, exist_ok=True)
         if envoy is not None:
             os.chown(self.own, envoy.uid, envoy.gid, follow_symlinks=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -24,12 +25,20 @@ from plait.api.views import (
     ProxyStatus,
     RotationRequest,
     Status,
+    TapFilter,
+    TapLine,
     TokenList,
     TokenRequest,
     TokenStatus,
     TokenView,
+    Traces,
+    TraceSummary,
+    TraceView,
+    Traffic,
 )
 from plait.codec import Codec, CodecError
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import ANYBODY, By, Where
 
 T = TypeVar("T")
 
@@ -42,9 +51,14 @@ _ROTATION: Codec[RotationRequest] = Codec(RotationRequest)
 _TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
 _TOKEN: Codec[TokenView] = Codec(TokenView, lenient=True)
 _TOKENS: Codec[TokenList] = Codec(TokenList, lenient=True)
+_TRACES: Codec[Traces] = Codec(Traces, lenient=True)
+_TRACE: Codec[TraceView] = Codec(TraceView, lenient=True)
 _EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 _EXEC_END: Codec[ExecEnd] = Codec(ExecEnd, lenient=True)
 _LOG_LINE: Codec[LogLine] = Codec(LogLine, lenient=True)
+_TAP_LINE: Codec[TapLine] = Codec(TapLine, lenient=True)
+_GRAPH: Codec[Graph] = Codec(Graph, lenient=True)
+_TRAFFIC: Codec[Traffic] = Codec(Traffic, lenient=True)
 _FAILURE: Codec[Failure] = Codec(Failure, lenient=True)
 
 _ANSWER_WITHIN = aiohttp.ClientTimeout(total=30)
@@ -99,6 +113,19 @@ class Client:
         """Everything that is wrong with what was written."""
         return (await self._ask(_FINDINGS, "GET", "/v1/findings")).findings
 
+    async def graph(self, *, window: float = 60, namespace: str = "") -> Graph:
+        """Who calls whom, and how that goes, over the past `window` seconds; of one namespace, or of all."""
+        query = {"window": str(int(window)), "namespace": namespace}
+        return await self._ask(_GRAPH, "GET", "/v1/graph", params=query)
+
+    async def traffic(
+        self, by: By, where: Where = ANYBODY, *, window: float = 60, step: float = 0, at_least: int = 1
+    ) -> Traffic:
+        """How traffic went over the past `window` seconds and, with a step of seconds, as it went."""
+        numbers = {"window": int(window), "step": int(step), "at_least": at_least}
+        query = {"by": str(by), **{name: str(number) for name, number in numbers.items()}, **asdict(where)}
+        return await self._ask(_TRAFFIC, "GET", "/v1/traffic", params=query)
+
     async def create_token(self, agent: str, lifetime: float = 600.0) -> TokenView:
         """A join token for an agent; `lifetime` in seconds."""
         body = _TOKEN_REQUEST.encode(TokenRequest(agent=agent, lifetime=lifetime))
@@ -122,6 +149,14 @@ class Client:
         with self._reached():
             async with self._session.delete(f"/v1/tokens/{quote(token_id, safe='')}") as response:
                 await _check(response)
+
+    async def traces(self, search: Mapping[str, str | Sequence[str]]) -> tuple[TraceSummary, ...]:
+        """The traces that fit, the newest first; `search` as GET /v1/traces takes it."""
+        return (await self._ask(_TRACES, "GET", "/v1/traces", params=search)).traces
+
+    async def trace(self, prefix: str) -> TraceView:
+        """The trace whose id begins so; ApiError (not_found, bad_request) when there is none, or several."""
+        return await self._ask(_TRACE, "GET", f"/v1/traces/{quote(prefix, safe='')}")
 
     async def shutdown(self) -> None:
         """Have every workload drained and stopped; answers at once."""
@@ -150,6 +185,15 @@ class Client:
                 await _check(response)
                 async for line in response.content:
                     yield _LOG_LINE.decode(line)
+
+    async def tap(self, wanted: TapFilter, *, rate: int) -> AsyncGenerator[TapLine, None]:
+        """Requests as they happen, so many a second at most; the first line says that proxies tell from now on."""
+        query = {name: value for name, value in asdict(wanted).items() if value} | {"rate": str(rate)}
+        with self._reached():
+            async with self._session.get("/v1/tap", params=query, timeout=_STREAM) as response:
+                await _check(response)
+                async for line in response.content:
+                    yield _TAP_LINE.decode(line)
 
     @asynccontextmanager
     async def exec(self, target: str, command: Sequence[str]) -> AsyncIterator[RemoteCommand]:

@@ -12,11 +12,18 @@ from plait.api.views import (
     MeshStatus,
     ProxyStatus,
     RouteStatus,
+    TapFilter,
+    TapLine,
     TokenStatus,
     TokenView,
+    TraceSummary,
+    TraceView,
     WorkloadStatus,
 )
 from plait.model.names import ReplicaKey
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import Queries
+from plait.telemetry.spans import Search
 
 
 class Unavailable(Exception):  # noqa: N818 - what it says of the thing asked for
@@ -39,6 +46,16 @@ class Session(Protocol):
         """Want no more of it; what still runs is ended."""
 
 
+class Looking(Protocol):
+    """Somebody looks at requests."""
+
+    def __aiter__(self) -> AsyncIterator[TapLine]:
+        """What is seen, and a line without a request now and then."""
+
+    def close(self) -> None:
+        """Want to see no more."""
+
+
 class Plane(Protocol):
     """The control plane.  What it answers is how things are now."""
 
@@ -51,6 +68,12 @@ class Plane(Protocol):
     def routes(self) -> tuple[RouteStatus, ...]: ...
 
     def findings(self) -> tuple[FindingView, ...]: ...
+
+    async def graph(self, window: float, namespace: str) -> Graph:
+        """Who calls whom, over the past `window` seconds; of one namespace, or ("") of all."""
+
+    def queries(self) -> Queries:
+        """Who is asked about traffic."""
 
     def events(self) -> Subscription:
         """What happens from now on; the caller closes it."""
@@ -74,6 +97,15 @@ class Plane(Protocol):
 
     def logs(self, replica: ReplicaKey, *, envoy: bool, tail: int, follow: bool) -> Session:
         """Read a replica's log: its last `tail` lines (-1: all of it), then what follows; Unavailable."""
+
+    async def traces(self, search: Search) -> tuple[TraceSummary, ...]:
+        """The traces that fit, the newest first; Unavailable."""
+
+    async def trace(self, prefix: str) -> TraceView | None:
+        """The trace whose id begins so; None when there is none, ValueError when there are several.  Unavailable."""
+
+    def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
+        """Look at requests as they happen, so many a second at most; NotFound, ValueError.  The caller closes it."""
 
     def proxy_metrics(self, replica: ReplicaKey) -> Session:
         """What a replica's Envoy tells Prometheus, in its text format; Unavailable.  The caller closes the session."""

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -30,12 +35,21 @@ from plait.api.views import (
     Proxies,
     RotationRequest,
     Status,
+    TapFilter,
+    TapLine,
     TokenList,
     TokenRequest,
     TokenView,
+    Traces,
+    TraceView,
+    Traffic,
+    TrafficGroup,
 )
 from plait.codec import Codec, CodecError
 from plait.model.names import ReplicaKey, WorkloadKey
+from plait.telemetry.graph import Graph
+from plait.telemetry.queries import By, History, Signals, Where
+from plait.telemetry.spans import Search
 
 _log = logging.getLogger(__name__)
 
@@ -48,13 +62,24 @@ ROTATION: Codec[RotationRequest] = Codec(RotationRequest)
 TOKEN_REQUEST: Codec[TokenRequest] = Codec(TokenRequest)
 TOKEN: Codec[TokenView] = Codec(TokenView)
 TOKENS: Codec[TokenList] = Codec(TokenList)
+TRACES: Codec[Traces] = Codec(Traces)
+TRACE: Codec[TraceView] = Codec(TraceView)
 EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 EXEC_END: Codec[ExecEnd] = Codec(ExecEnd)
 LOG_LINE: Codec[LogLine] = Codec(LogLine)
+TAP_LINE: Codec[TapLine] = Codec(TapLine)
+GRAPH: Codec[Graph] = Codec(Graph)
+TRAFFIC: Codec[Traffic] = Codec(Traffic)
 FAILURE: Codec[Failure] = Codec(Failure)
 
 _LONGEST_LINE = 16_384
 _LARGEST_BODY = 65_536
+_TAP_RATE = 100
+"""Requests a second that are shown to whoever looks, where he does not say how many."""
+_TAP_FILTERS = {field.name for field in fields(TapFilter)}
+_SLOWEST = 10.0
+"""Seconds that a client may take to read a line."""
+_LONGEST_WINDOW = 86_400
 
 
 def application(plane: Plane, guard: Middleware | None = None) -> web.Application:
@@ -70,14 +95,19 @@ def application(plane: Plane, guard: Middleware | None = None) -> web.Applicatio
             web.get("/v1/metrics", routes.metrics),
             web.get("/v1/prometheus/targets", routes.prometheus_targets),
             web.get("/v1/findings", routes.findings),
+            web.get("/v1/graph", routes.graph),
+            web.get("/v1/traffic", routes.traffic),
             web.get("/v1/events", routes.events),
             web.get("/v1/logs", routes.logs),
             web.get("/v1/exec", routes.exec),
+            web.get("/v1/tap", routes.tap),
             web.get("/v1/authority", routes.authority),
             web.post("/v1/authority/rotate", routes.rotate),
             web.get("/v1/tokens", routes.tokens),
             web.post("/v1/tokens", routes.create_token),
             web.delete("/v1/tokens/{id}", routes.revoke_token),
+            web.get("/v1/traces", routes.traces),
+            web.get("/v1/traces/{id}", routes.trace),
             web.post("/v1/shutdown", routes.shutdown),
         ]
     )
@@ -125,6 +155,43 @@ class _Routes:
         """What Prometheus finds here to scrape, by its HTTP service discovery."""
         return web.json_response(targets(self._plane.workloads(), request.host))
 
+    async def graph(self, request: web.Request) -> web.Response:
+        _known(request, {"window", "namespace"})
+        found = await self._plane.graph(_window(request), request.query.get("namespace", ""))
+        return await asyncio.to_thread(_answer, GRAPH, found)
+
+    async def traffic(self, request: web.Request) -> web.Response:
+        """How traffic went, by what is told apart; with a step also as it went."""
+        filters = {field.name for field in fields(Where)}
+        _known(request, {"by", "window", "step", "at_least"} | filters)
+        by = _by(request)
+        where = Where(**{name: value for name, value in request.query.items() if name in filters})
+        window, step = _window(request), _number(request, "step", default=0)
+        at_least = _number(request, "at_least", default=1)
+        queries = self._plane.queries()
+        found = await queries.measure(by, where, window=window, at_least=at_least)
+        history = History(start=0.0, step=0.0, groups={})
+        if step:
+            history = await queries.history(by, where, window=window, step=step, at_least=at_least)
+        answer = Traffic(
+            by=by,
+            until=_iso(found.end),
+            window=found.end - found.start,
+            heard=found.heard,
+            left_out=found.left_out,
+            since=_iso(history.start) if step else "",
+            step=history.step,
+            groups=tuple(
+                TrafficGroup(
+                    group=group,
+                    signals=found.groups.get(group, Signals()),
+                    points=history.groups.get(group, ()),
+                )
+                for group in sorted(found.groups.keys() | history.groups.keys())
+            ),
+        )
+        return await asyncio.to_thread(_answer, TRAFFIC, answer)
+
     async def tokens(self, _request: web.Request) -> web.Response:
         return _answer(TOKENS, TokenList(tokens=self._plane.tokens()))
 
@@ -144,6 +211,16 @@ class _Routes:
     async def rotate(self, request: web.Request) -> web.Response:
         self._plane.rotate(ROTATION.decode(await request.read()).what)
         return _answer(AUTHORITY, self._plane.authority(), status=202)
+
+    async def traces(self, request: web.Request) -> web.Response:
+        return _answer(TRACES, Traces(traces=await self._plane.traces(_search(request))))
+
+    async def trace(self, request: web.Request) -> web.Response:
+        prefix = request.match_info["id"].lower()
+        found = await self._plane.trace(prefix) if _ID.fullmatch(prefix) else None
+        if found is None:
+            raise NotFound(f"no trace begins with {prefix[:40]}: it may be too old, or was not sampled")
+        return _answer(TRACE, found)
 
     async def shutdown(self, _request: web.Request) -> web.Response:
         self._plane.shutdown()
@@ -190,6 +267,27 @@ class _Routes:
             await asyncio.gather(*copies, return_exceptions=True)
             for session in opened.values():
                 await session.close()
+        return response
+
+    async def tap(self, request: web.Request) -> web.StreamResponse:
+        """Requests as they happen; a client that does not read is left."""
+        asked = dict(request.query)
+        rate = _number(request, "rate", default=_TAP_RATE)
+        asked.pop("rate", None)
+        if unknown := asked.keys() - _TAP_FILTERS:
+            raise ValueError(
+                f"there is no filter {min(unknown)}: there are {', '.join(sorted(_TAP_FILTERS))}"
+            )
+        looking = self._plane.tap(TapFilter(**asked), rate=rate)
+        try:
+            async with _streaming(request, "application/x-ndjson") as response:
+                async for line in looking:
+                    async with asyncio.timeout(_SLOWEST):
+                        await response.write(TAP_LINE.encode(line) + b"\n")
+        except TimeoutError:
+            raise ConnectionResetError("the client does not read") from None
+        finally:
+            looking.close()
         return response
 
     async def exec(self, request: web.Request) -> web.StreamResponse:
@@ -345,6 +443,31 @@ def _metrics(page: bytes) -> web.Response:
     return web.Response(body=page, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _known(request: web.Request, names: AbstractSet[str]) -> None:
+    """ValueError for what nobody would heed."""
+    if strange := sorted(request.query.keys() - names):
+        raise ValueError(f"{strange[0]} is none of {', '.join(sorted(names))}")
+
+
+def _window(request: web.Request) -> int:
+    window = _number(request, "window", default=60)
+    if not 0 < window <= _LONGEST_WINDOW:
+        raise ValueError(f"window must be between 1 and {_LONGEST_WINDOW} seconds, not {window}")
+    return window
+
+
+def _by(request: web.Request) -> By:
+    text = request.query.get("by", By.SERVICE)
+    try:
+        return By(text)
+    except ValueError:
+        raise ValueError(f"by must be one of {', '.join(By)}, not {text!r}") from None
+
+
 def _flag(request: web.Request, name: str) -> bool:
     match request.query.get(name, "false"):
         case "true":
@@ -353,6 +476,47 @@ def _flag(request: web.Request, name: str) -> bool:
             return False
         case other:
             raise ValueError(f"{name} must be true or false, not {other!r}")
+
+
+_ID = re.compile("[0-9a-f]{1,32}")
+_MOST_TRACES = 1000
+
+
+def _search(request: web.Request) -> Search:
+    """What is looked for, by the names that `plait trace` has for it; `min_duration` in seconds, times since the epoch."""
+    known = {"service", "workload", "tag", "status", "min_duration", "since", "until", "limit"}
+    if unknown := sorted(request.query.keys() - known):
+        raise ValueError(f"traces are not looked for by {unknown[0]}")
+    tags = [tuple(one.split("=", 1)) for one in request.query.getall("tag", ())]
+    if any(len(one) != 2 for one in tags):
+        raise ValueError("a tag is NAME=VALUE")
+    status = request.query.get("status", "")
+    if status not in _FAILED:
+        raise ValueError(f"status must be ok or error, not {status!r}")
+    return Search(
+        service=request.query.get("service", ""),
+        workload=request.query.get("workload", ""),
+        tags=tuple((name, value) for name, value in tags),
+        failed=_FAILED[status],
+        least=_seconds(request, "min_duration") or 0.0,
+        since=_seconds(request, "since"),
+        until=_seconds(request, "until"),
+        limit=min(_number(request, "limit", default=20), _MOST_TRACES),
+    )
+
+
+_FAILED = {"": None, "ok": False, "error": True}
+
+
+def _seconds(request: web.Request, name: str) -> float | None:
+    text = request.query.get(name)
+    try:
+        found = None if text is None else float(text)
+    except ValueError:
+        found = math.nan
+    if found is not None and not 0 <= found < 1e12:
+        raise ValueError(f"{name} must be seconds, not {text!r}")
+    return found
 
 
 def _number(request: web.Request, name: str, *, default: int) -> int:

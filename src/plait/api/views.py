@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from plait.telemetry.queries import Group, Signals
+
 
 class ReplicaState(StrEnum):
     """Where a replica stands in its life; what each means is told in docs/cli-output.md."""
@@ -270,6 +272,135 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TapFilter:
+    """Which requests somebody wants to see on /v1/tap; what is empty leaves out none.
+
+    `source` and `destination` are NAMESPACE/WORKLOAD, `namespace` is that of the destination; `path` is a beginning or,
+    with a `*`, a pattern for the whole, and `status` a number or such as 5xx.
+    """
+
+    source: str = ""
+    destination: str = ""
+    namespace: str = ""
+    method: str = ""
+    path: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TappedRequest:
+    """A request, or a connection that is not HTTP (its `protocol` is TCP), as the proxy at one end of it saw it.
+
+    `replica` is whose proxy, `side` (client, server) at which end.  `source` and `destination` are
+    NAMESPACE/WORKLOAD, empty where a proxy can't tell; `service` is the host that was called.  `path` has no query.
+    `status` is 0 without an answer, `grpc_status` null where gRPC was not spoken.  `time` is when it began.
+    """
+
+    time: str
+    side: str
+    replica: str
+    source: str
+    source_version: str
+    source_principal: str
+    destination: str
+    destination_version: str
+    service: str
+    protocol: str
+    method: str
+    authority: str
+    path: str
+    status: int
+    grpc_status: int | None
+    flags: str
+    details: str
+    duration_ms: int
+    received_bytes: int
+    sent_bytes: int
+    cluster: str
+    route: str
+    request_id: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapLine:
+    """A line of GET /v1/tap: a request, or null where there was none for a while.
+
+    `left_out` is how many more there were so far that are not shown (about, once proxies had to leave some out), and
+    `proxies` how many tell.
+    """
+
+    request: TappedRequest | None
+    left_out: int
+    proxies: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeView:
+    """What a span says beside the rest."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanView:
+    """One span of a trace.  `parent` "" is a root's; `start_ms` is from the beginning of the trace.
+
+    `workload` and `replica` are who told it (`by`: its sidecar or its application), `service` is how that calls itself.
+    """
+
+    id: str
+    parent: str
+    name: str
+    kind: str
+    start_ms: float
+    duration_ms: float
+    service: str
+    workload: str
+    replica: int | None
+    by: str
+    failed: bool
+    message: str
+    attributes: tuple[AttributeView, ...]
+
+    def attribute(self, name: str) -> str:
+        """One of the attributes; "" when it has none of this name."""
+        return next((one.value for one in self.attributes if one.name == name), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSummary:
+    """One trace in a list: `name` and `service` are its first span's, `failed` how many spans have."""
+
+    trace: str
+    started: str
+    duration_ms: float
+    spans: int
+    failed: int
+    service: str
+    name: str
+    services: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """The answer of GET /v1/traces, the newest first."""
+
+    traces: tuple[TraceSummary, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceView:
+    """The answer of GET /v1/traces/{id}: one trace whole, its spans in the order in which they began."""
+
+    trace: str
+    started: str
+    duration_ms: float
+    spans: tuple[SpanView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Why a request could not be answered."""
 
@@ -282,3 +413,30 @@ class Failure:
     """The body of every answer that is an error."""
 
     error: Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficGroup:
+    """How what is told apart went over the window and, where steps were asked for, in each; null: nobody listened."""
+
+    group: Group
+    signals: Signals
+    points: tuple[Signals | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """The answer of GET /v1/traffic: `window` seconds up to `until`, for `heard` of which somebody listened.
+
+    The points of groups are `step` seconds each, from `since` on; "" and 0: no steps were asked for.  `left_out`: there
+    was more than is told apart, and it is in no group.
+    """
+
+    by: str
+    until: str
+    window: float
+    heard: float
+    left_out: bool = False
+    since: str = ""
+    step: float = 0.0
+    groups: tuple[TrafficGroup, ...]

@@ -12,6 +12,7 @@ from plait.cli.online import UNWELL, ask
 from plait.cli.options import Output, OutputFormat, StateDir, TargetName
 from plait.cli.output import write_out
 from plait.codec import Codec
+from plait.explain import flags
 
 _LINE: Codec[LogLine] = Codec(LogLine)
 
@@ -28,7 +29,8 @@ def logs(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
 ) -> None:
     """Show the log of a replica, or of every replica of a workload, each line with the replica it is from.
 
-    Replicas come one after the other, or, with --follow, as they write.  Exit code 1 when a log can't be read.
+    Replicas come one after the other, or, with --follow, as they write.  Of the access log in an Envoy's the flags are
+    told in words too.  Exit code 1 when a log can't be read.
     """
 
     async def show(client: Client) -> int:
@@ -38,7 +40,8 @@ def logs(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
             if output is OutputFormat.JSON:
                 write_out(_LINE.encode(item) + b"\n")
             elif not item.error:
-                write_out(f"{item.replica} | {item.line}\n".encode() if named else item.line.encode() + b"\n")
+                line = flags.told(item.line) if envoy else item.line
+                write_out(f"{item.replica} | {line}\n".encode() if named else line.encode() + b"\n")
             if item.error:
                 typer.echo(f"plait: {item.replica}: {item.error}", err=True)
                 code = UNWELL

@@ -10,7 +10,23 @@ from typing import Annotated
 
 import typer
 
-COMMANDS = ("up", "down", "status", "proxies", "check", "compile", "can", "exec", "logs", "token", "ca")
+COMMANDS = (
+    "up",
+    "down",
+    "status",
+    "proxies",
+    "map",
+    "top",
+    "check",
+    "compile",
+    "can",
+    "exec",
+    "logs",
+    "trace",
+    "tap",
+    "token",
+    "ca",
+)
 
 app = typer.Typer(
     name="plait",

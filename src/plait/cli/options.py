@@ -57,3 +57,12 @@ def seconds(text: str) -> float:
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smh])")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
+
+Window = Annotated[
+    float,
+    typer.Option("--window", help="Over how long: up to 24h.", metavar="DURATION", parser=seconds),
+]
+
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", help="Of this one, with whom it has to do.", metavar="NAME")
+]

@@ -26,6 +26,7 @@ from plait.model.reading import Fact, Namespace, ServiceAccount
 from plait.model.routing import AttachedRoutes, DelegateRoutes, Grant, HostRoutes
 from plait.model.scope import EgressScope
 from plait.model.settings import MeshSettings
+from plait.model.telemetry import Telemetry
 from plait.model.traffic import DestinationSettings
 
 _Stated = (
@@ -40,6 +41,7 @@ _Stated = (
     | RateLimit
     | RequestAuthentication
     | MeshConfig
+    | Telemetry
 )
 S = TypeVar("S", bound=Service | Workload | _Stated)
 K = TypeVar("K", bound=Hashable)
@@ -86,6 +88,7 @@ def merge(
     rate_limits = stated(RateLimit, _origin)
     authentications = stated(RequestAuthentication, _origin)
     mesh_configs = stated(MeshConfig, _origin)
+    telemetries = stated(Telemetry, _origin)
     settings = shared.of("settings", (settings, mesh_configs), _settings)
     members = shared.same("members", shared.of("documented", (workloads,), _members) | running)
     joint = shared.of("joined", (services, workloads), joined)
@@ -119,6 +122,7 @@ def merge(
         rate_limits=tuple(rate_limits.values()),
         request_authentications=tuple(authentications.values()),
         mesh_configs=tuple(mesh_configs.values()),
+        telemetries=tuple(sorted(telemetries.values(), key=lambda one: (not one.created, one.created))),
         members=members,
     )
     namespaces, accounts = tuple(of[Namespace]), tuple(of[ServiceAccount])

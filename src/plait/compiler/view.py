@@ -11,6 +11,7 @@ from plait.compiler.protocols import spoken
 from plait.compiler.scopes import scopes
 from plait.compiler.selection import mtls_mode, selection
 from plait.compiler.sharing import Made, PerMesh
+from plait.compiler.telemetry import observing
 from plait.model.authentication import RequestAuthentication
 from plait.model.authorizer import Authorizer
 from plait.model.catalog import Binding, Protocol, Replica, Service
@@ -19,6 +20,9 @@ from plait.model.locality import Place
 from plait.model.mesh import InboundPort, Mesh, Outbound, ServiceName, View
 from plait.model.names import Origin
 from plait.model.policy import Action, AuthorizationPolicy, PeerAuthentication
+from plait.model.telemetry import NOTHING_SAID, Observed
+
+_NOTHING_SAID = (NOTHING_SAID, NOTHING_SAID)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,9 @@ class _Views:
         self._mesh = mesh
         self._made = made
         self._selection = selection(mesh)
+        self._observing = observing(mesh)
         self._alike: dict[object, _Over] = {}
+        self._observed: dict[object, tuple[Observed, Observed]] = {}
         self._scopes = scopes(mesh)
         self._authorizers = authorizers(mesh.mesh_configs) if mesh.mesh_configs else {}
         self._told: dict[tuple[bool, str, tuple[str, ...], Place | None], Outbound] = {}
@@ -54,6 +60,10 @@ class _Views:
         if over is None:
             over = self._alike[alike] = self._made.same(alike, self._over(replica))
         scope = self._scopes.of(workload.namespace, replica.labels)
+        observed = _NOTHING_SAID if self._observing.quiet else self._observed.get(alike)
+        if observed is None:
+            both = self._observing.over(replica.member, over.services, scope.sight)
+            observed = self._observed[alike] = self._made.same(("observed", alike), both)
         alike_told = (sidecar.transparent, workload.namespace, scope.label, scope.place)
         told = self._told.get(alike_told)
         if told is None:
@@ -66,6 +76,8 @@ class _Views:
             sidecar=sidecar,
             outbound=told,
             inbound=self._made.of(replica.key, (replica, over), _inbound),
+            client=observed[0],
+            server=observed[1],
             origins=over.origins,
         )
 

@@ -18,6 +18,7 @@ from plait.dialects.istio.mesh_config import ISTIO_OPERATOR
 from plait.dialects.istio.peer_authentication import PEER_AUTHENTICATION
 from plait.dialects.istio.request_authentication import REQUEST_AUTHENTICATION
 from plait.dialects.istio.sidecar import SIDECAR
+from plait.dialects.istio.telemetry import TELEMETRY
 from plait.dialects.istio.virtual_service import VIRTUAL_SERVICE
 from plait.dialects.kind import Subject
 from plait.dialects.kubernetes.namespace import NAMESPACE
@@ -42,6 +43,7 @@ _KINDS = (
     AUTHORIZATION_POLICY,
     REQUEST_AUTHENTICATION,
     ISTIO_OPERATOR,
+    TELEMETRY,
     RATE_LIMIT,
     HTTP_ROUTE,
     GRPC_ROUTE,

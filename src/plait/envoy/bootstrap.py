@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
-from plait.envoy import names, scrape, tls
+from plait.envoy import metrics, names, otlp, scrape, tls
 from plait.model.catalog import Labels, SidecarAddresses
 from plait.model.names import ReplicaKey
 
@@ -28,6 +28,9 @@ _RUNTIME = {
     # Of so many requests on a connection half may be given up before they are answered, or else it is closed: with
     # all requests that go on beside them.  Between sidecars that is many callers' connection, and they are known.
     "overload.premature_reset_total_stream_count": 2**32 - 1,
+    # Spans are told when there are so many, or after this time.
+    "tracing.opentelemetry.min_flush_spans": 100,
+    "tracing.opentelemetry.flush_interval_ms": 1000,
 }
 
 _KEPT_PREFIXES = (
@@ -47,6 +50,7 @@ _KEPT_SUFFIXES = (
     ".upstream_rq_retry",
     ".upstream_rq_retry_success",
     ".upstream_rq_pending_overflow",
+    ".upstream_rq_pending_failure_eject",
     ".membership_total",
     ".downstream_cx_active",
     ".downstream_cx_total",
@@ -68,11 +72,16 @@ _KEPT_SUFFIXES = (
     ".key_rotation_failed",
 )
 """Of Envoy's own statistics; each kept for every cluster is memory in every proxy."""
+_KEPT_PARTS = (".retry.upstream_rq_",)
+"""Answers that were not good enough, by their codes: there are such where there were retries."""
+
+_BINS = 16
+"""Of a histogram at its beginning; Envoy takes 100 by itself, which is memory in every proxy for every label."""
 
 _DENIALS = {"max_tokens": 100, "tokens_per_fill": 10, "fill_interval": "1s"}
 """Lines that the log takes at once, and in the long run; those that are left out are counted."""
 
-_CLUSTER_NAME = r"^cluster\.((.+?)\.)(?:upstream_|membership_|ssl\.|update_)"
+_CLUSTER_NAME = r"^cluster\.((.+?)\.)(?:(?:retry\.)?upstream_|membership_|ssl\.[a-z_]+$|update_)"
 
 
 def bootstrap(  # noqa: PLR0913 - what one Envoy is told apart from another by
@@ -111,24 +120,20 @@ def bootstrap(  # noqa: PLR0913 - what one Envoy is told apart from another by
             "listeners": [
                 _listener(names.HEALTH_LISTENER, health, [_health_route()]),
                 _listener(names.METRICS_LISTENER, metrics, [_metrics_route()], lua=True),
+                *otlp.listeners(sidecar),
             ],
             "clusters": [_control_plane(control_plane, trust_domain), _admin(admin_socket)],
         },
-        "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
-        "stats_flush_interval": _FLUSH,
-        "stats_config": {
-            "stats_matcher": {
-                "inclusion_list": {
-                    "patterns": [
-                        *({"prefix": prefix} for prefix in _KEPT_PREFIXES),
-                        *({"suffix": suffix} for suffix in _KEPT_SUFFIXES),
-                    ]
-                }
-            },
-            # Names of clusters end in hosts, which have dots; Envoy's own rule would stop at the first.
-            "stats_tags": [{"tag_name": "envoy.cluster_name", "regex": _CLUSTER_NAME}],
-            "allow_default_tag_overrides": True,
+        "layered_runtime": {
+            "layers": [
+                {"name": "static", "static_layer": _RUNTIME},
+                {
+                    "name": names.RUNTIME_LAYER,
+                    "rtds_layer": {"name": names.RUNTIME_LAYER, "rtds_config": _ads()},
+                },
+            ]
         },
+        **_stats(),
         "overload_manager": {
             "resource_monitors": [
                 _extension(
@@ -137,6 +142,30 @@ def bootstrap(  # noqa: PLR0913 - what one Envoy is told apart from another by
                     max_active_downstream_connections=_MAX_CONNECTIONS,
                 )
             ]
+        },
+    }
+
+
+def _stats() -> dict[str, Any]:
+    """What is kept of all that Envoy counts, for how long, in which buckets, and by which labels."""
+    patterns = [
+        *({"prefix": prefix} for prefix in _KEPT_PREFIXES),
+        *({"suffix": suffix} for suffix in _KEPT_SUFFIXES),
+        *({"contains": part} for part in _KEPT_PARTS),
+    ]
+    buckets = [
+        {"match": {"prefix": f"{names.METRICS_PREFIX}.{name}."}, "buckets": list(bounds), "bins": _BINS}
+        for name, bounds in metrics.BUCKETS.items()
+    ]
+    return {
+        "stats_flush_interval": _FLUSH,
+        "stats_eviction_interval": f"{metrics.IDLE_SECONDS}s",
+        "stats_config": {
+            "stats_matcher": {"inclusion_list": {"patterns": patterns}},
+            # Names of clusters end in hosts, which have dots; Envoy's own rule would stop at the first.
+            "stats_tags": [{"tag_name": "envoy.cluster_name", "regex": _CLUSTER_NAME}],
+            "allow_default_tag_overrides": True,
+            "histogram_bucket_settings": buckets,
         },
     }
 
@@ -152,14 +181,31 @@ def log_bound() -> dict[str, Any]:
 
 
 def own_labels(node: ReplicaKey, labels: Labels) -> dict[str, str]:
-    """What an Envoy must have in its environment: the workload that its metrics speak of."""
+    """What an Envoy must have in its environment: the workload that its metrics and its spans speak of."""
     said = dict(labels)
     return {
+        RESOURCE: resource(node, labels),
         names.OWN_WORKLOAD: node.workload.name,
         names.OWN_NAMESPACE: node.workload.namespace,
         names.OWN_APP: said.get("app", node.workload.name),
         names.OWN_VERSION: said.get("version", ""),
     }
+
+
+RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
+"""Variable by which OpenTelemetry is told who tells."""
+
+
+def resource(node: ReplicaKey, labels: Labels) -> str:
+    """Who tells, as OpenTelemetry has it: service, namespace, version and replica."""
+    said = dict(labels)
+    attributes = {
+        "service.name": said.get("app", node.workload.name),
+        "service.namespace": node.workload.namespace,
+        "service.version": said.get("version", ""),
+        "service.instance.id": str(node),
+    }
+    return ",".join(f"{name}={value}" for name, value in attributes.items() if value)
 
 
 def _ads() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from plait.envoy import api, names
+from plait.envoy import access_log, api, names
 from plait.model.mesh import ClusterKey
 from plait.resource import (
     CLUSTER,
@@ -209,16 +209,31 @@ def _clusters_of_extension(extension: Any) -> Iterator[str]:
             yield extension.name
 
 
+def _told(filter_config: Any) -> Iterator[str]:
+    """The clusters to which access logs are told."""
+    for log in filter_config.access_log:
+        if log.typed_config.type_url.removeprefix(api.TYPE_PREFIX) == access_log.OTLP:
+            told = api.parse(access_log.OTLP, log.typed_config.value).grpc_service.envoy_grpc.cluster_name
+            if names.cluster_key(told) is not None:
+                yield told
+
+
 def _of_listener(listener: Any) -> _Needs:
-    routes, clusters, extensions = set(), set(), set()
+    routes: set[str] = set()
+    clusters: set[str] = set()
+    extensions: set[str] = set()
     for one in (
         one for group in (*listener.filter_chains, listener.default_filter_chain) for one in group.filters
     ):
         match one.typed_config.type_url.removeprefix(api.TYPE_PREFIX):
             case wanted if wanted == _HCM:
-                routes.add(api.parse(_HCM, one.typed_config.value).rds.route_config_name)
+                manager = api.parse(_HCM, one.typed_config.value)
+                routes.add(manager.rds.route_config_name)
+                clusters.update(_told(manager))
             case wanted if wanted == _TCP_PROXY:
-                clusters.add(api.parse(_TCP_PROXY, one.typed_config.value).cluster)
+                proxy = api.parse(_TCP_PROXY, one.typed_config.value)
+                clusters.add(proxy.cluster)
+                clusters.update(_told(proxy))
             case "":
                 extensions.add(one.name)
             case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from plait.envoy import api, build, labels, names, tls, traffic
+from plait.envoy import api, build, names, tls, traffic
 from plait.model.catalog import Protocol
 from plait.model.mesh import Cluster, InboundPort
 
@@ -36,12 +36,6 @@ def outbound(cluster: Cluster, trust_domains: tuple[str, ...]) -> Any:
         options = _options(common, explicit_http_config=_http2(http2))
     elif cluster.protocol.may_be_http:
         options = _options(common, use_downstream_protocol_config=_HTTP1 | _http2(http2))
-    said = labels.service(
-        host=cluster.key.host,
-        name=cluster.service_name,
-        namespace=cluster.service_namespace,
-        protocol=metric_protocol(cluster.protocol),
-    )
     return api.message(_CLUSTER)(
         name=names.cluster(cluster.key),
         type="EDS",
@@ -58,7 +52,6 @@ def outbound(cluster: Cluster, trust_domains: tuple[str, ...]) -> Any:
                 ),
             }
         ],
-        metadata=_labels(said),
         **traffic.policy(cluster.policy),
     )
 
@@ -99,7 +92,6 @@ def black_hole() -> Any:
         name=names.BLACK_HOLE_CLUSTER,
         type="STATIC",
         connect_timeout=build.seconds(traffic.CONNECT_SECONDS),
-        metadata=_named(names.BLACK_HOLE_CLUSTER),
     )
 
 
@@ -113,7 +105,6 @@ def replicas(trust_domains: tuple[str, ...]) -> Any:
         connect_timeout=build.seconds(traffic.CONNECT_SECONDS),
         circuit_breakers={"thresholds": [traffic.thresholds()]},
         transport_socket=build.extension(tls.SOCKET, tls.UPSTREAM, **context),
-        metadata=_named(names.REPLICAS_CLUSTER),
     )
 
 
@@ -125,24 +116,7 @@ def passthrough() -> Any:
         lb_policy="CLUSTER_PROVIDED",
         connect_timeout=build.seconds(traffic.CONNECT_SECONDS),
         circuit_breakers={"thresholds": [traffic.thresholds()]},
-        metadata=_named(names.PASSTHROUGH_CLUSTER),
     )
-
-
-def _named(service_name: str) -> dict[str, Any]:
-    """For metrics: the name of a cluster where a service's would stand, as with Istio."""
-    return _labels(labels.service(name=service_name))
-
-
-def _labels(text: str) -> dict[str, Any]:
-    return {"filter_metadata": {names.METADATA: api.struct({names.LABELS: text})}}
-
-
-def metric_protocol(protocol: Protocol) -> str:
-    """What Istio's metrics call it: http, grpc or tcp; at an undeclared port what is seen to be a request is http."""
-    if protocol is Protocol.GRPC:
-        return "grpc"
-    return "http" if protocol.may_be_http else "tcp"
 
 
 def _http2(more: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -78,11 +78,11 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     )
     return {
         "endpoint": {
-            "address": {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}
+            "address": {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}},
+            "hostname": said,
         },
         "metadata": {
             "filter_metadata": {
-                names.METADATA: api.struct({names.LABELS: said}),
                 names.TRANSPORT_MATCH: api.struct({"mtls": "true" if endpoint.mtls else "false"}),
             }
         },

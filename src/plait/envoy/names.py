@@ -6,11 +6,14 @@ from plait.model.limits import Limit
 from plait.model.mesh import ClusterKey
 from plait.model.names import ReplicaKey
 from plait.model.policy import AuthorizationPolicy, PolicyRule
+from plait.model.telemetry import Side
 
 OUTBOUND_LISTENER = "outbound"
 INBOUND_LISTENER = "inbound"
 HEALTH_LISTENER = "health"
 METRICS_LISTENER = "metrics"
+OTLP_GRPC_LISTENER = "otlp-grpc"
+OTLP_HTTP_LISTENER = "otlp-http"
 
 BLACK_HOLE_CLUSTER = "BlackHoleCluster"
 """Without endpoints: what is sent there ends."""
@@ -19,6 +22,9 @@ REPLICAS_CLUSTER = "ReplicasCluster"
 PASSTHROUGH_CLUSTER = "PassthroughCluster"
 """Wherever the application itself wanted to go.  This name and that of the first are Istio's."""
 
+RUNTIME_LAYER = "plait"
+"""What an Envoy's runtime is told by the control plane, as a layer and as a resource: see `runtime`."""
+
 XDS_CLUSTER = "xds"
 ADMIN_CLUSTER = "admin"
 
@@ -26,9 +32,9 @@ CONTROL_PLANE_NAME = "control-plane.plait"
 """The server name that the control plane's certificate carries beside its SPIFFE ID."""
 
 METADATA = "plait"
-"""The namespace of our metadata on clusters, endpoints and routes."""
-LABELS = "labels"
-"""The key there of what metrics say of them: see `labels`."""
+"""The namespace of our metadata."""
+ORIGIN = "origin"
+"""The key there of the object and field that made a route, as an access log tells it."""
 ADMITTING = "admitting"
 """The key there of what marks whom a filter chain admits."""
 TRANSPORT_MATCH = "envoy.transport_socket_match"
@@ -82,6 +88,19 @@ CALLED_HEADER = "x-plait-called"
 
 NOBODY_HEADER = "x-plait-nobody"
 """Where a token is looked for that nobody can have."""
+
+FORCED_HEADER = "x-client-trace-id"
+"""By which Envoy decides to trace a request, whatever it says; it never leaves a proxy."""
+B3_TAGS = {"plait.b3": "b3", "plait.b3.traceid": "x-b3-traceid"}
+"""Tags on the spans of calls whose requests have these headers of B3, which Envoy's tracer does not take up."""
+
+SPANS_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+"""Where proxies tell their spans, and where applications think that they do."""
+APPLICATION_SPANS_METHOD = "/plait.applications.v1.TraceService/Export"
+APPLICATION_SPANS_PATH = "/v1/traces"
+"""Where applications' own spans come in by way of their proxies, over gRPC and over HTTP."""
+LOGS_PATH = "/v1/logs"
+"""Where proxies tell of requests while somebody looks."""
 
 METRICS_PREFIX = "istio"
 OWN_METRICS_PREFIX = "plait"
@@ -153,6 +172,11 @@ def limit(one: Limit) -> str:
     """Whose bucket a request takes from: `ns[bistro]-rate-limit[reservations]-limit[0]`."""
     ref = one.origin.ref
     return f"ns[{ref.namespace}]-rate-limit[{ref.name}]-limit[{one.index}]"
+
+
+def tap(side: Side) -> str:
+    """The key in an Envoy's runtime that says of how many requests at one end whoever looks is told."""
+    return f"plait.tap.{side}"
 
 
 def node_cluster(node: ReplicaKey) -> str:

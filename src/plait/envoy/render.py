@@ -6,21 +6,24 @@ to build the very same ones when nothing in them has changed.  What is its own h
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-from plait.envoy import build, clusters, endpoints, names, routes
+from plait.envoy import build, clusters, endpoints, names, routes, runtime, tracing
 from plait.envoy.filters import admission, ext_authz, jwt
 from plait.envoy.listeners import inbound, outbound
+from plait.envoy.runtime import NOT_TAPPED, Tapped
 from plait.model.catalog import Protocol
 from plait.model.locality import Place
 from plait.model.mesh import Cluster, Endpoints, InboundPort, OutboundRoutes, View
 from plait.model.names import Origin, ReplicaKey
 from plait.model.policy import MtlsMode
 from plait.model.settings import OutboundTrafficPolicy
+from plait.model.telemetry import NOTHING_SAID, Observed
 from plait.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -28,6 +31,7 @@ from plait.resource import (
     LISTENER,
     NO_TABLE,
     ROUTES,
+    RUNTIME,
     SCOPED_ROUTES,
     TYPES,
     Layered,
@@ -106,7 +110,7 @@ class Renderer:
         """What proxies have each for itself, and yet is the same for many."""
         self._sweeps = 0
 
-    def render(self, view: View, found: Endpoints) -> Layered:
+    def render(self, view: View, found: Endpoints, tapped: Tapped = NOT_TAPPED) -> Layered:
         """Everything that one proxy is told; a cluster that nobody serves gets an empty list of endpoints.
 
         When that is made of the very same parts as what this proxy was told last, it is the very same.
@@ -115,7 +119,7 @@ class Renderer:
         kept = self._own.get(view.node)
         if kept is None:
             kept = self._own[view.node] = _Own()
-        own = self._of_one(view, kept)
+        own = self._of_one(view, tapped, kept)
         if kept.snapshot is None or kept.snapshot.shared is not shared or kept.snapshot.own is not own:
             kept.snapshot = Layered(shared, own)
         return kept.snapshot
@@ -132,18 +136,19 @@ class Renderer:
 
     def _of_all_alike(self, view: View, found: Endpoints) -> Tables:
         sidecar = view.sidecar
-        place = (sidecar.outbound, sidecar.ipv6) if sidecar.transparent else None
+        client, _ = tracing.of_listeners(view)
+        place = (sidecar.outbound, sidecar.ipv6, _said(client)) if sidecar.transparent else None
         key = (view.node.workload.namespace, place, view.outbound.scope, view.outbound.place)
         inputs = (view.outbound, view.settings, found)
         kept = self._alike.get(key)
         if kept is None or kept.inputs != inputs:
-            parts = dict(self._parts(view, found))
+            parts = dict(self._parts(view, client, found))
             tables = {kind: parts[kind].table if kind in parts else NO_TABLE for kind in TYPES}
             kept = self._alike[key] = _Alike(inputs, parts, Tables.of(tables, kept.tables if kept else None))
         kept.inputs, kept.asked = inputs, self._sweeps
         return kept.tables
 
-    def _parts(self, view: View, found: Endpoints) -> Iterator[tuple[str, _Shared]]:
+    def _parts(self, view: View, client: Observed, found: Endpoints) -> Iterator[tuple[str, _Shared]]:
         told, sidecar, domains = view.outbound, view.sidecar, view.settings.trust_domains
         mode = (sidecar.transparent, told.scope)
         yield (
@@ -168,8 +173,8 @@ class Renderer:
         )
         yield ROUTES, self._part((ROUTES, mode), (told.routes,), lambda: _routes(told.routes))
         if sidecar.transparent:
-            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings)
-            yield LISTENER, self._part((LISTENER, *place), (told.tcp,), lambda: _listeners(view))
+            place = (told.scope, sidecar.outbound, sidecar.ipv6, view.settings, _said(client))
+            yield LISTENER, self._part((LISTENER, *place), (told.tcp,), lambda: _listeners(view, client))
 
     def _part(
         self,
@@ -186,10 +191,13 @@ class Renderer:
         kept.inputs = inputs
         return kept
 
-    def _of_one(self, view: View, kept: _Own) -> Tables:
-        inputs = (view.sidecar, view.settings, view.inbound, view.origins)
+    def _of_one(self, view: View, tapped: Tapped, kept: _Own) -> Tables:
+        inputs = (
+            *(view.sidecar, view.settings, view.inbound),
+            *(view.client, view.server, view.origins, tapped),
+        )
         if kept.tables is None or kept.inputs != inputs:
-            kept.made = _made(_of_proxy(view), kept.made or {}, self._same)
+            kept.made = _made(_of_proxy(view, tapped), kept.made or {}, self._same)
             of_type: dict[str, list[Resource]] = {}
             for _, resource in kept.made.values():
                 of_type.setdefault(resource.type_url, []).append(resource)
@@ -206,6 +214,11 @@ class Renderer:
         if found is None:
             found = self._known[key] = piece.resource()
         return found
+
+
+def _said(observed: Observed) -> Observed | None:
+    """What is told beside what always is; most often nothing, which costs no hash."""
+    return None if observed is NOTHING_SAID else observed
 
 
 def _made(pieces: Iterable[_Piece], before: _Made, make: Callable[[_Piece], Resource]) -> _Made:
@@ -260,33 +273,38 @@ def _routes(called: Iterable[OutboundRoutes]) -> Iterator[_Piece]:
         yield _Piece(ROUTES, name, one, partial(routes.outbound, one), one.origins)
 
 
-def _listeners(view: View) -> Iterator[_Piece]:
+def _listeners(view: View, client: Observed) -> Iterator[_Piece]:
     """Where everything comes to that an application in transparent mode sends, and the ports that are not HTTP."""
-    yield _main_listener(view)
+    yield _main_listener(view, client)
     for port in view.outbound.tcp:
         name = names.tcp_listener(port.host, port.port)
-        yield _Piece(LISTENER, name, port, partial(outbound.tcp, port), port.origins)
+        yield _Piece(LISTENER, name, (port, _said(client)), partial(outbound.tcp, port, client), port.origins)
 
 
-def _main_listener(view: View) -> _Piece:
+def _main_listener(view: View, client: Observed) -> _Piece:
     sidecar, settings = view.sidecar, view.settings
     shared = sidecar.transparent
+    place: tuple[Hashable, ...] = (sidecar.outbound, sidecar.ipv6) if shared else (sidecar,)
     return _Piece(
         LISTENER,
         names.OUTBOUND_LISTENER,
-        (sidecar.outbound, sidecar.ipv6, settings) if shared else (sidecar, settings),
-        partial(outbound.main, sidecar, settings),
+        (*place, settings, _said(client)),
+        partial(outbound.main, sidecar, settings, client),
         () if shared else view.origins,
     )
 
 
-def _of_proxy(view: View) -> Iterator[_Piece]:
-    """What one proxy has for itself: its outbound listener in explicit mode, and everything about its own ports.
+def _of_proxy(view: View, tapped: Tapped) -> Iterator[_Piece]:
+    """What one proxy has for itself: runtime, outbound listener in explicit mode, and everything about its own ports.
 
     Each piece is made from a port without what it does not depend on, so that it is not made again for that.
     """
+    client, server = tracing.of_listeners(view)
+    values = runtime.runtime(view, tapped)
+    content = json.dumps(values, sort_keys=True)
+    yield _Piece(RUNTIME, names.RUNTIME_LAYER, content, partial(runtime.layer, values))
     if not view.sidecar.transparent:
-        yield _main_listener(view)
+        yield _main_listener(view, client)
     if view.inbound:
         ports = tuple(replace(port, **_UNGUARDED) for port in view.inbound)
         admitting = []
@@ -296,8 +314,8 @@ def _of_proxy(view: View) -> Iterator[_Piece]:
         yield _Piece(
             LISTENER,
             names.INBOUND_LISTENER,
-            (view.sidecar, view.settings, ports, tuple(admitting)),
-            partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting)),
+            (view.sidecar, view.settings, ports, tuple(admitting), _said(server)),
+            partial(inbound.listener, view.sidecar, view.settings, ports, dict(admitting), server),
             tuple(dict.fromkeys(origin for port in ports for origin in port.origins)),
         )
     for port in view.inbound:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from plait.envoy import api, build, labels, names
-from plait.envoy.clusters import metric_protocol
+from plait.envoy import api, build, names
 from plait.envoy.filters import ORDER, session
 from plait.model.mesh import ClusterKey, InboundPort, OutboundRoutes, ServiceName
 from plait.model.names import aliases
@@ -69,7 +68,7 @@ def outbound(routes: OutboundRoutes) -> Any:
     """The routes to one host and port, in the order of the rules; what matches none is answered 404."""
     return api.message(_ROUTES)(
         name=names.routes(routes.host, routes.port),
-        request_headers_to_remove=[names.CALLED_HEADER],
+        request_headers_to_remove=[names.CALLED_HEADER, names.FORCED_HEADER],
         response_headers_to_remove=[names.NOT_SENT_HEADER],
         max_direct_response_body_size_bytes={"value": largest}
         if (largest := _largest_body(routes))
@@ -103,6 +102,7 @@ def inbound(port: InboundPort) -> Any:
     return api.message(_ROUTES)(
         name=names.inbound(port.number),
         ignore_port_in_host_matching=True,
+        request_headers_to_remove=[names.FORCED_HEADER],
         virtual_hosts=[*hosts, _inbound_host(port, first, ["*"])],
         typed_per_filter_config=per_filter,
     )
@@ -113,15 +113,10 @@ def _domains(service: ServiceName) -> list[str]:
 
 
 def _inbound_host(port: InboundPort, service: ServiceName | None, domains: list[str]) -> dict[str, Any]:
-    protocol = metric_protocol(port.protocol)
-    said = labels.service(protocol=protocol)
-    if service is not None:
-        said = labels.service(
-            host=service.host, name=service.name, namespace=service.namespace, protocol=protocol
-        )
+    """Its route is called as the service is, which metrics say."""
     route = {
+        "name": service.host if service is not None else "",
         "match": {"prefix": "/"},
-        "metadata": {"filter_metadata": {names.METADATA: api.struct({names.LABELS: said})}},
         "response_headers_to_remove": [names.NOT_SENT_HEADER],
         "route": {
             "cluster": names.inbound(port.number)
@@ -139,7 +134,16 @@ def _routes(whole: RouteRule, port: int) -> Iterator[dict[str, Any]]:
     for rule in session.apart(whole):
         said = {one.name: api.pack(config) for one in ORDER if (config := one.on_rule(rule)) is not None}
         for route in _actions(rule, port):
-            yield {**route, "typed_per_filter_config": said}
+            yield {**route, **_origin(rule), "typed_per_filter_config": said}
+
+
+def _origin(rule: RouteRule) -> dict[str, Any]:
+    """Who made a route, for access logs; what a Service makes by being there says its cluster."""
+    ref, field = rule.origin.ref, rule.origin.field
+    if (ref.group, ref.kind) == ("", "Service"):
+        return {}
+    said = api.struct({names.ORIGIN: f"{ref} {field}".rstrip()})
+    return {"metadata": {"filter_metadata": {names.METADATA: said}}}
 
 
 def _actions(rule: RouteRule, port: int) -> Iterator[dict[str, Any]]:

@@ -13,11 +13,12 @@ import errno
 import random
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from plait.envoy import otlp
 from plait.model.catalog import Binding, SidecarAddresses, WorkloadPort
 from plait.model.names import REPLICA_NETWORK
 from plait.model.settings import Mode
@@ -69,11 +70,18 @@ class OwnNamespaces:
     random: random.Random = field(default_factory=random.SystemRandom)
 
     def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:
+        grpc, http = _otlp(ports)
         for _ in range(_TRIES):
             address = str(REPLICA_NETWORK[self.random.randrange(1, REPLICA_NETWORK.num_addresses - 1)])
             if address not in taken:
                 return Places(
-                    sidecar=SidecarAddresses(address=address, transparent=True, ipv6=self.ipv6),
+                    sidecar=SidecarAddresses(
+                        address=address,
+                        otlp_grpc=grpc,
+                        otlp_http=http,
+                        transparent=True,
+                        ipv6=self.ipv6,
+                    ),
                     bindings=tuple(
                         _binding(port, (address, port.number), (LOOPBACK, port.number)) for port in ports
                     ),
@@ -92,7 +100,9 @@ class OwnAddresses:
     random: random.Random = field(default_factory=random.SystemRandom)
 
     def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:
-        own = _own_ports(SidecarAddresses(address=LOOPBACK))
+        grpc, http = _otlp(ports)
+        sidecar = SidecarAddresses(address=LOOPBACK, otlp_grpc=grpc, otlp_http=http)
+        own = _own_ports(sidecar)
         for port in ports:
             if port.number in own:
                 raise NoAddressError(f"port {port.number} is one of the sidecar's own")
@@ -107,7 +117,7 @@ class OwnAddresses:
                 bindings = [_bound(bound, port, hosts, insist=attempt < _INSIST) for port in ports]
                 if None not in bindings:
                     return Places(
-                        sidecar=SidecarAddresses(address=hosts[0]),
+                        sidecar=replace(sidecar, address=hosts[0]),
                         bindings=tuple(binding for binding in bindings if binding),
                         host=hosts[1],
                     )
@@ -119,6 +129,7 @@ class OwnPorts:
     """Any system: one address, and as many ports as are needed, allocated by the kernel."""
 
     def choose(self, ports: tuple[WorkloadPort, ...], taken: Collection[str]) -> Places:  # noqa: ARG002 - the plan's form; an address in use is no obstacle here
+        takes = _otlp(ports)
         with ExitStack() as bound:
             numbers = iter(lambda: _bind(bound, LOOPBACK, 0), None)
             sidecar = SidecarAddresses(
@@ -127,6 +138,8 @@ class OwnPorts:
                 inbound=next(numbers),
                 health=next(numbers),
                 metrics=next(numbers),
+                otlp_grpc=next(numbers) if takes[0] else 0,
+                otlp_http=next(numbers) if takes[1] else 0,
             )
             bindings = tuple(
                 _binding(port, (LOOPBACK, next(numbers)), (LOOPBACK, next(numbers))) for port in ports
@@ -135,7 +148,14 @@ class OwnPorts:
 
 
 def _own_ports(sidecar: SidecarAddresses) -> tuple[int, ...]:
-    return (sidecar.outbound, sidecar.inbound, sidecar.health, sidecar.metrics)
+    own = (sidecar.outbound, sidecar.inbound, sidecar.health, sidecar.metrics)
+    return (*own, *(port for port in (sidecar.otlp_grpc, sidecar.otlp_http) if port))
+
+
+def _otlp(ports: Iterable[WorkloadPort]) -> tuple[int, int]:
+    """Where a sidecar takes spans, over gRPC and over HTTP: nowhere for who takes them itself."""
+    collects = any(port.number in otlp.OFFERED for port in ports)
+    return (0, 0) if collects else otlp.OFFERED
 
 
 def _bound(bound: ExitStack, port: WorkloadPort, hosts: tuple[str, str], *, insist: bool) -> Binding | None:

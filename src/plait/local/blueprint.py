@@ -129,7 +129,9 @@ def draw(  # noqa: PLR0913 - all that a replica follows from
             ),
             app=AppSpec(
                 command=process.command,
-                env=environment.of_application(process, places, site.around, site.marks(files)),
+                env=environment.of_application(
+                    key, assignment.labels, process, places, site.around, site.marks(files)
+                ),
                 directory=process.working_dir,
                 user="" if confinement else process.user,
                 ports=tuple((binding.app_address, binding.app_port) for binding in _streams(places)),
@@ -172,6 +174,7 @@ def _confinement(  # noqa: PLR0913, PLR0917 - all that it follows from
         envoy_sees=(
             Visible(path=str(files.bootstrap)),
             Visible(path=str(files.log_bound)),
+            Visible(path=str(files.access_log), writable=True),
             Visible(path=str(files.secrets)),
             Visible(path=str(files.own), writable=True),
             *(Visible(path=path) for path in plane),

@@ -11,9 +11,11 @@ import pwd
 from collections.abc import Mapping
 
 from plait.agent.record import MESH, REPLICA
-from plait.local.addresses import Places
+from plait.envoy.bootstrap import RESOURCE, resource
+from plait.local.addresses import LOOPBACK, Places
 from plait.local.users import APP_HOME, APP_NAME
-from plait.model.catalog import Process
+from plait.model.catalog import Labels, Process
+from plait.model.names import ReplicaKey
 
 INHERITED = (
     "HOME",
@@ -46,12 +48,21 @@ SIDECAR = "PLAIT_SIDECAR"
 """Environment variable of an application: the address of its sidecar, for its metrics (15090) and health (15021)."""
 
 
-def of_application(
-    process: Process, places: Places, around: Mapping[str, str], own: Mapping[str, str]
+_OWN_COLLECTOR = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""Who sets one of these tells its spans elsewhere."""
+
+
+def of_application(  # noqa: PLR0913, PLR0917 - all that it follows from
+    key: ReplicaKey,
+    labels: Labels,
+    process: Process,
+    places: Places,
+    around: Mapping[str, str],
+    own: Mapping[str, str],
 ) -> Environment:
     """The environment of an application; `around` is the one to inherit from, `own` the marks.
 
-    What the workload's `env` says wins over what is inherited.  Where to listen and, in explicit mode, where the
+    What the workload's `env` says wins over what is inherited, and over where spans are told.  Where to listen and, in explicit mode, where the
     proxy is wins over everything: a workload that says otherwise would be outside the mesh.
     """
     values = {name: around[name] for name in INHERITED if name in around}
@@ -67,6 +78,8 @@ def of_application(
     if places.bindings:
         values["PORT"] = str(places.bindings[0].app_port)
     values[SIDECAR] = places.sidecar.address
+    if places.sidecar.otlp_http and not any(name in values for name in _OWN_COLLECTOR):
+        values = _traced(places, key, labels) | values
     if not places.sidecar.transparent:
         values |= _proxied(places)
     return tuple({**values, **own}.items())
@@ -74,9 +87,20 @@ def of_application(
 
 def _proxied(places: Places) -> dict[str, str]:
     proxy = f"http://{places.sidecar.address}:{places.sidecar.outbound}"
-    direct = ",".join(dict.fromkeys(("localhost", "127.0.0.1", places.host)))
+    direct = ",".join(dict.fromkeys(("localhost", "127.0.0.1", places.host, places.sidecar.address)))
     lower = {"http_proxy": proxy, "no_proxy": direct}
     return lower | {name.upper(): value for name, value in lower.items()}
+
+
+def _traced(places: Places, key: ReplicaKey, labels: Labels) -> dict[str, str]:
+    """How a program that is instrumented by OpenTelemetry tells its spans to the mesh, beside those of its sidecar."""
+    host = LOOPBACK if places.sidecar.transparent else places.sidecar.address
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{host}:{places.sidecar.otlp_http}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_SERVICE_NAME": dict(labels).get("app", key.workload.name),
+        RESOURCE: resource(key, labels),
+    }
 
 
 def _account(user: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from plait.model.names import Origin
 from plait.model.routing import StringMatch
+from plait.model.telemetry import NO_DEFAULTS, TelemetryDefaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,4 +63,5 @@ class MeshConfig:
     authorizers: tuple[Authorizer, ...] = ()
     unread: tuple[str, ...] = ()
     """Names of authorizers that can't be read: whoever asks them is denied."""
+    telemetry: TelemetryDefaults = NO_DEFAULTS
     origin: Origin

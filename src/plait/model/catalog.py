@@ -196,6 +196,9 @@ class SidecarAddresses:
     inbound: int = 15006
     health: int = 15021
     metrics: int = 15090
+    otlp_grpc: int = 4317
+    otlp_http: int = 4318
+    """Where it takes the spans of its application, on the loopback address in transparent mode; 0: nowhere."""
     transparent: bool = False
     ipv6: bool = False
     """Whether the kernel hands it what is sent over IPv6 as well; only where that leads anywhere."""

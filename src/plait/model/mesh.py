@@ -15,7 +15,7 @@ from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
 from plait.model.routing import RouteRule
 from plait.model.scope import EgressScope, Sight
 from plait.model.settings import MeshSettings
-from plait.model.telemetry import NOTHING_SAID, Observed
+from plait.model.telemetry import NOTHING_SAID, Observed, Telemetry
 from plait.model.traffic import NO_POLICY, DestinationSettings, TrafficPolicy
 
 
@@ -41,6 +41,8 @@ class Mesh:
     request_authentications: tuple[RequestAuthentication, ...]
     mesh_configs: tuple[MeshConfig, ...]
     """By namespace and name."""
+    telemetries: tuple[Telemetry, ...] = ()
+    """The oldest first; of those whose age nobody knows, by namespace and name, and last."""
     members: frozenset[Member]
     """Of the workloads as documented and of the replicas that run: whom a service's selector can select."""
 

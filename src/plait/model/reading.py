@@ -12,6 +12,7 @@ from plait.model.limits import RateLimit
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
 from plait.model.routing import AttachedRoutes, DelegateRoutes, Grant, HostRoutes
 from plait.model.scope import EgressScope
+from plait.model.telemetry import Telemetry
 from plait.model.traffic import DestinationSettings
 
 
@@ -42,6 +43,7 @@ Fact = (
     | RateLimit
     | RequestAuthentication
     | MeshConfig
+    | Telemetry
 )
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,18 +24,23 @@ import grpc.aio
 
 from plait.api.events import Events, Subscription
 from plait.api.listening import serving, serving_tcp
-from plait.api.plane import Session, Unavailable
+from plait.api.plane import Looking, Session, Unavailable
+from plait.api.targets import NotFound
 from plait.api.views import (
     AuthorityStatus,
     FindingView,
     MeshStatus,
     ProxyStatus,
     RouteStatus,
+    TapFilter,
     TokenStatus,
     TokenView,
+    TraceSummary,
+    TraceView,
     WorkloadStatus,
 )
 from plait.codec import CodecError
+from plait.envoy import names
 from plait.identity.authority import Authority, AuthorityError
 from plait.identity.files import Insecure
 from plait.identity.keys import validity
@@ -64,15 +70,25 @@ from plait.model.settings import (
 )
 from plait.run import views
 from plait.run.custody import Custody
-from plait.run.intake import Intake, Unkept
+from plait.run.intake import Intake
 from plait.run.loop import Loop
-from plait.run.registry import Registry
+from plait.run.registry import Registry, common_name_of
 from plait.run.signing import Signing
 from plait.run.state_directory import StateDirectory
+from plait.run.tapped import workload_key
+from plait.run.tracing import Tracing
 from plait.sources.files.folder import Folder
+from plait.telemetry import graph
+from plait.telemetry.graph import Graph
+from plait.telemetry.kept import StoreQueries, seen
+from plait.telemetry.queries import Queries
 from plait.telemetry.reports import ProxyReport
+from plait.telemetry.spans import Search
+from plait.telemetry.store import Store
 from plait.xds.conversation import Peer
+from plait.xds.exports import Exports
 from plait.xds.server import Server
+from plait.xds.status import Code, End
 from plait.xds.transport.listener import Listener
 from plait.xds.transport.tls import mutual
 
@@ -91,7 +107,9 @@ class ControlPlane:
     loop: Loop
     signing: Signing
     custody: Custody
+    tracing: Tracing
     intake: Intake
+    telemetry: Store
     started: float = field(default_factory=time.time)
 
     def on_hello(self, agent: str, replicas: tuple[ReplicaReport, ...]) -> None:
@@ -163,6 +181,21 @@ class ControlPlane:
         """Everything wrong with what was written, with the lines as they are now."""
         return tuple(views.finding(found) for found in self.loop.all_findings())
 
+    async def graph(self, window: float, namespace: str) -> Graph:
+        """Who calls whom."""
+        found = await seen(self.telemetry, window)
+        mesh, reports = self.loop.mesh, self.loop.registry.reports()
+
+        def drawn() -> Graph:
+            services, workloads = views.standing(mesh, reports)
+            return graph.graph(found, services, workloads, namespace=namespace)
+
+        return await asyncio.to_thread(drawn)  # of a large mesh it takes a tenth of a second
+
+    def queries(self) -> Queries:
+        """What the store knows."""
+        return StoreQueries(self.telemetry)
+
     def events(self) -> Subscription:
         """What happens from now on."""
         return self.loop.events.subscribe()
@@ -201,6 +234,23 @@ class ControlPlane:
         """Read a replica's log."""
         return self._open(replica, LogsRequest(replica=replica, envoy=envoy, tail=tail, follow=follow))
 
+    async def traces(self, search: Search) -> tuple[TraceSummary, ...]:
+        """The traces that fit, the newest first."""
+        return tuple(views.trace_summary(one) for one in await self.tracing.search(search))
+
+    async def trace(self, prefix: str) -> TraceView | None:
+        """One trace, whole."""
+        spans = await self.tracing.trace(prefix)
+        return views.trace(spans) if spans else None
+
+    def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
+        """Look at requests as they happen."""
+        for text in (wanted.source, wanted.destination):
+            named = workload_key(text) if text else None
+            if named is not None and not self.loop.knows(named):
+                raise NotFound(f"there is no workload {named}")
+        return self.loop.taps.open(wanted, rate)
+
     def proxy_metrics(self, replica: ReplicaKey) -> Session:
         """What a replica's Envoy tells Prometheus."""
         return self._open(replica, MetricsRequest(replica=replica))
@@ -237,12 +287,30 @@ def authorize(registry: Registry, trust_domain: str, node: str, peer: Peer) -> s
         return f"{node} is not known"
     replica = found[1].replica
     expected = Identity(trust_domain, key.workload.namespace, replica.service_account).uri
-    if peer.uris != (expected,) or peer.common_name != key.workload.name[:63]:
+    if peer.uris != (expected,) or peer.common_name != common_name_of(key.workload):
         return f"the certificate is not that of {node}"
-    if validity(peer.certificate.decode())[1] <= time.time():
-        # A handshake refuses this; but a connection may outlive its certificate, and open another stream.
-        return f"the certificate of {node} has expired"
-    return None
+    return f"the certificate of {node} has expired" if _expired(peer) else None
+
+
+def sender(registry: Registry, trust_domain: str, peer: Peer) -> str | End:
+    """The workload that a peer's certificate is for, NAMESPACE/NAME, as long as it runs; or why it may not tell anything.
+
+    Which of its replicas it is no certificate says: what is told of that is believed within the workload.
+    """
+    identity = Identity.parse(peer.uris[0]) if len(peer.uris) == 1 else None
+    if identity is None or identity.trust_domain != trust_domain:
+        return End(Code.UNAUTHENTICATED, "the certificate is not that of a workload")
+    found = registry.holder(identity.namespace, identity.service_account, peer.common_name)
+    if found is None:
+        return End(Code.PERMISSION_DENIED, "the certificate is not that of a workload which runs")
+    if _expired(peer):
+        return End(Code.UNAUTHENTICATED, f"the certificate of {found} has expired")
+    return str(found)
+
+
+def _expired(peer: Peer) -> bool:
+    """A handshake refuses this; but a connection may outlive its certificate, and open another stream."""
+    return validity(peer.certificate.decode())[1] <= time.time()
 
 
 def join_tokens(path: Path) -> Tokens:
@@ -301,15 +369,24 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
         held_path=state.control_plane / "held.json",
     )
     tokens = join_tokens(state.control_plane / "tokens.json")
-    intake = Intake(registry, telemetry=Unkept())
-    plane = ControlPlane(loop, Signing(authority, tokens, registry, loop.doubts), custody, intake)
+    tracing = Tracing(state.control_plane / "traces.db", lambda found: loop.notice("tracing", found))
+    telemetry = Store(state.control_plane / "telemetry.db", partial(views.own_labels, registry))
+    intake = Intake(registry, telemetry)
+    signing = Signing(authority, tokens, registry, loop.doubts)
+    plane = ControlPlane(loop, signing, custody, tracing, intake, telemetry)
     loop.link = Link(plane, trust_domain=trust_domain)
     loop.metrics.watch(server, loop.link, intake, loop.severities)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
     _keep_out_of_garbage_collection()
     async with AsyncExitStack() as stack:
-        proxies = Listener(server, mutual(custody.keypair))
+        stack.push_async_callback(tracing.close)
+        exports = Exports(
+            {**tracing.handlers, names.LOGS_PATH: loop.taps.take},
+            lambda peer: sender(registry, trust_domain, peer),
+        )
+        proxies = Listener(server, mutual(custody.keypair), exports=exports)
+        stack.push_async_callback(telemetry.close)
         stack.push_async_callback(proxies.close)
         # Open to every user, since each Envoy may have its own; the directories above it let nobody but ours through.
         await proxies.listen(state.xds_socket, mode=0o666)
@@ -337,12 +414,15 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
                 tasks.create_task(loop.time_pushes()),
                 tasks.create_task(_watch(folder, loop)),
                 tasks.create_task(custody.run()),
+                tasks.create_task(tracing.run()),
+                tasks.create_task(telemetry.run()),
                 tasks.create_task(_give_back()),
             ]
             await stop.wait()
             for task in running:
                 task.cancel()
         loop.events.close()
+        loop.taps.close_all()
 
 
 def _keep_out_of_garbage_collection() -> None:

@@ -55,13 +55,6 @@ class Intake:
         return "" if sound(report, now) else UNSOUND
 
 
-class Unkept:
-    """Where there is no store, what is reported is lost."""
-
-    def take(self, report: ProxyReport) -> None:
-        """Forget it."""
-
-
 def sound(report: ProxyReport, now: float) -> bool:
     """Whether a proxy can have done this by now."""
     return (

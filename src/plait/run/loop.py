@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,8 @@ from plait.link.server import Link
 from plait.model.catalog import Member, Replica
 from plait.model.change import Change, Gone, Stated, Unreadable
 from plait.model.finding import Finding
-from plait.model.mesh import Endpoints
-from plait.model.names import ReplicaKey
+from plait.model.mesh import Endpoints, Mesh
+from plait.model.names import ReplicaKey, WorkloadKey, service_host
 from plait.model.settings import MeshSettings
 from plait.resource import Snapshot
 from plait.run import offline, views
@@ -38,6 +39,7 @@ from plait.run.grants import Doubts, Grants
 from plait.run.held import Held
 from plait.run.own_metrics import OwnMetrics, type_name
 from plait.run.registry import Registry
+from plait.run.taps import Taps
 from plait.sources.settle import Settle
 from plait.sources.store import Store
 from plait.xds.messages import Event as Answer
@@ -48,6 +50,8 @@ log = logging.getLogger(__name__)
 
 _WITHDRAWAL = 4.0
 """Seconds that proxies are given to acknowledge that an endpoint is gone, before it drains all the same."""
+_TAPPED = 1.0
+"""Seconds that whoever looks at requests waits for the proxies to know."""
 _PUSHED_WITHIN = 30.0
 """Seconds; a proxy that takes longer to acknowledge a change has stopped to answer, and its time would say nothing."""
 _TOGETHER = 0.05
@@ -68,6 +72,7 @@ class Loop:
     held_path: Path
     metrics: OwnMetrics = field(default_factory=OwnMetrics)
     link: Link = field(init=False)
+    taps: Taps = field(init=False)
     generation: int = 0
     stopping: bool = False
     store: Store = field(default_factory=Store)
@@ -76,6 +81,8 @@ class Loop:
     _compilation: Compilation = field(init=False)
     _compiled: Compiled | None = None
     _findings: tuple[Finding, ...] = ()
+    _noticed: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
+    """What was found by looking at traffic, by who has looked."""
     _told: dict[FindingView, None] = field(default_factory=dict)
     _refused: bool = False
     """Whether a proxy refuses something."""
@@ -96,6 +103,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self._compilation = Compilation(self.settings)
+        self.taps = Taps(self._keys, self._retell, lambda: self.server.synced(_TAPPED))
         self.grants = Grants(self.settings.trust_domain)
         self.doubts = Doubts(self.grants)
 
@@ -104,10 +112,21 @@ class Loop:
         """How many replicas there should be."""
         return sum(workload.replicas for workload in self._assigned.workloads) if self._assigned else 0
 
+    @property
+    def mesh(self) -> Mesh | None:
+        """All that is written, as it holds now; None before anything was read."""
+        return self._compiled.mesh if self._compiled else None
+
     def all_findings(self) -> tuple[Finding, ...]:
-        """Everything wrong with the documents, what proxies refuse included; with places as they are now."""
-        found = self._findings + views.rejections(self.server.rejections())
+        """Everything wrong with the documents, what proxies refuse and what traffic shows; with places as they are now."""
+        noticed = (one for some in self._noticed.values() for one in some)
+        found = (*self._findings, *views.rejections(self.server.rejections()), *noticed)
         return offline.locate(found, self.store)
+
+    def notice(self, by: str, found: tuple[Finding, ...]) -> None:
+        """Somebody who looks at traffic has found this, and nothing else any more."""
+        self._noticed[by] = found
+        self.tell_findings()
 
     def route_statuses(self) -> tuple[ParentStatus, ...]:
         """How routes stand that are attached to services."""
@@ -116,6 +135,16 @@ class Loop:
         synced = all(one.synced for one in self.server.proxies() if one.connected is not None)
         refusals = views.rejections(self.server.rejections())
         return statuses(self._compiled.attached, self._findings, refusals, synced=synced)
+
+    def knows(self, workload: WorkloadKey) -> bool:
+        """Whether there is a workload of this name, or a service."""
+        assert self._compiled is not None
+        mesh = self._compiled.mesh
+        return (
+            workload in mesh.workloads
+            or service_host(workload.namespace, workload.name) in mesh.services
+            or any(key.workload == workload for key in self._keys())
+        )
 
     def start(self, changes: list[Change]) -> None:
         """Take in what the sources say at the start, and what was held before a restart; then build at once."""
@@ -261,11 +290,23 @@ class Loop:
         self.events.publish(ConfigChanged(self.generation))
         self._withdraw()
 
+    def _keys(self) -> Iterator[ReplicaKey]:
+        return (replica.key for replica in self.registry.replicas().values())
+
+    def _retell(self, keys: Collection[ReplicaKey]) -> None:
+        """Something changed for these proxies alone, of which no document speaks."""
+        if self._compiled is None:
+            return
+        replicas = self.registry.replicas()
+        for node in map(str, keys):
+            if node in replicas:
+                self.server.offer(node, partial(self._snapshot, replicas[node]))
+
     def _snapshot(self, replica: Replica) -> Snapshot | None:
         """What a proxy is to be told now; None when that is not sound, and the last good one stays."""
         assert self._compiled is not None
         seen = view(self._compiled.mesh, replica)
-        snapshot = self._renderer.render(seen, self._endpoints)
+        snapshot = self._renderer.render(seen, self._endpoints, self.taps.tapped(replica.key))
         if problems := check(snapshot, seen.outbound.missing):  # ours to mend
             log.error("%s is not told what was made for it: %s", replica.key, "; ".join(problems))
             return None

@@ -18,7 +18,7 @@ from plait.identity.files import Insecure, read_private, write_private
 from plait.identity.trust import Held
 from plait.link.messages import Hello, ReplicaReport
 from plait.model.catalog import Member, Replica
-from plait.model.names import ReplicaKey
+from plait.model.names import ReplicaKey, WorkloadKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Registry:
     _order: tuple[ReplicaKey, ...] | None = None
     _replicas: dict[str, Replica] | None = None
     _members: frozenset[Member] | None = None
+    _shown: dict[tuple[str, str, str], WorkloadKey] | None = None
     """What follows from the reports, until they change."""
 
     @staticmethod
@@ -108,6 +109,20 @@ class Registry:
             self._members = frozenset(replica.member for replica in self.replicas().values())
         return self._members
 
+    def holder(self, namespace: str, service_account: str, common_name: str) -> WorkloadKey | None:
+        """The workload whose certificate says this; None when none such runs.
+
+        Not which replica: the certificates of all of them say the same.
+        """
+        if self._shown is None:
+            self._shown = {
+                (one.key.workload.namespace, one.service_account, common_name_of(one.key.workload)): (
+                    one.key.workload
+                )
+                for one in self.replicas().values()
+            }
+        return self._shown.get((namespace, service_account, common_name))
+
     def _sorted(self) -> Iterator[tuple[ReplicaKey, ReplicaReport]]:
         merged = {key: report for reports in self.agents.values() for key, report in reports.items()}
         if self._order is None:
@@ -119,7 +134,7 @@ class Registry:
             self.held[said.agent] = said.held
             return
         reports = self.agents.setdefault(said.agent, {})
-        self._replicas = None
+        self._replicas = self._shown = None
         match said:
             case Hello(replicas=replicas, held=held):
                 if held is not None:
@@ -160,6 +175,11 @@ class Registry:
         ]
         write_private(self.path, b"".join(_LINE.encode(hello) + b"\n" for hello in hellos))
         self._room = _SPARE + sum(map(len, self.agents.values()))
+
+
+def common_name_of(workload: WorkloadKey) -> str:
+    """What certificates call a workload: a common name has 64 letters at most."""
+    return workload.name[:63]
 
 
 def _words(key: ReplicaKey) -> tuple[str, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from plait.api.views import (
+    AttributeView,
     AuthorityStatus,
     ConditionView,
     FindingView,
@@ -20,6 +22,9 @@ from plait.api.views import (
     RouteParentStatus,
     RouteStatus,
     SignerView,
+    SpanView,
+    TraceSummary,
+    TraceView,
     WorkloadStatus,
 )
 from plait.compiler.conditions import ParentStatus
@@ -27,8 +32,13 @@ from plait.identity.authority import Authority
 from plait.identity.certificates import certificates as read_certificates
 from plait.identity.rotation import Holder
 from plait.link.messages import ReplicaReport
+from plait.model.catalog import Service, selects
 from plait.model.finding import Finding, Severity
-from plait.model.names import ObjectRef, ReplicaKey
+from plait.model.mesh import Mesh
+from plait.model.names import ObjectRef, ReplicaKey, WorkloadKey
+from plait.run.registry import Registry
+from plait.telemetry.graph import Standing
+from plait.telemetry.spans import Kind, Span, Trace
 from plait.xds.messages import TypeStatus
 from plait.xds.server import ProxyRejection
 from plait.xds.server import ProxyStatus as XdsStatus
@@ -125,6 +135,41 @@ def _parent(status: ParentStatus) -> RouteParentStatus:
     )
 
 
+def own_labels(registry: Registry, node: ReplicaKey) -> Mapping[str, str]:
+    """What metrics say of a replica's own workload: as it was started, so that a version keeps its name."""
+    found = registry.replicas().get(str(node))
+    labels = dict(found.labels) if found else {}
+    key = node.workload
+    return {
+        "workload": key.name,
+        "namespace": key.namespace,
+        "app": labels.get("app", key.name),
+        "version": labels.get("version", ""),
+    }
+
+
+def standing(
+    mesh: Mesh | None, reports: Iterable[ReplicaReport]
+) -> tuple[tuple[Service, ...], tuple[Standing, ...]]:
+    """The services of the mesh, and its workloads: those that run, by version, and those that are only written."""
+    if mesh is None:
+        return (), ()
+    numbers = Counter((report.replica.key.workload, report.replica.labels) for report in reports)
+    written = {(one.key, one.labels): 0 for one in mesh.workloads.values()}
+    by_namespace: dict[str, list[Service]] = {}
+    for service in mesh.services.values():
+        by_namespace.setdefault(service.namespace, []).append(service)
+    merged: dict[tuple[WorkloadKey, str], tuple[int, set[str]]] = {}
+    for (key, labels), replicas in (written | numbers).items():
+        hosts = {one.host for one in by_namespace.get(key.namespace, ()) if selects(one.selector, labels)}
+        before, known = merged.get((key, dict(labels).get("version", "")), (0, set()))
+        merged[key, dict(labels).get("version", "")] = (before + replicas, known | hosts)
+    return tuple(mesh.services.values()), tuple(
+        Standing(key=key, version=version, replicas=replicas, services=tuple(sorted(hosts)))
+        for (key, version), (replicas, hosts) in merged.items()
+    )
+
+
 def rejections(found: Iterable[ProxyRejection]) -> tuple[Finding, ...]:
     """A finding on each object behind a resource that some proxy refuses; one a resource and reason."""
     by_resource: dict[tuple[str, str], tuple[ProxyRejection, list[str]]] = {}
@@ -183,3 +228,62 @@ def _signer(certificate: x509.Certificate, role: str, *, holders: int, given: bo
         given=given,
         holders=holders,
     )
+
+
+_PER_MS = 1_000_000
+
+
+def trace_summary(found: Trace) -> TraceSummary:
+    """A trace in a list."""
+    return TraceSummary(
+        trace=found.trace,
+        started=_moment(found.start),
+        duration_ms=found.duration / _PER_MS,
+        spans=found.spans,
+        failed=found.failed,
+        service=found.root.service,
+        name=_what(found.root),
+        services=found.services,
+    )
+
+
+def trace(spans: Sequence[Span]) -> TraceView:
+    """A whole trace, of spans in the order in which they began."""
+    start = spans[0].start
+    return TraceView(
+        trace=spans[0].trace,
+        started=_moment(start),
+        duration_ms=(max(one.end for one in spans) - start) / _PER_MS,
+        spans=tuple(_span(one, start) for one in spans),
+    )
+
+
+def _span(one: Span, start: int) -> SpanView:
+    return SpanView(
+        id=one.id,
+        parent=one.parent,
+        name=_what(one),
+        kind=one.kind,
+        start_ms=(one.start - start) / _PER_MS,
+        duration_ms=(one.end - one.start) / _PER_MS,
+        service=one.service,
+        workload=str(one.workload),
+        replica=one.replica,
+        by=one.teller,
+        failed=one.failed,
+        message=one.message,
+        attributes=tuple(AttributeView(name=name, value=value) for name, value in one.attributes.items()),
+    )
+
+
+def _what(span: Span) -> str:
+    """What was asked for, where a span says it, and its own name otherwise."""
+    method, url = span.attributes.get("http.method"), span.attributes.get("http.url")
+    if span.kind not in (Kind.CLIENT, Kind.SERVER) or not method or not url:
+        return span.name
+    return f"{method} {urlsplit(url).path or '/'}"
+
+
+def _moment(nanoseconds: int) -> str:
+    """Nanoseconds since the epoch as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")

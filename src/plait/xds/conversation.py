@@ -66,6 +66,32 @@ class Call(Protocol):
         """End the stream, with a word on why; what has not left yet is dropped."""
 
 
+class Exchange(Protocol):
+    """What a transport tells of one stream; each method may be called until `closed` was, or `Call.end`."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has been ended."""
+
+    def hear(self, size: int) -> None:
+        """So many bytes of something that the peer says have come."""
+
+    def receive(self, message: bytes) -> None:
+        """The peer has said something; whether there is an answer is seen by `speak`."""
+
+    def speak(self) -> None:
+        """Say what there is to say, as long as the transport takes it."""
+
+    def finished(self) -> None:
+        """The peer will say no more."""
+
+    def closed(self) -> None:
+        """The stream is no more."""
+
+    def end(self, end: End) -> None:
+        """End it, and say why."""
+
+
 class House(Protocol):
     """What a conversation asks of the server."""
 
@@ -92,7 +118,7 @@ class House(Protocol):
 
 
 class Conversation:
-    """What a transport tells of one stream; each method may be called until `closed` was, or `Call.end`."""
+    """A stream of xDS (`Exchange`)."""
 
     __slots__ = (
         "_call",
@@ -139,19 +165,17 @@ class Conversation:
 
     # What the transport says
 
-    def hear(self) -> None:
-        """A part of something that the proxy says has come."""
+    def hear(self, size: int) -> None:  # noqa: ARG002 - what counts is that something comes
         self._hearing = True
 
-    def receive(self, data: bytes) -> None:
-        """The proxy has said something; whether there is an answer is seen by `speak`."""
+    def receive(self, message: bytes) -> None:
         if self.stream is None:
-            self._heard += len(data)
+            self._heard += len(message)
             if self._heard > _EARLY:
                 self.end(_TALKATIVE)
                 return
         try:
-            request = decode(data)
+            request = decode(message)
         except ValueError as error:
             self.end(End(Code.INVALID_ARGUMENT, str(error)))
             return
@@ -161,7 +185,6 @@ class Conversation:
             self._mistaken(mistake)
 
     def speak(self) -> None:
-        """Say what there is to say, as long as the transport takes it."""
         self._due = False
         if self.over or self.stream is None:
             return
@@ -171,11 +194,9 @@ class Conversation:
             self._mistaken(mistake)
 
     def finished(self) -> None:
-        """The proxy will say no more."""
         self.end(FINISHED)
 
     def closed(self) -> None:
-        """The stream is no more."""
         if self.over:
             return
         self.over = True
@@ -229,7 +250,6 @@ class Conversation:
             self._loop.call_soon(self.speak)
 
     def end(self, end: End) -> None:
-        """End it, and say why."""
         if not self.over:
             self.closed()
             self._call.end(end)

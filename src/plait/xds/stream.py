@@ -33,6 +33,9 @@ gone should be gone at once.  A round's use waits only for endpoints that were d
 those of the clusters that it made.  While a round lags behind, endpoints known only to its own, older,
 snapshot are served too.
 
+**Nor does the runtime wait**, which names nothing and is named by nothing: it is sent from the newest snapshot too,
+before anything else, for Envoy's start waits for it.  Nothing is synced before it is answered.
+
 **A changed cluster gets its endpoints again**, even unchanged: Envoy warms the new one beside the old, and
 without that waits for its fetch timeout (15 s) before it takes them from its cache.  It doesn't ask: it is
 subscribed already.  Changed listeners and scopes need no such thing, as Envoy's route configurations are
@@ -64,6 +67,7 @@ from plait.resource import (
     LISTENER,
     NO_LAYERS,
     ROUTES,
+    RUNTIME,
     SCOPED_ROUTES,
     TYPES,
     Layered,
@@ -76,6 +80,7 @@ from plait.xds.watch import Watch
 _USE = (LISTENER, EXTENSION, SCOPED_ROUTES, ROUTES)
 _BREAK = (*_USE, CLUSTER, ENDPOINTS)
 _USED = (ROUTES, CLUSTER, ENDPOINTS)
+_NO_USERS = (RUNTIME, CLUSTER, ENDPOINTS)
 
 
 class Stream:
@@ -84,7 +89,7 @@ class Stream:
     def __init__(self, snapshot: Snapshot, generation: int) -> None:
         self._watches: dict[str, Watch] = {}
         self._users: tuple[Watch, ...] = ()
-        """Those but clusters and endpoints, in their order; types that we don't know are told that there is nothing."""
+        """Those of _USE in their order; and types that we don't know, which are told that there is nothing."""
         self._serial = 0
         self._newest = self._round = Layered.of(snapshot)
         self._newest_generation = self._round_generation = generation
@@ -103,9 +108,10 @@ class Stream:
         else:
             mine, newest = self._round.get(ENDPOINTS, NO_LAYERS), self._newest.get(ENDPOINTS, NO_LAYERS)
             self._endpoints = _with_older(newest, mine)
-            watch = self._watches.get(ENDPOINTS)
-            if watch is not None:
-                watch.aim(self._endpoints)
+            for type_url in (RUNTIME, ENDPOINTS):
+                watch = self._watches.get(type_url)
+                if watch is not None:
+                    watch.aim(self._target(type_url))
 
     def receive(self, request: Request, now: float) -> Event | None:
         """What the proxy says: an answer, a change of what it asks for, or both.
@@ -118,7 +124,7 @@ class Stream:
         if watch is None:
             self._watches[request.type_url] = watch = Watch.opened_by(request, self._target(request.type_url))
             self._users = tuple(
-                self._watches[type_url] for type_url in self._order() if type_url not in (CLUSTER, ENDPOINTS)
+                self._watches[type_url] for type_url in self._order() if type_url not in _NO_USERS
             )
             if request.type_url == ENDPOINTS:
                 self._owe_endpoints(watch)
@@ -144,11 +150,13 @@ class Stream:
     def pull(self, now: float) -> Response | None:
         """The next response, in an order that makes before it breaks; None until something is heard."""
         while True:
-            for step in (self._make, self._use, self._break):
+            for step in (self._tune, self._make, self._use, self._break):
                 response, waits = step(now)
                 if response is not None or waits:
                     return response
-            self._completed = self._round_generation
+            runtime = self._watches.get(RUNTIME)
+            if runtime is None or not runtime.unanswered:
+                self._completed = self._round_generation
             if self._newest_generation == self._round_generation:
                 return None
             self._begin()
@@ -162,6 +170,8 @@ class Stream:
         """Whether the proxy has answered for everything of this generation, or of a newer one."""
         if self._completed is None or self._completed < generation:
             return False
+        if self._watches.keys() == {RUNTIME}:
+            return False  # all else is about to be asked for
         # A proxy that comes back tells its clusters first: it is about to tell its endpoints as well.
         clusters = self._watches.get(CLUSTER)
         return (
@@ -214,7 +224,14 @@ class Stream:
             self._owed = {**lacking, **self._owed}
 
     def _target(self, type_url: str) -> Layers:
-        return self._endpoints if type_url == ENDPOINTS else self._round.get(type_url, NO_LAYERS)
+        if type_url == ENDPOINTS:
+            return self._endpoints
+        return (self._newest if type_url == RUNTIME else self._round).get(type_url, NO_LAYERS)
+
+    def _tune(self, now: float) -> tuple[Response | None, bool]:
+        """What nothing waits for: what to send."""
+        runtime = self._watches.get(RUNTIME)
+        return (None if runtime is None else self._respond(runtime, now)), False
 
     def _make(self, now: float) -> tuple[Response | None, bool]:
         """The first step: what to send, and whether the steps behind it must wait."""

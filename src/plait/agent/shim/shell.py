@@ -78,6 +78,7 @@ class Shim:
         self._app_log = os.path.join(spec.directory, "app.log")
         self._envoy_log = os.path.join(spec.directory, "envoy.log")
         self._log_from = {self._app_log: 0, self._envoy_log: 0}
+        self._bounded = (self._app_log, self._envoy_log, os.path.join(spec.directory, "access.log"))
         self._logs_at = 0.0
         probe, app = spec.app.probe, spec.app
         tell = self._events.append
@@ -160,7 +161,7 @@ class Shim:
         if self._probing:
             self._probing.expire(now)
         if self._logs_at <= now:
-            filled = [logs.bound(path) for path in self._log_from]
+            filled = [logs.bound(path) for path in self._bounded]
             self._logs_at = time.monotonic() + (_LOG_HURRY if any(filled) else _LOG_INTERVAL)
 
     def _settle(self) -> None:

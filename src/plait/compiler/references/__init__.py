@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from plait.compiler.references import asking, destinations, egress, policies, rate_limits, routes, services
+from plait.compiler.references import (
+    asking,
+    destinations,
+    egress,
+    policies,
+    rate_limits,
+    routes,
+    services,
+    telemetry,
+)
 from plait.compiler.references.policies import Known
 from plait.compiler.selection import Selection, selection
 from plait.compiler.sharing import Made
@@ -52,7 +61,7 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
 
 
 def _asked(mesh: Mesh, selected: Selection, part: _Part) -> Iterator[Finding]:
-    """Of those whom proxies call themselves; most often there are none."""
+    """Of those whom proxies call themselves, to ask or to tell them something; most often there are none."""
     about = (mesh.services, mesh.settings)
     seen = (*about, mesh.common, mesh.sights, mesh.egress, mesh.for_clients, mesh.members, mesh.workloads)
     if mesh.request_authentications:
@@ -61,6 +70,10 @@ def _asked(mesh: Mesh, selected: Selection, part: _Part) -> Iterator[Finding]:
     if mesh.mesh_configs:
         configs = (mesh.mesh_configs, *about)
         yield from part("configs", configs, asking.check_configs(mesh))
+        yield from part("providers", configs, telemetry.check_providers(mesh))
+    if mesh.telemetries:
+        told = (mesh.telemetries, mesh.mesh_configs, *seen)
+        yield from part("telemetry", told, telemetry.check(mesh, selected))
     if any(policy.action is Action.CUSTOM for policy in mesh.policies):
         custom = (mesh.policies, mesh.mesh_configs, *seen)
         yield from part("custom", custom, asking.check_custom(mesh, selected))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from plait.dialects.checks import is_token, seconds
-from plait.dialects.istio.callees import callee
+from plait.dialects.istio.callees import service
 from plait.dialects.kind import Subject
 from plait.model.authorizer import Authorizer, CheckedBody
 from plait.model.document import Cursor
@@ -36,7 +36,7 @@ def authorizer(cursor: Cursor, name: str, subject: Subject, *, grpc: bool, port:
     common = Authorizer(
         name=name,
         grpc=grpc,
-        host=_host(cursor.at("service"), subject),
+        host=service(cursor.at("service"), subject),
         port=port,
         timeout=wait,
         fail_open=open_,
@@ -59,19 +59,6 @@ def _over_http(cursor: Cursor, common: Authorizer) -> Authorizer:
         to_caller=tuple(_headers(cursor.at("headersToDownstreamOnAllow"))),
         to_denied=tuple(_headers(cursor.at("headersToDownstreamOnDeny"))),
     )
-
-
-def _host(cursor: Cursor, subject: Subject) -> str:
-    """The full host of the service; "" and an error when it is none."""
-    text = cursor.text()
-    place, slash, name = text.rpartition("/")
-    found = callee(name, place or subject.namespace) if "/" not in place else ""
-    if not text and not cursor.error_count():
-        cursor.error("field.required", "a service is missing, such as checks.bistro.svc.cluster.local")
-    elif text and (not found or (slash and f".{place}.svc." not in found)):
-        cursor.error("provider.service", f"{text[:_SHOWN]!r} is no Service of the mesh")
-        return ""
-    return found
 
 
 def _status(cursor: Cursor) -> int:

@@ -1,6 +1,6 @@
 """Why somebody was not let in, told in the callee's own log: one line of JSON for each denial.
 
-The lines are access logs that filter: a request that is let through costs two comparisons.  They are bounded by one
+The lines are access logs that filter: a request that is let through costs a few comparisons.  They are bounded by one
 bucket for the whole proxy (see bootstrap.log_bound), so that who is refused can't fill a disk; how many were left out
 is counted.  Nothing is told of what a caller may keep secret: no query, no header, no token.
 """
@@ -38,10 +38,7 @@ def of_requests(port: int) -> dict[str, Any]:
         "status": "%RESPONSE_CODE%",
         "why": _WHY_REQUEST,
     }
-    ours = {"extension_filter": build.extension("cel", _CEL, expression=_NOT_BY_THE_APPLICATION)}
-    refused = _both(_status("GE", 401), _status("LE", 403), ours)
-    by_authorizer = {"response_flag_filter": {"flags": ["UAEX"]}}
-    return _log("request", port, said, {"or_filter": {"filters": [refused, by_authorizer]}})
+    return _log("request", port, said, refused_request())
 
 
 def of_connections(port: int) -> dict[str, Any]:
@@ -51,9 +48,26 @@ def of_connections(port: int) -> dict[str, Any]:
         "sni": "%REQUESTED_SERVER_NAME%",
         "why": f"%FILTER_STATE({names.DENIED_BY}:PLAIN)%",
     }
+    return _log("connection", port, said, refused_connection())
+
+
+def refused_request() -> dict[str, Any]:
+    """What lets requests into a log that policy, a token or an authorizer keeps from the application.
+
+    gRPC is refused by a status of its own, and then HTTP's is 200.
+    """
+    ours = {"extension_filter": build.extension("cel", _CEL, expression=_NOT_BY_THE_APPLICATION)}
+    by_status = _both(_status("GE", 401), _status("LE", 403))
+    by_grpc_status = {"grpc_status_filter": {"statuses": ["PERMISSION_DENIED", "UNAUTHENTICATED"]}}
+    by_authorizer = {"response_flag_filter": {"flags": ["UAEX"]}}
+    return _any(_both(_any(by_status, by_grpc_status), ours), by_authorizer)
+
+
+def refused_connection() -> dict[str, Any]:
+    """What lets connections into a log that are led nowhere."""
     ended = {"log_type_filter": {"types": ["TcpConnectionEnd"]}}
     nowhere = {"response_flag_filter": {"flags": ["UH"]}}
-    return _log("connection", port, said, _both(ended, nowhere))
+    return _both(ended, nowhere)
 
 
 def _log(what: str, port: int, said: dict[str, str], which: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +88,10 @@ def _log(what: str, port: int, said: dict[str, str], which: dict[str, Any]) -> d
 
 def _both(*filters: dict[str, Any]) -> dict[str, Any]:
     return {"and_filter": {"filters": list(filters)}}
+
+
+def _any(*filters: dict[str, Any]) -> dict[str, Any]:
+    return {"or_filter": {"filters": list(filters)}}
 
 
 def _status(how: str, code: int) -> dict[str, Any]:

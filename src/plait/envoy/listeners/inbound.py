@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from plait.envoy import api, build, names, tls
-from plait.envoy.filters import ORDER, admission, denials, rate_limit, stats
+from plait.envoy import access_log, api, build, names, tls, tracing
+from plait.envoy.filters import ORDER, admission, denials, rate_limit, stats, tap
 from plait.envoy.listeners import parts
 from plait.model.catalog import Protocol, SidecarAddresses
 from plait.model.mesh import InboundPort
 from plait.model.policy import MtlsMode
 from plait.model.settings import MeshSettings
+from plait.model.telemetry import NOTHING_SAID, Observed, Side
 from plait.model.traffic import LONGEST_IDLE
 
 _PEER_IDLE_SECONDS = 2 * LONGEST_IDLE
@@ -32,6 +33,7 @@ def listener(
     settings: MeshSettings,
     ports: Sequence[InboundPort],
     admitting: Mapping[int, str],
+    observed: Observed = NOTHING_SAID,
 ) -> Any:
     """Takes each declared port, and nothing else.
 
@@ -39,7 +41,8 @@ def listener(
     and what comes for another port, or for that place itself, finds no filter chain and is closed.
 
     `admitting` marks whom the ports admit that are not HTTP: when a mark changes, Envoy replaces the filter chain that
-    carries it, and so ends the connections that were admitted before, and no others.
+    carries it, and so ends the connections that were admitted before, and no others.  `observed` is what is told of
+    requests.
     """
     places = () if sidecar.transparent else ports
     return api.message(parts.LISTENER)(
@@ -50,7 +53,9 @@ def listener(
         enable_reuse_port={"value": False},
         listener_filters=_listener_filters(ports, transparent=sidecar.transparent),
         filter_chains=[
-            chain for port in ports for chain in _chains(port, settings, admitting.get(port.number, ""))
+            chain
+            for port in ports
+            for chain in _chains(port, settings, admitting.get(port.number, ""), observed)
         ],
         **(parts.detection() if any(_may_wait(port) for port in ports) else {}),
     )
@@ -89,32 +94,42 @@ def _only_at(ports: list[int]) -> dict[str, Any]:
     }
 
 
-def _chains(port: InboundPort, settings: MeshSettings, mark: str) -> Iterator[dict[str, Any]]:
+def _chains(
+    port: InboundPort, settings: MeshSettings, mark: str, observed: Observed
+) -> Iterator[dict[str, Any]]:
     """One way in, or two where both mutual TLS and plain text are taken; each twice when HTTP is to be found out.
 
     Each is told from the other even where it is alone, so that a changed mode ends what is no longer taken, and
     nothing else.
     """
     if port.mtls is not MtlsMode.DISABLE:
-        yield from _ways(port, settings, {"transport_protocol": "tls"}, mark, mtls=True)
+        yield from _ways(port, settings, {"transport_protocol": "tls"}, mark, observed, mtls=True)
     if port.mtls is not MtlsMode.STRICT:
-        yield from _ways(port, settings, {"transport_protocol": "raw_buffer"}, mark, mtls=False)
+        yield from _ways(port, settings, {"transport_protocol": "raw_buffer"}, mark, observed, mtls=False)
 
 
-def _ways(
-    port: InboundPort, settings: MeshSettings, match: dict[str, Any], mark: str, *, mtls: bool
+def _ways(  # noqa: PLR0913  # what a way is made of
+    port: InboundPort,
+    settings: MeshSettings,
+    match: dict[str, Any],
+    mark: str,
+    observed: Observed,
+    *,
+    mtls: bool,
 ) -> Iterator[dict[str, Any]]:
     suffix = "mtls" if mtls else "clear"
     name = names.inbound(port.number) + suffix
     secured = _secured(settings) if mtls else _in_the_clear
+    if port.protocol.may_be_http:
+        manager = _manager(port, settings, observed, mtls=mtls)
     if port.protocol.is_http:
-        yield _chain(port, name, match, [_manager(port, settings, mtls=mtls)]) | secured(_HTTP_IN_TLS)
+        yield _chain(port, name, match, [manager]) | secured(_HTTP_IN_TLS)
         return
     if port.protocol.may_be_http:
         seen = {"application_protocols": _HTTP_IN_TLS if mtls else parts.HTTP_SEEN}
         http = names.inbound_http(port.number) + suffix
-        yield _chain(port, http, match | seen, [_manager(port, settings, mtls=mtls)]) | secured(_HTTP_IN_TLS)
-    yield _chain(port, name, match, _tcp(port, settings, mtls=mtls)) | secured(()) | _marked(mark)
+        yield _chain(port, http, match | seen, [manager]) | secured(_HTTP_IN_TLS)
+    yield _chain(port, name, match, _tcp(port, settings, observed, mtls=mtls)) | secured(()) | _marked(mark)
 
 
 def _chain(
@@ -152,15 +167,19 @@ def _in_the_clear(_alpn: tuple[str, ...]) -> dict[str, Any]:
     return {}
 
 
-def _manager(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> dict[str, Any]:
+def _manager(port: InboundPort, settings: MeshSettings, observed: Observed, *, mtls: bool) -> dict[str, Any]:
     return parts.manager(
         "inbound",
         filters=[parts.installed(one, port.number) for one in ORDER if one.inbound],
         access_log=[
-            stats.at_destination(mtls=mtls),
+            *([stats.at_destination(mtls=mtls)] if observed.metrics else []),
             *([stats.outlasting("http", _sure_stream_seconds(settings))] if mtls else []),
+            stats.denied(mtls=mtls),
             denials.of_requests(port.number),
+            tap.at_server(),
+            *access_log.of_requests(observed.logs, Side.SERVER),
         ],
+        **tracing.of_manager(observed.tracing, outbound=False),
         rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
         common_http_protocol_options={
             "idle_timeout": build.seconds(_PEER_IDLE_SECONDS),
@@ -171,17 +190,25 @@ def _manager(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> dict[s
         # Who calls is what the certificate says, never what a header says.
         forward_client_cert_details="SANITIZE_SET",
         set_current_client_cert_details={"subject": {"value": True}, "uri": True},
-        early_header_mutation_extensions=[_without_envoy_headers()],
+        early_header_mutation_extensions=[_without_envoy_headers(), *tracing.early(observed.tracing)],
         local_reply_config=_local_replies(),
         **parts.HTTP_1_0,  # who is called by the replica's own address is told what the client says
     )
 
 
-def _tcp(port: InboundPort, settings: MeshSettings, *, mtls: bool) -> list[dict[str, Any]]:
+def _tcp(
+    port: InboundPort, settings: MeshSettings, observed: Observed, *, mtls: bool
+) -> list[dict[str, Any]]:
     """Bytes as they are, to the application once the caller is known and admitted, and otherwise nowhere."""
-    log = [*stats.tcp_at_destination(port, mtls=mtls), denials.of_connections(port.number)]
+    log = [
+        *(stats.tcp_at_destination(port, mtls=mtls) if observed.metrics else []),
+        stats.tcp_denied(port, mtls=mtls),
+        denials.of_connections(port.number),
+        tap.tcp_at_server(port),
+    ]
     if mtls:
         log = [*log, stats.outlasting("tcp", settings.certain)]
+    log += access_log.of_connections(observed.logs, Side.SERVER)
     proxy = parts.tcp_proxy(
         "inbound",
         names.BLACK_HOLE_CLUSTER,

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from plait.envoy import api, build, names
-from plait.envoy.filters import ORDER, stats
+from plait.envoy import access_log, api, build, names, tracing
+from plait.envoy.filters import ORDER, stats, tap
 from plait.envoy.listeners import parts
 from plait.model.catalog import SidecarAddresses
 from plait.model.mesh import TcpPort
 from plait.model.names import REPLICA_NETWORK, VIRTUAL_NETWORK
 from plait.model.settings import MeshSettings, OutboundTrafficPolicy
+from plait.model.telemetry import NOTHING_SAID, Observed, Side
 
 _APPLICATION_IDLE_SECONDS = 3600.0
 """For connections of our own application: it closes them itself, long before."""
@@ -42,27 +43,27 @@ _CALLED = build.extension(
 """Says of each request to which address it was sent."""
 
 
-def main(sidecar: SidecarAddresses, settings: MeshSettings) -> Any:
-    """The one place that everything comes to."""
+def main(sidecar: SidecarAddresses, settings: MeshSettings, observed: Observed = NOTHING_SAID) -> Any:
+    """The one place that everything comes to; `observed`: what is told of requests."""
     if sidecar.transparent:
-        return _transparent(sidecar, settings)
+        return _transparent(sidecar, settings, observed)
     return api.message(parts.LISTENER)(
         name=names.OUTBOUND_LISTENER,
         address=parts.address(sidecar.address, sidecar.outbound),
         traffic_direction="OUTBOUND",
         enable_reuse_port={"value": False},
-        filter_chains=[{"filters": [_manager(transparent=False)]}],
+        filter_chains=[{"filters": [_manager(observed, transparent=False)]}],
     )
 
 
-def tcp(port: TcpPort) -> Any:
+def tcp(port: TcpPort, observed: Observed = NOTHING_SAID) -> Any:
     """One port of a service that is not, or not surely, HTTP."""
-    to_service = {"filters": [_tcp_proxy(names.cluster(port.cluster), **_limits(port))]}
+    to_service = {"filters": [_tcp_proxy(names.cluster(port.cluster), observed, **_limits(port))]}
     looked_at: dict[str, Any] = {"filter_chains": [to_service]}
     if port.protocol.may_be_http:
         as_http = {
             "filter_chain_match": {"application_protocols": parts.HTTP_SEEN},
-            "filters": [_manager(transparent=True)],
+            "filters": [_manager(observed, transparent=True)],
         }
         looked_at = {
             "listener_filters": [parts.http_inspector()],
@@ -79,7 +80,7 @@ def tcp(port: TcpPort) -> Any:
     )
 
 
-def _transparent(sidecar: SidecarAddresses, settings: MeshSettings) -> Any:
+def _transparent(sidecar: SidecarAddresses, settings: MeshSettings, observed: Observed) -> Any:
     """Whoever calls this place itself, by no redirection, has no way from here."""
     anywhere = settings.outbound_traffic_policy is OutboundTrafficPolicy.ALLOW_ANY
     elsewhere = names.PASSTHROUGH_CLUSTER if anywhere else names.BLACK_HOLE_CLUSTER
@@ -97,20 +98,20 @@ def _transparent(sidecar: SidecarAddresses, settings: MeshSettings) -> Any:
             {
                 "name": "mesh",
                 "filter_chain_match": _to(str(network.network_address), network.prefixlen),
-                "filters": [_manager(transparent=True)],
+                "filters": [_manager(observed, transparent=True)],
             },
             {
                 "name": "replicas",
                 "filter_chain_match": _to(str(REPLICA_NETWORK.network_address), REPLICA_NETWORK.prefixlen),
-                "filters": [_tcp_proxy(names.REPLICAS_CLUSTER)],
+                "filters": [_tcp_proxy(names.REPLICAS_CLUSTER, observed)],
             },
             {
                 "name": "itself",
                 "filter_chain_match": _to("127.0.0.0", 8, _LOOPBACK_6),
-                "filters": [_tcp_proxy(names.BLACK_HOLE_CLUSTER)],
+                "filters": [_tcp_proxy(names.BLACK_HOLE_CLUSTER, observed)],
             },
         ],
-        default_filter_chain={"name": "elsewhere", "filters": [_tcp_proxy(elsewhere)]},
+        default_filter_chain={"name": "elsewhere", "filters": [_tcp_proxy(elsewhere, observed)]},
     )
 
 
@@ -120,20 +121,26 @@ def _to(prefix: str, length: int, *also: str) -> dict[str, Any]:
     return {"prefix_ranges": [{"address_prefix": one, "prefix_len": {"value": bits}} for one, bits in ranges]}
 
 
-def _manager(*, transparent: bool) -> dict[str, Any]:
+def _manager(observed: Observed, *, transparent: bool) -> dict[str, Any]:
     """Whom the application calls chooses the routes: the address that it has connected to, or the whole authority."""
     fields: dict[str, Any] = {
         "common_http_protocol_options": {"idle_timeout": build.seconds(_APPLICATION_IDLE_SECONDS)}
     }
-    chosen_by = ":authority"
+    chosen_by, early = ":authority", tracing.early(observed.tracing)
     if transparent:  # nobody has been told that there is a proxy
         fields |= parts.HTTP_1_0
-        fields["early_header_mutation_extensions"] = [_CALLED]
+        early = [_CALLED, *early]
         chosen_by = names.CALLED_HEADER
     return parts.manager(
         "outbound",
         filters=[parts.installed(one) for one in ORDER if one.outbound],
-        access_log=[stats.at_source()],
+        access_log=[
+            *([stats.at_source()] if observed.metrics else []),
+            tap.at_client(),
+            *access_log.of_requests(observed.logs, Side.CLIENT),
+        ],
+        early_header_mutation_extensions=early,
+        **tracing.of_manager(observed.tracing, outbound=True),
         strip_trailing_host_dot=True,  # the same name, said to be whole
         scoped_routes={
             "name": names.OUTBOUND_LISTENER,
@@ -155,7 +162,7 @@ def _limits(port: TcpPort) -> dict[str, Any]:
     return found
 
 
-def _tcp_proxy(cluster: str, **limits: Any) -> dict[str, Any]:
-    return parts.tcp_proxy(
-        "outbound", cluster, stats.tcp_at_source(), max_connect_attempts={"value": _ATTEMPTS}, **limits
-    )
+def _tcp_proxy(cluster: str, observed: Observed, **limits: Any) -> dict[str, Any]:
+    log = [*(stats.tcp_at_source() if observed.metrics else []), tap.tcp_at_client()]
+    log += access_log.of_connections(observed.logs, Side.CLIENT)
+    return parts.tcp_proxy("outbound", cluster, log, max_connect_attempts={"value": _ATTEMPTS}, **limits)

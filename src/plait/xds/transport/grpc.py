@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from urllib.parse import quote
 
+from plait.xds.exports import PROTOBUF
 from plait.xds.status import Code, End
+from plait.xds.transport.forms import GZIP, IDENTITY, Headers, Refused, inflated, too_large
 
 LARGEST = 16 * 1024 * 1024
-"""Bytes of the largest message that is taken."""
+"""Bytes of the largest message that is taken of xDS."""
 _PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
 _PRINTED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _LONGEST_REASON = 2048
 """Characters; clients refuse headers that are too long."""
 
-Headers = list[tuple[bytes, bytes]]
 
-RESPONSE: Headers = [
-    (b":status", b"200"),
-    (b"content-type", b"application/grpc"),
-    (b"grpc-accept-encoding", b"identity"),
-]
-_NOT_GRPC: Headers = [(b":status", b"415")]
+def speaks(kind: bytes) -> bool:
+    """Whether this is the content type of gRPC."""
+    return kind == b"application/grpc" or kind.startswith((b"application/grpc+", b"application/grpc;"))
 
 
-class Refused(Exception):  # noqa: N818 - what was said is in error, not we
-    """The other end says what can't be taken; `end` is what it is told."""
-
-    def __init__(self, end: End) -> None:
-        super().__init__(end.reason)
-        self.end = end
+def prefix(size: int) -> bytes:
+    """What stands before a message of this size, which is not compressed."""
+    return b"\0" + size.to_bytes(_PREFIX - 1, "big")
 
 
 def trailers(end: End) -> Headers:
@@ -41,58 +36,68 @@ def trailers(end: End) -> Headers:
     return headers
 
 
-def refusal(headers: Iterable[tuple[bytes, bytes]], path: bytes) -> Headers | None:
-    """The whole answer to a request that is not one for a stream at this path; None when it is one."""
-    said: Mapping[bytes, bytes] = dict(headers)
-    kind = said.get(b"content-type", b"")
-    if said.get(b":method") != b"POST" or not _is_grpc(kind):
-        return _NOT_GRPC
-    if said.get(b":path") != path:
-        return [*RESPONSE, *trailers(End(Code.UNIMPLEMENTED, "there is no such method here"))]
-    return None
+class Grpc:
+    """The messages of a stream of gRPC (`forms.Form`).
 
+    Those of the peer have `largest` bytes at most, and may be packed by `encoding`, if that is gzip.
+    """
 
-def prefix(size: int) -> bytes:
-    """What stands before a message of this size, which is not compressed."""
-    return b"\0" + size.to_bytes(_PREFIX - 1, "big")
+    __slots__ = ("_encoding", "_largest", "_partial")
 
+    content_type = PROTOBUF
 
-class Incoming:
-    """The messages of one stream, out of the pieces in which they come."""
-
-    __slots__ = ("_partial",)
-
-    def __init__(self) -> None:
+    def __init__(self, largest: int = LARGEST, encoding: bytes | None = None) -> None:
+        self._largest = largest
+        self._encoding = encoding
         self._partial = bytearray()
 
     @property
-    def partial(self) -> bool:
-        """Whether a message has begun and not come to its end."""
-        return bool(self._partial)
+    def response(self) -> Headers:
+        return _response(IDENTITY if self._encoding is None else IDENTITY + b"," + GZIP)
 
     def take(self, piece: bytes) -> list[bytes]:
-        """The messages that this piece completes.  Refused for one that is compressed or too large."""
         data: bytes | bytearray = piece
         if self._partial:
             self._partial += piece
             data = self._partial
         found, at = [], 0
         while len(data) - at >= _PREFIX:
-            if data[at]:
-                raise Refused(End(Code.UNIMPLEMENTED, "compressed messages are not read here"))
+            packed = data[at]
+            if packed and self._encoding != GZIP:
+                raise Refused(End(Code.UNIMPLEMENTED, "messages compressed like this are not read here"))
             size = int.from_bytes(data[at + 1 : at + _PREFIX], "big")
-            if size > LARGEST:
-                reason = f"a message of {size} bytes is larger than the {LARGEST} that are taken"
-                raise Refused(End(Code.RESOURCE_EXHAUSTED, reason))
+            if size > self._largest:
+                raise too_large(size, self._largest)
             end = at + _PREFIX + size
             if len(data) < end:
                 break
-            found.append(bytes(data[at + _PREFIX : end]))
+            message = bytes(data[at + _PREFIX : end])
+            found.append(inflated(message, self._largest) if packed else message)
             at = end
         if at or data is piece:
             self._partial = bytearray(data[at:])
         return found
 
+    def rest(self) -> list[bytes]:
+        if self._partial:
+            raise Refused(End(Code.INTERNAL, "the stream ends within a message"))
+        return []
 
-def _is_grpc(kind: bytes) -> bool:
-    return kind == b"application/grpc" or kind.startswith((b"application/grpc+", b"application/grpc;"))
+    def framed(self, message: Sequence[bytes]) -> Sequence[bytes]:
+        return (prefix(sum(map(len, message))), *message)
+
+    def ending(self, end: End, *, begun: bool) -> Headers:
+        return trailers(end) if begun else [*self.response, *trailers(end)]
+
+
+def no_such_method() -> Headers:
+    """The whole answer to who asks for what is not served."""
+    return [*_response(IDENTITY), *trailers(End(Code.UNIMPLEMENTED, "there is no such method here"))]
+
+
+def _response(accepted: bytes) -> Headers:
+    return [
+        (b":status", b"200"),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-accept-encoding", accepted),
+    ]

@@ -1,4 +1,4 @@
-"""gRPC's streams in an HTTP/2 connection (RFC 9113): frames by the library h2, all else here.
+"""The streams in an HTTP/2 connection (RFC 9113): frames by the library h2, all else here.
 
 A message is framed as far as the windows of HTTP/2 and the socket allow, and a stream is `ready` for the next
 when all of it has left: what a peer does not read costs the rest of one message.
@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -29,9 +30,10 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-from plait.xds.conversation import Call, Conversation, Peer
-from plait.xds.status import Code, End
-from plait.xds.transport import grpc
+from plait.xds.conversation import Call, Exchange, Peer
+from plait.xds.status import End
+from plait.xds.transport import grpc, plain
+from plait.xds.transport.forms import Form, Headers, Refused, Said
 from plait.xds.transport.tls import Link
 
 log = logging.getLogger(__name__)
@@ -54,8 +56,24 @@ _STREAM_COSTS = 5.0
 _CONFIG = H2Configuration(client_side=False, header_encoding=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is served at one path.
+
+    `opened` is told of each stream, and says who is to be told what comes of it; `form` says how messages stand in it,
+    and None of a content type that is not taken.
+    """
+
+    opened: Callable[[Call, Form], Exchange]
+    form: Callable[[Said], Form | None]
+
+
+Services = Mapping[bytes, Service]
+"""By path."""
+
+
 class Connection:
-    """One connection; `opened` is told of each stream at `path`, and says who is to be told what comes of it."""
+    """One connection of a peer who may open streams of these services."""
 
     __slots__ = (
         "_begun",
@@ -67,14 +85,12 @@ class Connection:
         "_h2",
         "_held",
         "_idle",
-        "_opened",
-        "_path",
+        "_services",
         "link",
     )
 
-    def __init__(self, opened: Callable[[Call], Conversation], path: str, most_streams: int) -> None:
-        self._opened = opened
-        self._path = path.encode()
+    def __init__(self, services: Services, most_streams: int) -> None:
+        self._services = services
         self._calls: dict[int, _Call] = {}
         self._begun = self._closed = False
         self._held = False
@@ -166,16 +182,19 @@ class Connection:
         if self._framed >= _AT_ONCE:
             self.hand_over()
 
-    def begin(self, stream: int) -> None:
-        self._h2.send_headers(stream, grpc.RESPONSE)
+    def begin(self, stream: int, headers: Headers) -> None:
+        self._h2.send_headers(stream, headers)
 
-    def end(self, stream: int, headers: grpc.Headers, *, heard_all: bool) -> None:
-        """The last headers of a stream; a peer that still has something to say is told to keep it."""
+    def end(self, stream: int, headers: Headers, *, heard_all: bool) -> None:
+        """The last headers of a stream, if any; a peer that still has something to say is told to keep it."""
         self._calls.pop(stream, None)
         if self._closed:
             return
         with suppress(ProtocolError):  # it is no more
-            self._h2.send_headers(stream, headers, end_stream=True)
+            if headers:
+                self._h2.send_headers(stream, headers, end_stream=True)
+            else:
+                self._h2.end_stream(stream)
             if not heard_all:
                 self._h2.reset_stream(stream, ErrorCodes.NO_ERROR)
         self._rest()
@@ -228,17 +247,19 @@ class Connection:
             self._charge(1.0)
 
     def _request(self, event: RequestReceived) -> None:
-        headers = event.headers or []
-        refused = grpc.refusal([(bytes(name), bytes(value)) for name, value in headers], self._path)
-        if refused is not None:
-            self.end(event.stream_id, refused, heard_all=event.stream_ended is not None)
+        said = {bytes(name): bytes(value) for name, value in event.headers or ()}
+        service = self._services.get(said.get(b":path", b""))
+        form = service.form(said) if service is not None and said.get(b":method") == b"POST" else None
+        if service is None or form is None:
+            refusal = _refusal(said, known=service is not None)
+            self.end(event.stream_id, refusal, heard_all=event.stream_ended is not None)
             return
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        call = _Call(self, event.stream_id)
+        call = _Call(self, event.stream_id, form)
         self._calls[event.stream_id] = call
-        call.conversation = self._opened(call)
+        call.exchange = service.opened(call, form)
 
     def _charge(self, frames: float) -> None:
         """Whoever sends nothing but frames without a message is sent away."""
@@ -256,20 +277,20 @@ class Connection:
 
 
 class _Call:
-    """One stream of gRPC (`conversation.Call`)."""
+    """One stream (`conversation.Call`)."""
 
-    __slots__ = ("_begun", "_connection", "_heard_all", "_incoming", "_left", "_stream", "conversation")
+    __slots__ = ("_begun", "_connection", "_form", "_heard_all", "_left", "_stream", "exchange")
 
-    def __init__(self, connection: Connection, stream: int) -> None:
+    def __init__(self, connection: Connection, stream: int, form: Form) -> None:
         self._connection = connection
         self._stream = stream
-        self._incoming = grpc.Incoming()
+        self._form = form
         self._left: deque[bytes | memoryview] = deque()
         """What is not framed yet of the last message; shared with others that are sent the same."""
         self._begun = False
         """Whether the response's first headers were sent."""
         self._heard_all = False
-        self.conversation: Conversation
+        self.exchange: Exchange
 
     @property
     def peer(self) -> Peer:
@@ -281,12 +302,11 @@ class _Call:
 
     def send(self, message: Sequence[bytes]) -> None:
         assert not self._left
-        self._left.append(grpc.prefix(sum(map(len, message))))
-        self._left.extend(message)
+        self._left.extend(self._form.framed(message))
         try:
             if not self._begun:
                 self._begun = True
-                self._connection.begin(self._stream)
+                self._connection.begin(self._stream, self._form.response)
         except ProtocolError:
             return  # it is no more, and we hear of it in a moment
         self._flush()
@@ -294,46 +314,53 @@ class _Call:
 
     def end(self, end: End) -> None:
         self._left.clear()
-        headers = grpc.trailers(end)
-        if not self._begun:
-            headers = [*grpc.RESPONSE, *headers]
+        headers = self._form.ending(end, begun=self._begun)
         self._connection.end(self._stream, headers, heard_all=self._heard_all)
 
     # What the connection says
 
     def receive(self, data: bytes) -> bool:
         """Take a piece of what the peer says; whether a message came to its end."""
-        self.conversation.hear()
-        try:
-            messages = self._incoming.take(data)
-        except grpc.Refused as refused:
-            self.conversation.end(refused.end)
+        self.exchange.hear(len(data))
+        if self.exchange.over:
             return False
-        for message in messages:
-            if not self.conversation.over:
-                self.conversation.receive(message)
+        try:
+            messages = self._form.take(data)
+        except Refused as refused:
+            self.exchange.end(refused.end)
+            return False
+        self._pass_on(messages)
         return bool(messages)
 
     def go_on(self) -> None:
         """More may be sent, or there may be more to say."""
-        if self.conversation.over:
+        if self.exchange.over:
             return
         if self._left:
             self._flush()
             self._connection.done()
         if self.ready:
-            self.conversation.speak()
+            self.exchange.speak()
 
     def finished(self) -> None:
         self._heard_all = True
-        if self._incoming.partial:
-            self.conversation.end(End(Code.INTERNAL, "the stream ends within a message"))
-        else:
-            self.conversation.finished()
+        try:
+            messages = self._form.rest()
+        except Refused as refused:
+            self.exchange.end(refused.end)
+            return
+        self._pass_on(messages)
+        if not self.exchange.over:
+            self.exchange.finished()
 
     def lost(self) -> None:
         self._left.clear()
-        self.conversation.closed()
+        self.exchange.closed()
+
+    def _pass_on(self, messages: list[bytes]) -> None:
+        for message in messages:
+            if not self.exchange.over:
+                self.exchange.receive(message)
 
     def _flush(self) -> None:
         """Frame what is left as far as the windows and the socket allow."""
@@ -359,3 +386,12 @@ class _Call:
             cut.append(part)
             room -= len(part)
         return b"".join(cut)
+
+
+def _refusal(said: Said, *, known: bool) -> Headers:
+    """The whole answer to a request that opens no stream; `known`: that its path is one of ours."""
+    if known or said.get(b":method") != b"POST":
+        return plain.status(plain.UNSUPPORTED)
+    if grpc.speaks(said.get(b"content-type", b"")):
+        return grpc.no_such_method()
+    return plain.status(plain.NOT_FOUND)

@@ -9,8 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from plait.xds.conversation import Call, Exchange
+from plait.xds.exports import JSON, LARGEST, PROTOBUF, Exports
 from plait.xds.server import Server
-from plait.xds.transport.http2 import Connection
+from plait.xds.transport.forms import Form, Said
+from plait.xds.transport.grpc import Grpc, speaks
+from plait.xds.transport.http2 import Connection, Service
+from plait.xds.transport.plain import Plain
 from plait.xds.transport.tls import Secured, reading_buffer
 from plait.xds.wire import METHOD, SERVICE
 
@@ -18,19 +23,29 @@ PATH = f"/{SERVICE}/{METHOD}"
 
 _BACKLOG = 1024
 """Connections that may wait to be accepted: a thousand proxies come at once."""
-_STREAMS = 4
-"""Streams that one connection may have at a time; Envoy has one, and may open the next before we know that it is over."""
+_STREAMS = 16
+"""Streams that one connection may have at a time.  Envoy has one of xDS, and may open the next before we know that it is
+over; and one for each thing that is exported and not answered yet."""
 _FAREWELL = 3.0
 """Seconds that all connections may take to hear that this is the end."""
 
 
 class Listener:
-    """Serves a server's streams; `context` is asked for the TLS of each new connection."""
+    """Serves a server's streams, and takes what is exported; `context` is asked for the TLS of each new connection."""
 
     def __init__(
-        self, server: Server, context: Callable[[], ssl.SSLContext], *, most_streams: int = _STREAMS
+        self,
+        server: Server,
+        context: Callable[[], ssl.SSLContext],
+        *,
+        exports: Exports | None = None,
+        most_streams: int = _STREAMS,
     ) -> None:
-        self._server = server
+        self._services: dict[bytes, Service] = {
+            PATH.encode(): Service(lambda call, _: server.opened(call), _stream)
+        }
+        if exports is not None:
+            self._services |= {path.encode(): _taking(exports, path) for path in exports.handlers}
         self._context = context
         self._most_streams = most_streams
         self._buffer = reading_buffer()
@@ -78,7 +93,7 @@ class Listener:
                     await self._empty.wait()
 
     def _connection(self) -> Secured:
-        connection = Connection(self._server.opened, PATH, self._most_streams)
+        connection = Connection(self._services, self._most_streams)
         secured = Secured(self._context(), connection, self._buffer, self._gone)
         self._connections[secured] = connection
         return secured
@@ -87,6 +102,30 @@ class Listener:
         del self._connections[secured]
         if not self._connections:
             self._empty.set()
+
+
+def _stream(said: Said) -> Form | None:
+    """That of xDS."""
+    return Grpc() if speaks(said.get(b"content-type", b"")) else None
+
+
+def _taking(exports: Exports, path: str) -> Service:
+    """The messages that are exported to a path, over gRPC or as bodies of plain requests."""
+
+    def opened(call: Call, form: Form) -> Exchange:
+        return exports.opened(call, path, form.content_type)
+
+    return Service(opened, _export)
+
+
+def _export(said: Said) -> Form | None:
+    kind = said.get(b"content-type", b"")
+    if speaks(kind):
+        return Grpc(LARGEST, said.get(b"grpc-encoding", b""))
+    plain = kind.partition(b";")[0].strip().lower().decode("latin-1")
+    if plain in {PROTOBUF, JSON}:
+        return Plain(LARGEST, plain, said.get(b"content-encoding", b""))
+    return None
 
 
 def _bind(made: socket.socket, path: Path, mode: int) -> None:

@@ -1,0 +1,97 @@
+"""What the store answers: queries, and what a picture is made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from plait.telemetry.graph import Seen
+from plait.telemetry.queries import ANYBODY, By, Group, History, Measured, Signals, Where, group_of, signals
+from plait.telemetry.reporters import once, told_by_callees
+from plait.telemetry.series import Labels, Total, Window
+from plait.telemetry.store import Store
+
+AROUND = 60
+"""Seconds before a window in which it counts who tells of traffic: the two ends do not report at the same moment."""
+IDLE = 3600.0
+"""Seconds for which an edge is shown on which nothing goes any more."""
+
+
+class StoreQueries:
+    """Queries of what the control plane itself has kept."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def measure(
+        self, by: By, where: Where = ANYBODY, *, window: float, end: float | None = None, at_least: int = 1
+    ) -> Measured:
+        """How it went over a window."""
+        found = await self._store.window(window, end)
+        told = self._told(by, where, found.end, window)
+        groups = await asyncio.to_thread(told, found, at_least)
+        return Measured(
+            start=found.start,
+            end=found.end,
+            heard=found.heard,
+            groups=groups,
+            left_out=self._store.left_out(found.start),
+        )
+
+    async def history(  # noqa: PLR0913 - see Queries
+        self,
+        by: By,
+        where: Where = ANYBODY,
+        *,
+        window: float,
+        step: float,
+        end: float | None = None,
+        at_least: int = 1,
+    ) -> History:
+        """How it went, step by step."""
+        told = self._told(by, where, self._store.until if end is None else end, window)
+
+        def made(one: Window) -> dict[Group, Signals] | None:
+            return told(one, at_least) if one.heard else None
+
+        start, width, steps = await self._store.steps(window, step, where.covers, made, end)
+        known = sorted({group for one in steps if one for group in one})
+        return History(
+            start=start,
+            step=width,
+            groups={
+                group: tuple(None if one is None else one.get(group, Signals()) for one in steps)
+                for group in known
+            },
+        )
+
+    def _told(
+        self, by: By, where: Where, end: float, window: float
+    ) -> Callable[[Window, int], dict[Group, Signals]]:
+        """What is asked for, of the windows in the `window` of seconds up to a time."""
+        callees = told_by_callees(self._store.seen(end - window - AROUND))
+
+        def told(one: Window, at_least: int) -> dict[Group, Signals]:
+            totals = {labels: total for labels, total in one.totals.items() if where.covers(labels)}
+            found: Iterable[tuple[Labels, Total]] = totals.items()
+            if not where.reporter:
+                found = once(totals, callees, callers=by is By.EDGE or where.callers)
+            groups: dict[Group, list[tuple[Labels, Total]]] = {}
+            for labels, total in found:
+                groups.setdefault(group_of(labels, by), []).append((labels, total))
+            return {group: signals(some, one.heard, at_least) for group, some in groups.items()}
+
+        return told
+
+
+async def seen(store: Store, window: float) -> Seen:
+    """What a picture of the past `window` seconds is made of."""
+    found = await store.window(window)
+    return Seen(
+        window=found,
+        lately=store.seen(found.start - AROUND),
+        before=store.seen(found.end - IDLE),
+        usage=await store.usage(window),
+        pools=store.pools(),
+        left_out=store.left_out(found.start),
+    )

@@ -1,0 +1,208 @@
+"""What can be asked of traffic, by name, whoever has kept it: the store, or a Prometheus.
+
+Rate, share of failures and percentiles of a service, a version, an edge or a code, over a window or as it went, step
+by step.  Percentiles come from histograms that were added up, never from other percentiles.  Three things are told
+apart that are easily taken for each other: nobody called (a rate of 0), nobody listened (`heard` is 0, None in a
+history), and too few called for a share or percentile to say anything (None in Signals).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from plait.telemetry.histogram import merged, quantile
+from plait.telemetry.series import Family, Labels, Total, total_of
+
+
+class By(StrEnum):
+    """What is told apart."""
+
+    SERVICE = "service"
+    VERSION = "version"
+    """Of the workload that was called."""
+    EDGE = "edge"
+    CODE = "code"
+    """Of the answer, and its gRPC status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Whose traffic is asked for; "" is anybody's.  `service` is a host.
+
+    `reporter` (source, destination): all that this end tells, instead of each request once.
+    """
+
+    source_namespace: str = ""
+    source_workload: str = ""
+    source_version: str = ""
+    destination_namespace: str = ""
+    destination_workload: str = ""
+    destination_version: str = ""
+    service: str = ""
+    reporter: str = ""
+
+    def covers(self, labels: Labels) -> bool:
+        """Whether a series is asked for."""
+        return labels.family is not Family.OTHER and all(
+            wanted in {"", had}
+            for wanted, had in (
+                (self.source_namespace, labels.source_namespace),
+                (self.source_workload, labels.source_workload),
+                (self.source_version, labels.source_version),
+                (self.destination_namespace, labels.destination_namespace),
+                (self.destination_workload, labels.destination_workload),
+                (self.destination_version, labels.destination_version),
+                (self.service, labels.service),
+                (self.reporter, labels.reporter),
+            )
+        )
+
+    @property
+    def callers(self) -> bool:
+        """Whether it says anything of who calls."""
+        return bool(self.source_namespace or self.source_workload or self.source_version)
+
+
+ANYBODY = Where()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Group:
+    """What is told apart from the rest; "" of what makes no difference, or is not known."""
+
+    service: str = ""
+    """A host; or, where a request went to no service, what its cluster is called."""
+    source_namespace: str = ""
+    source_workload: str = ""
+    source_version: str = ""
+    destination_namespace: str = ""
+    destination_workload: str = ""
+    destination_version: str = ""
+    code: str = ""
+    grpc_status: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """How it went.  Shares and percentiles are None where there were too few requests to tell.
+
+    `rate`, `connections` (those that were opened) and `refused` (requests and connections that policy, a token or an
+    authorizer kept out) are a second, `received` and `sent` are bytes of TCP a second, from and to the caller.
+    Percentiles are in milliseconds.
+    """
+
+    requests: int = 0
+    rate: float = 0.0
+    error_share: float | None = None
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    connections: float = 0.0
+    received: float = 0.0
+    sent: float = 0.0
+    refused: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """How it went from `start` to `end` (since the epoch), for `heard` seconds of which somebody listened.
+
+    `left_out`: there was more than is told apart, and it is in no group.
+    """
+
+    start: float
+    end: float
+    heard: float
+    groups: Mapping[Group, Signals]
+    left_out: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """How it went, `step` seconds at a time; None: nobody listened."""
+
+    start: float
+    step: float
+    groups: Mapping[Group, tuple[Signals | None, ...]]
+
+
+class Queries(Protocol):
+    """Who can be asked.  Times are seconds; `end` is since the epoch (None: now).
+
+    Shares and percentiles are told of `at_least` requests or more.
+    """
+
+    async def measure(
+        self, by: By, where: Where = ANYBODY, *, window: float, end: float | None = None, at_least: int = 1
+    ) -> Measured:
+        """How it went over a window."""
+
+    async def history(  # noqa: PLR0913 - as above, and the step
+        self,
+        by: By,
+        where: Where = ANYBODY,
+        *,
+        window: float,
+        step: float,
+        end: float | None = None,
+        at_least: int = 1,
+    ) -> History:
+        """How it went, step by step."""
+
+
+def group_of(labels: Labels, by: By) -> Group:
+    """What a series is part of."""
+    service = labels.service or labels.service_name
+    match by:
+        case By.SERVICE:
+            return Group(service=service)
+        case By.CODE:
+            return Group(service=service, code=labels.code, grpc_status=labels.grpc_status)
+        case By.VERSION:
+            return Group(
+                service=service,
+                destination_namespace=labels.destination_namespace,
+                destination_workload=labels.destination_workload,
+                destination_version=labels.destination_version,
+            )
+        case By.EDGE:
+            return Group(
+                service=service,
+                source_namespace=labels.source_namespace,
+                source_workload=labels.source_workload,
+                source_version=labels.source_version,
+                destination_namespace=labels.destination_namespace,
+                destination_workload=labels.destination_workload,
+                destination_version=labels.destination_version,
+            )
+
+
+def signals(some: Iterable[tuple[Labels, Total]], heard: float, at_least: int = 1) -> Signals:
+    """How several series went together, in so many seconds; of families of all kinds."""
+    of: dict[Family, list[tuple[Labels, Total]]] = {}
+    for labels, total in some:
+        of.setdefault(labels.family, []).append((labels, total))
+    http = of.get(Family.HTTP, [])
+    requests = sum(total.count for _, total in http)
+    failed = sum(total.count for labels, total in http if labels.failed)
+    bins = merged(total.bins.items() for _, total in http)
+    enough = requests >= max(1, at_least)
+    tcp = total_of(total for _, total in of.get(Family.TCP, []))
+    refused = sum(total.count for _, total in of.get(Family.DENIED, []))
+    seconds = heard or 1.0
+    p50, p90, p99 = (quantile(bins, share) if enough else None for share in (0.5, 0.9, 0.99))
+    return Signals(
+        requests=requests,
+        rate=requests / seconds,
+        error_share=failed / requests if enough else None,
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        connections=tcp.count / seconds,
+        received=tcp.received / seconds,
+        sent=tcp.sent / seconds,
+        refused=refused / seconds,
+    )

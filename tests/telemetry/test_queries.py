@@ -1,0 +1,267 @@
+"""Each request counts once, and what is said of many is what holds for them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import quantiles
+
+import pytest
+
+from plait.telemetry.kept import StoreQueries
+from plait.telemetry.queries import By, Group, Signals, Where
+from plait.telemetry.reports import Traffic
+from plait.telemetry.store import Store
+from tests.telemetry.said import Clock, http, opened, report
+
+MENU = "menu.shop.svc.cluster.local"
+
+
+class Shop:
+    """A store, what is asked of it, and proxies that report."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store, self.clock = store, clock
+        self.queries = StoreQueries(store)
+
+    async def reported(self, **by: tuple[Traffic, ...] | Traffic) -> None:
+        """Traffic by the workload that reports it (`menu_v1` for shop/menu-v1)."""
+        for name, traffic in by.items():
+            workload = f"shop/{name.replace('_', '-')}"
+            some = traffic if isinstance(traffic, tuple) else (traffic,)
+            self.store.take(report(workload, *some, at=self.clock.now + 5))
+        self.clock.now += 5
+        await self.store.write(self.clock.now)
+
+    async def ask(
+        self, by: By = By.SERVICE, where: Where | None = None, **more: float
+    ) -> dict[Group, Signals]:
+        found = await self.queries.measure(
+            by, where or Where(), window=60, at_least=int(more.get("at_least", 1))
+        )
+        return dict(found.groups)
+
+    async def one(self, by: By = By.SERVICE, where: Where | None = None) -> Signals:
+        (found,) = (await self.ask(by, where)).values()
+        return found
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    clock = Clock()
+    async with opened(tmp_path, clock) as store:
+        yield Shop(store, clock)
+
+
+def both(source: str, destination: str, *took: float, **more: object) -> tuple[Traffic, Traffic]:
+    """What caller and callee say of the same requests."""
+    return (
+        http("source", source, destination, *took, **more),  # type: ignore[arg-type]
+        http("destination", source, destination, *took, **more),  # type: ignore[arg-type]
+    )
+
+
+async def test_what_both_ends_tell_counts_once_and_the_callees_word_holds(shop: Shop) -> None:
+    away, back = (
+        http("source", "shop/guest", "shop/menu-v1", 9.0, 9.0),
+        http("destination", "shop/guest", "shop/menu-v1", 5.0, 5.0),
+    )
+    await shop.reported(guest=away, menu_v1=back)
+    for by in (By.SERVICE, By.VERSION, By.EDGE, By.CODE):
+        found = await shop.one(by)
+        assert found.requests == 2
+        assert found.p50_ms == pytest.approx(5, rel=0.05)
+    assert (await shop.one(where=Where(reporter="source"))).p50_ms == pytest.approx(9, rel=0.05)
+
+
+async def test_attempts_that_a_callee_saw_are_its_requests(shop: Shop) -> None:
+    await shop.reported(
+        guest=http("source", "shop/guest", "shop/menu-v1", 9.0),
+        menu_v1=(
+            http("destination", "shop/guest", "shop/menu-v1", 1.0, code="503"),
+            http("destination", "shop/guest", "shop/menu-v1", 2.0),
+        ),
+    )
+    found = await shop.one()
+    assert (found.requests, found.error_share) == (2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "destination"),
+    [
+        ("UH", ""),
+        ("NR", ""),
+        ("FI", ""),
+        ("UF", "shop/menu-v1"),
+        ("URX,UF", "shop/menu-v1"),
+        ("UC", "shop/menu-v1"),
+        ("UO", "shop/menu-v1"),
+    ],
+)
+async def test_what_a_callee_can_not_know_of_is_counted_as_its_caller_tells(
+    shop: Shop, flags: str, destination: str
+) -> None:
+    lost = http("source", "shop/guest", destination, 1.0, service="shop/menu", code="503", flags=flags)
+    away, back = both("shop/guest", "shop/menu-v1", 5.0, 5.0, 5.0, service="shop/menu")
+    await shop.reported(guest=(away, lost), menu_v1=back)
+    found = await shop.one()
+    assert (found.requests, found.error_share) == (4, 0.25)
+
+
+async def test_what_arrived_is_not_counted_again_for_its_flags(shop: Shop) -> None:
+    slow = http("source", "shop/guest", "shop/menu-v1", 1000.0, code="504", flags="UT")
+    seen = http("destination", "shop/guest", "shop/menu-v1", 1000.0, code="0", flags="DC")
+    await shop.reported(guest=slow, menu_v1=seen)
+    found = await shop.one()
+    assert (found.requests, found.error_share) == (1, 1.0)
+
+
+async def test_of_a_callee_that_does_not_tell_the_caller_is_believed(shop: Shop) -> None:
+    away, back = both("shop/guest", "shop/menu-v1", 5.0)
+    silent, _ = both("shop/guest", "shop/bill", 7.0, 7.0)
+    await shop.reported(guest=(away, silent), menu_v1=back)
+    found = await shop.ask()
+    assert {group.service.split(".")[0]: one.requests for group, one in found.items()} == {
+        "menu": 1,
+        "bill": 2,
+    }
+
+
+async def test_ends_that_report_at_different_moments_count_once(shop: Shop) -> None:
+    away, back = both("shop/guest", "shop/menu-v1", 5.0)
+    await shop.reported(menu_v1=back)
+    await shop.reported(guest=away)
+    history = await shop.queries.history(By.SERVICE, window=10, step=5)
+    (points,) = history.groups.values()
+    assert [point and point.requests for point in points] == [1, 0]
+
+
+async def test_in_the_clear_callers_are_told_by_themselves_and_others_are_the_rest(shop: Shop) -> None:
+    for outside in (0, 3):
+        away = http("source", "shop/guest", "shop/menu-v1", 5.0, 5.0, mtls=False)
+        back = http("destination", "", "shop/menu-v1", *[5.0] * (2 + outside), mtls=False)
+        shop.clock.now += 120
+        await shop.reported(guest=away, menu_v1=back)
+        assert (await shop.one()).requests == 2 + outside
+        edges = {group.source_workload: one for group, one in (await shop.ask(By.EDGE)).items()}
+        wanted = {"guest": 2} | ({"": outside} if outside else {})
+        assert {source: one.requests for source, one in edges.items()} == wanted
+        if outside:
+            assert edges[""].p50_ms is None
+            assert (await shop.one(where=Where(source_workload="guest"))).requests == 2
+
+
+async def test_whom_nobody_of_the_mesh_calls_is_told_of_whole(shop: Shop) -> None:
+    await shop.reported(menu_v1=http("destination", "", "shop/menu-v1", 5.0, 5.0, mtls=False))
+    found = await shop.one(By.EDGE)
+    assert found.requests == 2
+    assert found.p50_ms == pytest.approx(5, rel=0.05)
+
+
+async def test_failures_are_5xx_no_answer_and_what_servers_say_in_grpc(shop: Shop) -> None:
+    codes = {"200": False, "404": False, "429": False, "500": True, "503": True, "0": True, "": True}
+    grpcs = dict.fromkeys(["0", "1", "3", "5", "6", "7", "8", "9", "10", "11", "16"], False) | dict.fromkeys(
+        ["2", "4", "12", "13", "14", "15"], True
+    )
+    for code, failed in codes.items():
+        await shop.reported(menu_v1=http("destination", "shop/guest", "shop/menu-v1", 1.0, code=code))
+        found = {group.code: one.error_share for group, one in (await shop.ask(By.CODE)).items()}
+        assert found[code] == float(failed)
+    for status, failed in grpcs.items():
+        await shop.reported(
+            menu_v1=http("destination", "shop/guest", "shop/menu-v1", 1.0, grpc=status, protocol="grpc")
+        )
+        grpc = {
+            group.grpc_status: one.error_share
+            for group, one in (await shop.ask(By.CODE)).items()
+            if group.code == "200"
+        }
+        assert grpc[status] == float(failed)
+
+
+async def test_filters_and_groups_tell_versions_callers_and_codes_apart(shop: Shop) -> None:
+    v1 = http("destination", "shop/guest-v7", "shop/menu-v1", 1.0, 1.0, service="shop/menu")
+    v2 = http("destination", "shop/guest-v7", "shop/menu-v2", 1.0, service="shop/menu", code="500")
+    other = http("destination", "shop/waiter", "shop/menu-v2", 1.0, service="shop/menu", code="404")
+    await shop.reported(menu_v1=v1, menu_v2=(v2, other))
+    assert (await shop.one()).requests == 4
+    by_version = {group.destination_version: one for group, one in (await shop.ask(By.VERSION)).items()}
+    assert {key: (one.requests, one.error_share) for key, one in by_version.items()} == {
+        "v1": (2, 0),
+        "v2": (2, 0.5),
+    }
+    assert set(await shop.ask(By.CODE)) == {Group(service=MENU, code=code) for code in ("200", "404", "500")}
+    for where, requests in (
+        (Where(destination_version="v2"), 2),
+        (Where(destination_workload="menu-v2", source_workload="waiter"), 1),
+        (Where(source_version="v7"), 3),
+        (Where(service=MENU, source_namespace="shop"), 4),
+    ):
+        assert sum(one.requests for one in (await shop.ask(where=where)).values()) == requests
+    assert await shop.ask(where=Where(service="bill.shop.svc.cluster.local")) == {}
+
+
+async def test_nobody_called_nobody_listened_and_too_few_are_three_things(shop: Shop) -> None:
+    await shop.reported(menu_v1=http("destination", "shop/guest", "shop/menu-v1", 1.0, 1.0, code="500"))
+    await shop.reported(menu_v1=())
+    shop.clock.now += 5
+    await shop.reported(menu_v1=())
+    (points,) = (await shop.queries.history(By.SERVICE, window=20, step=5)).groups.values()
+    assert [point and (point.rate, point.error_share) for point in points] == [
+        (0.4, 1.0),
+        (0.0, None),
+        None,
+        (0.0, None),
+    ]
+    few = await shop.ask(at_least=3)
+    assert [(one.requests, one.error_share, one.p99_ms) for one in few.values()] == [(2, None, None)]
+    found = await shop.queries.measure(By.SERVICE, window=60)
+    assert found.heard == 15
+    assert found.groups[Group(service=MENU)].rate == pytest.approx(2 / 15)
+    shop.clock.now += 600
+    await shop.store.write(shop.clock.now)
+    silence = await shop.queries.measure(By.SERVICE, window=60)
+    assert (silence.heard, silence.groups) == (0, {})
+
+
+SAMPLES: dict[str, Callable[[random.Random], float]] = {
+    "constant": lambda _: 12.0,
+    "uniform": lambda chance: chance.uniform(3, 300),
+    "lognormal": lambda chance: chance.lognormvariate(3, 1.2),
+    "bimodal": lambda chance: chance.gauss(2, 0.1) if chance.random() < 0.8 else chance.gauss(900, 40),
+}
+
+
+@pytest.mark.parametrize("shape", SAMPLES)
+async def test_percentiles_are_within_5_percent_whoever_saw_what(shop: Shop, shape: str) -> None:
+    chance = random.Random(11)
+    told = [SAMPLES[shape](chance) for _ in range(20_000)]
+    for number in range(4):  # slots, each of two versions
+        some = told[number * 5000 : (number + 1) * 5000]
+        await shop.reported(
+            menu_v1=http("destination", "shop/guest", "shop/menu-v1", *some[:4000], service="shop/menu"),
+            menu_v2=http("destination", "shop/guest", "shop/menu-v2", *some[4000:], service="shop/menu"),
+        )
+    cuts = quantiles(told, n=100, method="inclusive")
+    found = await shop.one()
+    assert found.p50_ms == pytest.approx(cuts[49], rel=0.05)
+    assert found.p90_ms == pytest.approx(cuts[89], rel=0.05)
+    assert found.p99_ms == pytest.approx(cuts[98], rel=0.05)
+
+
+async def test_tcp_and_denials_have_rates_of_their_own(shop: Shop) -> None:
+    opened_ = replace(
+        http("destination", "shop/guest", "shop/db", family="tcp"), count=10, sent=1000, received=500
+    )
+    denied = http(
+        "destination", "shop/spy", "shop/db", 1.0, 1.0, family="denied", reason="no ALLOW rule holds"
+    )
+    source = replace(http("source", "shop/guest", "shop/db", family="tcp"), count=10, sent=1000, received=500)
+    await shop.reported(db=(opened_, replace(denied, durations=())), guest=source)
+    found = await shop.one()
+    assert (found.connections, found.sent, found.received, found.refused) == (2.0, 200.0, 100.0, 0.4)
+    assert (found.requests, found.error_share, found.p50_ms) == (0, None, None)
+    edges = {group.source_workload: one.refused for group, one in (await shop.ask(By.EDGE)).items()}
+    assert edges == {"guest": 0.0, "spy": 0.4}
