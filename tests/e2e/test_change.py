@@ -42,8 +42,8 @@ async def test_a_hundred_edits_under_load_cost_no_request(
 
 
 async def edit_under_load(mesh: Mesh, edits: int) -> Load:
-    """Weights swing, subsets come and go, policies and services change: every edit of another kind."""
-    routing = mesh.folder / "routing.yaml"
+    """Weights swing, services, policies and access logs come and go: every edit of another kind."""
+    routing, logs = mesh.folder / "routing.yaml", mesh.folder / "logs.yaml"
     original = routing.read_text()
     service = mesh.folder / "extra.yaml"
     async with loading(await mesh.sidecar("frontend"), RESERVATIONS, rate=200) as load:
@@ -53,8 +53,12 @@ async def edit_under_load(mesh: Mesh, edits: int) -> Load:
             write(routing, text.replace("weight: 10\n", f"weight: {weight}\n"))
             if number % 4 == 1:
                 write(service, EXTRA_SERVICE.replace("NAME", f"extra-{number}"))
+            if number % 4 == 2:
+                write(logs, ACCESS_LOGS)  # which replaces every listener
             if number % 4 == 3:
                 service.unlink(missing_ok=True)
+            if number % 4 == 0:
+                logs.unlink(missing_ok=True)
             seen = load.total
             await until(lambda seen=seen: load.total > seen + 60, "more answers")  # type: ignore[misc]
     assert not load.failures, mesh.told()
@@ -63,6 +67,12 @@ async def edit_under_load(mesh: Mesh, edits: int) -> Load:
     return load
 
 
+ACCESS_LOGS = """
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: all, namespace: istio-system}
+spec: {accessLogging: [{providers: [{name: envoy}]}]}
+"""
 EXTRA_SERVICE = """
 apiVersion: v1
 kind: Service

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from plait.envoy.check import check
+from plait.envoy.render import Renderer
 from plait.model.mesh import ClusterKey
+from plait.model.telemetry import AccessLog, Collector, Observed, OtlpSink
 from plait.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, Resource
-from tests.compiler.facts import host
+from tests.compiler.facts import host, origin
 from tests.envoy.cases import CASES
 
 PLAIN = dict(CASES["plain"].snapshot())
@@ -72,3 +74,22 @@ def test_default_filter_chains_are_looked_at_too() -> None:
 def test_a_resource_is_what_it_is_kept_as() -> None:
     listener = PLAIN[LISTENER]["outbound"]
     assert len(check(PLAIN | {LISTENER: {"outbound": replace(listener, name="other")}})) == 1
+
+
+def test_an_access_log_needs_the_cluster_that_it_is_told_to() -> None:
+    cluster = f"outbound|8080||{RESERVATIONS}"
+    collector = Collector(name="it", host=RESERVATIONS, port=8080, origin=origin("IstioOperator", "it"))
+    seen = replace(
+        CASES["plain"].view(), server=Observed(logs=(AccessLog(sink=OtlpSink(collector=collector)),))
+    )
+    snapshot = dict(Renderer().render(seen, {}))
+    broken = {
+        kind: {
+            name: one
+            for name, one in snapshot[kind].items()
+            if name != cluster or kind not in (CLUSTER, ENDPOINTS)
+        }
+        for kind in snapshot
+    }
+    assert check(snapshot) == ()
+    assert f"inbound: leads to {cluster}, which is no cluster" in check(broken)

@@ -21,7 +21,7 @@ from plait.model.catalog import Protocol
 from plait.model.names import ObjectRef, Origin, ReplicaKey
 from plait.model.policy import Action, MtlsMode, Operation
 from plait.model.reading import Fact
-from plait.model.telemetry import LogRule, Observed, Telemetry
+from plait.model.telemetry import LogRule, Observed, Telemetry, TracingRule
 from plait.model.traffic import OutlierDetection, TrafficPolicy
 from plait.resource import (
     CLUSTER,
@@ -281,6 +281,15 @@ def test_an_access_log_is_listeners_of_those_who_write_it_and_nothing_else() -> 
         assert changed(first, then) == listeners
     again = render(renderer, *BISTRO)
     assert all(not changed(first, then) for first, then in zip(before.values(), again.values(), strict=True))
+
+
+def test_how_many_requests_are_traced_changes_no_listener() -> None:
+    renderer = Renderer()
+    before = render(renderer, *BISTRO)
+    rule = TracingRule(sampled=50.0, origin=origin("Telemetry", "spans"))
+    after = render(renderer, *BISTRO, logging("spans", logs=(), tracing=(rule,)))
+    for first, then in zip(before.values(), after.values(), strict=True):
+        assert not [name for kind, name in changed(first, then) if kind == LISTENER]
 
 
 def test_hidden_proxies_that_log_alike_share_the_listeners_of_what_they_send() -> None:

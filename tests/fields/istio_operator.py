@@ -11,7 +11,7 @@ from aiohttp import web
 from plait.envoy import api
 from tests.fields.cases import proves
 from tests.fields.mesh import Mesh
-from tests.fields.telemetry import exported, logged
+from tests.fields.telemetry import STATUSES, exported, logged
 
 KIND = "IstioOperator"
 HOST = "reservations-v1:8080"
@@ -286,22 +286,17 @@ async def lines_go_to_a_file_as_a_text_without_queries(mesh: Mesh) -> None:
     told(
         "envoyOtelAls",
         "service: reservations-v2.bistro.svc.cluster.local, port: 9090, logName: mine, "
-        'logFormat: {text: "%PROTOCOL%", labels: {code: "%RESPONSE_CODE%"}}',
+        'logFormat: {text: "%RESPONSE_CODE%", labels: {protocol: "%PROTOCOL%"}}',
     ),
-    f"{RECORDS}.service",
-    f"{RECORDS}.port",
     f"{RECORDS}.logName",
     f"{RECORDS}.logFormat.text",
     f"{RECORDS}.logFormat.labels",
     beside=LOGGED,
 )
 async def records_are_told_to_a_collector(mesh: Mesh) -> None:
-    found = await exported(mesh, "/a", host=HOST)
-    resource = {one.key: one.value.string_value for one in found.resource.attributes}
-    (record, *_) = found.scope_logs[0].log_records
-    assert resource["log_name"] == "mine"
-    assert record.body.string_value.startswith("HTTP/")
-    assert [(one.key, one.value.string_value) for one in record.attributes] == [("code", "200")]
+    status = str(next(STATUSES))
+    resource, body, said = await exported(mesh, status, "/a", host=HOST, headers={"x-status": status})
+    assert (resource["log_name"], body, said) == ("mine", status, {"protocol": "HTTP/1.1"})
 
 
 @proves(

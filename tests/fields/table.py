@@ -182,6 +182,13 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "IstioOperator": {
         **{
+            f"spec.meshConfig.extensionProviders[].envoyOtelAls.{field}": (
+                "tests/envoy/test_access_logs.py",
+                "test_a_collector_is_told_plait_s_own_fields_and_not_of_itself",
+            )
+            for field in ("service", "port")
+        },
+        **{
             f"spec.meshConfig.{field}": ("tests/compiler/test_asking.py", test)
             for field, test in {
                 "trustDomain": "test_another_trust_domain_is_told",

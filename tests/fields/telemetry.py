@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from plait.envoy import api
@@ -25,14 +26,25 @@ def lines(mesh: Mesh, name: str, *, file: str = "envoy.log") -> list[Mapping[str
 
 
 async def settled(mesh: Mesh, *names: str) -> None:
-    """Wait until what proxies take by a new connection is what they were told last, and is logged so."""
+    """Wait until what proxies take by a new connection is what they were told last, and what they logged is written."""
 
     async def warm() -> bool:
         found = [await mesh.proxies[name].stat("listener_manager.total_listeners_warming") for name in names]
         return not any(found)
 
     await eventually(warm)
-    await asyncio.sleep(0.1)  # what was asked before is written by then
+    for name in names:
+        await _written(mesh, name)
+
+
+async def _written(mesh: Mesh, name: str) -> None:
+    """Wait until a proxy has written what it has logged."""
+    await asyncio.sleep(0.03)  # a request is logged a moment after it is answered
+
+    async def whole() -> bool:
+        return await mesh.proxies[name].stat("filesystem.write_total_buffered") == 0
+
+    await eventually(whole)
 
 
 async def logged(
@@ -43,39 +55,53 @@ async def logged(
     before = len(lines(mesh, client, file=file))
     await mesh.ask(path, client=client, **asked)
 
-    async def written() -> bool:
-        return len(lines(mesh, client, file=file)) > before
+    async def over() -> bool:
+        return await mesh.proxies[client].stat("http.outbound.downstream_rq_active") == 0
 
-    try:
-        await eventually(written, 0.5)
-    except AssertionError:
-        return {}
-    (found,) = lines(mesh, client, file=file)[before:]
-    return found
+    await eventually(over)
+    await _written(mesh, client)
+    found = lines(mesh, client, file=file)[before:]
+    assert len(found) < 2, found
+    return found[0] if found else {}
 
 
-async def exported(mesh: Mesh, path: str, **asked: Any) -> Any:
-    """What a proxy tells of one request to version 2, which takes OTLP over gRPC."""
-    seen: list[bytes] = []
+async def exported(
+    mesh: Mesh, wanted: str, path: str, **asked: Any
+) -> tuple[Mapping[str, str], str, Mapping[str, str]]:
+    """What the frontend's proxy tells of one request to version 2, which takes OTLP over gRPC.
+
+    The resource, the body, in which `wanted` occurs (what was asked before may be told late), and the attributes.
+    """
+    found: list[tuple[Mapping[str, str], str, Mapping[str, str]]] = []
 
     async def take(request: bytes) -> bytes:
-        seen.append(request)
+        for told in api.message(f"{LOGS}.ExportLogsServiceRequest").FromString(request).resource_logs:
+            for record in told.scope_logs[0].log_records:
+                body = record.body.string_value
+                if wanted in body:
+                    found.append((_said(told.resource.attributes), body, _said(record.attributes)))
         reply = api.message(f"{LOGS}.ExportLogsServiceResponse")(partial_success={"error_message": "none"})
         return api.serialize(reply)
+
+    async def told() -> bool:
+        return bool(found)
 
     await settled(mesh, "frontend")
     mesh.checks = take
     try:
         await mesh.ask(path, **asked)
-
-        async def told() -> bool:
-            return bool(seen)
-
-        await eventually(told, 1.8)
+        await eventually(told)
     finally:
         mesh.checks = None
-    request = api.message(f"{LOGS}.ExportLogsServiceRequest").FromString(seen[0])
-    return request.resource_logs[0]
+    return found[0]
+
+
+def _said(attributes: Any) -> dict[str, str]:
+    return {one.key: one.value.string_value for one in attributes}
+
+
+STATUSES = count(210)
+"""A status for each request that is looked for by it."""
 
 
 @proves(

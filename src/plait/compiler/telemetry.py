@@ -218,8 +218,8 @@ class _Observing:
         return replace(found, collector=collector) if _reaches(collector, sight, itself) else found
 
 
-_WRITTEN = "/"
-"""Stands for the file that everything is written to of which nothing else is said; no provider has this name."""
+_WRITTEN = ""
+"""The name, which no provider has, of the file that requests are written to of which nothing else is said."""
 
 
 def _apply(rule: LogRule, names: Iterable[str], found: dict[str, str]) -> None:

@@ -15,7 +15,11 @@ from plait.model.telemetry import OWN_FILE, STDERR, STDOUT, AccessLog, FileSink,
 
 OTLP = "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"
 _STREAM = "envoy.extensions.access_loggers.stream.v3"
-_FILE = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
+_PLACES: Mapping[str, tuple[str, str, dict[str, str]]] = {
+    STDOUT: ("stdout", f"{_STREAM}.StdoutAccessLog", {}),
+    STDERR: ("stderr", f"{_STREAM}.StderrAccessLog", {}),
+}
+_OWN_PLACE = ("file", "envoy.extensions.access_loggers.file.v3.FileAccessLog", {"path": f"./{OWN_FILE}"})
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
 LOG = "access"
@@ -137,14 +141,10 @@ def _log(
 
 
 def _file(sink: FileSink, fields: Mapping[str, str], text: str) -> dict[str, Any]:
-    lines = {"log_format": _lines(sink, fields, text)}
-    match sink.path:
-        case path if path == STDOUT:
-            return build.extension("envoy.access_loggers.stdout", f"{_STREAM}.StdoutAccessLog", **lines)
-        case path if path == STDERR:
-            return build.extension("envoy.access_loggers.stderr", f"{_STREAM}.StderrAccessLog", **lines)
-        case _:
-            return build.extension("envoy.access_loggers.file", _FILE, path=f"./{OWN_FILE}", **lines)
+    name, message, where = _PLACES.get(sink.path, _OWN_PLACE)
+    return build.extension(
+        f"envoy.access_loggers.{name}", message, **where, log_format=_lines(sink, fields, text)
+    )
 
 
 def _lines(sink: FileSink, fields: Mapping[str, str], text: str) -> dict[str, Any]:

@@ -17,14 +17,16 @@ from plait.model.document import Cursor
 _LONGEST = 8192
 _SHOWN = 80
 _OPERATOR = re.compile(r"%(?:%|(?P<name>[A-Z0-9_]+)(?:\((?P<options>[^\n]*?)\))?(?::(?P<length>\d{1,5}))?%)")
-_CREDENTIAL = re.compile(r"authoriz|cookie|token|secret|passw|api[-_]?key|credential|session", re.IGNORECASE)
+_CREDENTIAL = re.compile(
+    r"authoriz|cookie|token|jwt|secret|passw|api[-_]?key|credential|session", re.IGNORECASE
+)
 _PATHS: Mapping[tuple[str, ...], str] = {
     (":path",): "PATH",
     ("x-envoy-original-path",): "ORIG",
     ("x-envoy-original-path", ":path"): "ORIG_OR_PATH",
 }
 """Headers that hold a path with its query, and Envoy's word for which of them is meant."""
-_QUERIES = (":path", "referer", "x-envoy-original-path", "x-original-uri", "x-original-url")
+_QUERIES = (":path", "location", "referer", "x-envoy-original-path", "x-original-uri", "x-original-url")
 """Headers that may hold a query."""
 _PLACES = ("CLUSTER", "DYNAMIC", "LISTENER", "ROUTE", "UPSTREAM_HOST", "VIRTUAL_HOST")
 _TOKEN_METADATA = "envoy.filters.http.jwt_authn"  # noqa: S105  # a name
@@ -125,9 +127,7 @@ def _format(cursor: Cursor, written: str) -> str:
                 return ""
             path = _path(operator)
             queries = queries or bool(path)
-            said = path or said.replace(
-                "%REQ_WITHOUT_QUERY(", "%REQ(", 1
-            )  # Istio's word, for what is no path
+            said = path or said.replace("%REQ_WITHOUT_QUERY(", "%REQ(", 1)
         found.append(said)
     found.append(written[at:])
     if any("%" in part for part in found[::2]):
