@@ -318,6 +318,7 @@ trafficPolicy:
     "trafficPolicy.outlierDetection.interval",
     "trafficPolicy.outlierDetection.baseEjectionTime",
     "trafficPolicy.outlierDetection.maxEjectionPercent",
+    slow=True,
 )
 async def who_fails_is_left_alone_for_a_while_and_comes_back(mesh: Mesh) -> None:
     await mesh.quiet()
