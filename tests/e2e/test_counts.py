@@ -1,0 +1,169 @@
+"""What is counted is counted exactly, and is the same wherever one looks: of so many requests none is lost or seen twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from plait.api.client import Client
+from plait.telemetry.queries import By, Where
+from tests.docs.test_prometheus import PROMETHEUS, configure, prometheus
+from tests.e2e.mesh import Mesh, bistro, until
+
+pytestmark = pytest.mark.timeout(300)
+
+_AT_ONCE = 16
+_MIX: tuple[tuple[int, str, str, dict[str, str]], ...] = (
+    (6, "GET", "http://reservations:8080/", {}),
+    (2, "GET", "http://restaurants:8080/restaurants", {}),
+    (1, "POST", "http://reservations:8080/reservations", {"x-fail": "reservations=100"}),
+    (1, "GET", "http://payments:8080/", {}),
+)
+"""Of ten requests of the frontend so many each.  The third kind fails, the last is refused; none is tried again."""
+
+Edge = tuple[str, int]
+"""The service that is called, and the status."""
+Look = Callable[[], Awaitable[Counter[Edge]]]
+
+
+@pytest.fixture
+async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
+    async with bistro(tmp_path, "--api", "127.0.0.1:0") as running:
+        yield running
+
+
+async def test_a_thousand_requests_are_as_many_everywhere(mesh: Mesh, tmp_path: Path) -> None:
+    await _as_many_everywhere(mesh, tmp_path, 1000)
+
+
+@pytest.mark.prove
+async def test_twenty_thousand_requests_are_as_many_everywhere(
+    mesh: Mesh, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    sent = await _as_many_everywhere(mesh, tmp_path, 20_000)
+    for (service, status), count in sorted(sent.items()):
+        record_property(f"{service} {status}", count)
+
+
+async def _as_many_everywhere(mesh: Mesh, tmp_path: Path, number: int) -> Counter[Edge]:
+    async with _scraped(mesh, tmp_path) as scraped:
+        sent = await _send(f"http://{await mesh.sidecar('frontend')}:15001", number)
+        assert sent.total() == number
+        assert {status for _, status in sent} == {200, 403, 500}
+        looks: dict[str, Look] = {
+            "the caller's proxy": lambda: _counted(mesh, "source", ("frontend",)),
+            "the callees' proxies": lambda: _counted(
+                mesh, "destination", ("payments", "reservations-v1", "reservations-v2", "restaurants")
+            ),
+            "the store": lambda: _stored(mesh),
+            **({"Prometheus": scraped} if scraped is not None else {}),
+        }
+        for where, look in looks.items():
+            seen: Counter[Edge] = Counter()
+
+            async def all_of_them(look: Look = look, seen: Counter[Edge] = seen) -> bool:
+                seen.clear()
+                seen.update(await look())
+                return seen.total() >= number
+
+            await until(all_of_them, f"{where} to know of all", 30)
+            assert seen == sent, where
+        assert await _drawn(mesh) == _by_service(sent)
+    return sent
+
+
+async def _send(proxy: str, number: int) -> Counter[Edge]:
+    """Send so many of the mix, some at a time; what came of them."""
+    kinds = [kind for kind in _MIX for _ in range(kind[0])]
+    waiting = iter([kinds[index % len(kinds)] for index in range(number)])
+    found: Counter[Edge] = Counter()
+
+    async def sender(session: aiohttp.ClientSession) -> None:
+        for _, method, url, headers in waiting:
+            async with session.request(method, url, proxy=proxy, headers=headers) as answer:
+                await answer.read()
+            found[url.split("/")[2].partition(":")[0], answer.status] += 1
+
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as senders:
+        for _ in range(_AT_ONCE):
+            senders.create_task(sender(session))
+    return found
+
+
+async def _counted(mesh: Mesh, reporter: str, workloads: tuple[str, ...]) -> Counter[Edge]:
+    """What proxies tell at 15090 of what the frontend sent."""
+    found: Counter[Edge] = Counter()
+    async with aiohttp.ClientSession() as session:
+        for workload in workloads:
+            async with session.get(f"http://{await mesh.sidecar(workload)}:15090/stats/prometheus") as page:
+                families = text_string_to_metric_families(await page.text())
+            for one in (one for family in families for one in family.samples):
+                labels = one.labels
+                ours = one.name == "istio_requests_total" and labels["source_workload"] == "frontend"
+                if ours and labels["reporter"] == reporter:
+                    edge = labels["destination_service_name"], int(labels["response_code"])
+                    found[edge] += int(one.value)
+    return found
+
+
+async def _stored(mesh: Mesh) -> Counter[Edge]:
+    async with Client(mesh.state / "run" / "api.sock") as client:
+        told = await client.traffic(By.CODE, Where(source_workload="frontend"), window=600)
+    return Counter(
+        {
+            (one.group.service.partition(".")[0], int(one.group.code)): one.signals.requests
+            for one in told.groups
+            if one.group.code
+        }
+    )
+
+
+async def _drawn(mesh: Mesh) -> Counter[str]:
+    """The requests on the edges of `plait map`."""
+    graph = json.loads(await mesh.plait("map", "--window", "10m", "--output", "json"))
+    found: Counter[str] = Counter()
+    for edge in graph["edges"]:
+        if edge["source"] == "frontend":
+            found[edge["service"].partition(".")[0]] += edge["signals"]["requests"]
+    return found
+
+
+def _by_service(sent: Counter[Edge]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for (service, _), count in sent.items():
+        found[service] += count
+    return found
+
+
+@asynccontextmanager
+async def _scraped(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Look | None]:
+    """What a real Prometheus knows of it, by the configuration of the guide; None where there is none."""
+    if PROMETHEUS is None:
+        yield None
+        return
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    configure(mesh, folder)
+    async with prometheus(folder) as ask:
+
+        async def scraped() -> Counter[Edge]:
+            told = await ask(
+                "sum by (destination_service_name, response_code)"
+                ' (istio_requests_total{reporter="destination", source_workload="frontend"})'
+            )
+            return Counter(
+                {
+                    (labels["destination_service_name"], int(labels["response_code"])): int(value)
+                    for labels, value in told
+                }
+            )
+
+        yield scraped
