@@ -274,6 +274,7 @@ async def test_new_roots_reach_an_envoy_before_the_next_certificate_and_outdated
     local: Mesh,
 ) -> None:
     authority = local.plane.authority
+    local.plane.lifetime = 300.0  # renewals are spread over a thirtieth of it
     async with local.running() as machine:
         await machine.deliver(wishes(web(work=local.work)))
         first = await local.reported(ready)
