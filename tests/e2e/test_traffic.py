@@ -193,10 +193,15 @@ async def the_map_has_every_request_and_who_was_refused(mesh: Mesh) -> None:
 
     await until(has_all, "every request on the map")
     assert (await edge())["mtls"] is True
-    shown = await mesh.plait("map", "--window", "15m")
-    refused = [one for one in shown.splitlines() if "refused" in one]
-    assert len(refused) == 2  # frontend and reviews
-    assert all("─ payments" in one for one in refused)
+    shown = ""
+
+    async def both_are_drawn() -> bool:  # the frontend, and reviews, whose call came last
+        nonlocal shown
+        shown = await mesh.plait("map", "--window", "15m")
+        refused = [one for one in shown.splitlines() if "refused" in one]
+        return len(refused) == 2 and all("─ payments" in one for one in refused)
+
+    await until(both_are_drawn, "both who were refused to be drawn", 20)
     assert re.search(r"reservations v2 +[\d.]+/s +0%", shown)
     assert "reservations" in await mesh.plait("top", "--sort", "p99")
 
