@@ -141,6 +141,16 @@ def test_a_span_of_no_time_is_none(time: int) -> None:
     assert spans(otlp.read(json.dumps(export).encode(), text=True)) == ()
 
 
+def test_a_text_that_is_none_hides_nothing_else() -> None:
+    """Envoy passes on what bytes callers send."""
+    body = api.serialize(otlp.read(json.dumps(EXPORT).encode(), text=True))
+    broken = body.replace(b"no answer", b"no \xff\xfeswer")
+    assert broken != body
+    (span,) = spans(otlp.read(broken))
+    assert (span.trace, span.attributes["http.status_code"]) == (TRACE, "503")
+    assert span.message.endswith("swer")
+
+
 def test_what_is_claimed_moves_nobodys_cursor() -> None:
     export = json.loads(json.dumps(EXPORT).replace("critics", "a\\u001b[2Jb").replace("no answer", "\\u0007"))
     (span,) = spans(otlp.read(json.dumps(export).encode(), text=True))

@@ -29,7 +29,7 @@ class Traffic:
     """Connections that ended."""
     received: int = 0
     sent: int = 0
-    """Bytes, from and to the caller."""
+    """Bytes of connections, from and to the caller; 0 of requests."""
     durations: Bins = ()
     """Milliseconds that requests took."""
 
