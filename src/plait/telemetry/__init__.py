@@ -1,4 +1,5 @@
 """What was seen: counts, latencies and spans, kept for a while and asked for by name.
 
-It knows neither sockets nor Envoys: what agents and proxies report comes in as the values of `reports`.
+What agents and proxies report comes in as the values of `reports`; the one socket here is that to a Prometheus, which
+can be asked in place of the store.
 """
