@@ -11,6 +11,7 @@ from plait.compiler.attachment import attached
 from plait.compiler.delegation import delegated
 from plait.compiler.protocols import joined
 from plait.compiler.references import Known, check
+from plait.compiler.rollouts import rolled
 from plait.compiler.sharing import Made
 from plait.compiler.sights import Stated, sights
 from plait.compiler.trust_domains import widened
@@ -23,6 +24,7 @@ from plait.model.mesh import Mesh
 from plait.model.names import Origin, WorkloadKey
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
 from plait.model.reading import Fact, Namespace, ServiceAccount
+from plait.model.rollout import Shifts
 from plait.model.routing import AttachedRoutes, DelegateRoutes, Grant, HostRoutes
 from plait.model.scope import EgressScope
 from plait.model.settings import MeshSettings
@@ -48,6 +50,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 Found = tuple[Finding, ...]
+NO_SHIFTS: Shifts = {}
 
 
 def merge(
@@ -55,17 +58,19 @@ def merge(
     settings: MeshSettings,
     running: frozenset[Member] = frozenset(),
     made: Made | None = None,
+    shifts: Shifts = NO_SHIFTS,
 ) -> tuple[Mesh, tuple[Finding, ...]]:
     """One Mesh of all facts, and what is wrong between them; the order of the facts changes nothing.
 
     `running` are the members of replicas that run, though no document may speak of them any more; `made` is what
-    was made of other facts before, of which most are the same.
+    was made of other facts before, of which most are the same.  `shifts`: where the rollouts stand.
     """
     shared = made if made is not None else Made()
     of: dict[type, list[Any]] = {kind: [] for kind in get_args(Fact)}
-    for fact in facts:
+    now, plans, unruly = rolled(facts, shifts)
+    for fact in now:
         of[type(fact)].append(fact)
-    findings: list[Finding] = []
+    findings: list[Finding] = [*unruly]
 
     def part(name: str, inputs: tuple[object, ...], make: Callable[..., tuple[T, Found]]) -> T:
         value, found = shared.of(name, inputs, make)
@@ -124,6 +129,7 @@ def merge(
         mesh_configs=tuple(mesh_configs.values()),
         telemetries=tuple(sorted(telemetries.values(), key=lambda one: (not one.created, one.created))),
         members=members,
+        plans=plans,
     )
     namespaces, accounts = tuple(of[Namespace]), tuple(of[ServiceAccount])
     known = shared.of("known", (namespaces, accounts, services, members), _known)

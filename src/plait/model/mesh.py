@@ -12,6 +12,7 @@ from plait.model.limits import Limit, RateLimit
 from plait.model.locality import Place
 from plait.model.names import Identity, Origin, ReplicaKey, WorkloadKey
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
+from plait.model.rollout import NO_PLANS, Plans
 from plait.model.routing import RouteRule
 from plait.model.scope import EgressScope, Sight
 from plait.model.settings import MeshSettings
@@ -43,6 +44,8 @@ class Mesh:
     """By namespace and name."""
     telemetries: tuple[Telemetry, ...] = ()
     """The oldest first; of those whose age nobody knows, by namespace and name, and last."""
+    plans: Plans = NO_PLANS
+    """How new versions take over."""
     members: frozenset[Member]
     """Of the workloads as documented and of the replicas that run: whom a service's selector can select."""
 

@@ -10,6 +10,7 @@ from plait.model.catalog import Service, Workload
 from plait.model.finding import Finding
 from plait.model.limits import RateLimit
 from plait.model.policy import AuthorizationPolicy, PeerAuthentication
+from plait.model.rollout import AlertProvider, Canary, MetricTemplate
 from plait.model.routing import AttachedRoutes, DelegateRoutes, Grant, HostRoutes
 from plait.model.scope import EgressScope
 from plait.model.telemetry import Telemetry
@@ -44,6 +45,9 @@ Fact = (
     | RequestAuthentication
     | MeshConfig
     | Telemetry
+    | Canary
+    | MetricTemplate
+    | AlertProvider
 )
 
 

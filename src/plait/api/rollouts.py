@@ -1,0 +1,61 @@
+"""What the API says of rollouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckView:
+    """A look at one metric: what it says (plait.rollout.status.Finding), the number, and all of it in plain words."""
+
+    metric: str
+    finding: str
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryView:
+    """A Canary and where it stands; `phase` in Flagger's words, weights in percent, times in RFC 3339, "" for none.
+
+    `promoted` and `applied` are revisions: what serves, and what was tried last.  `total` is the last of the
+    steps' weights, or how many iterations there are; `step` is how far it has come of that.
+    """
+
+    namespace: str
+    name: str
+    target: str
+    host: str
+    strategy: str
+    phase: str
+    since: str
+    weight: int = 0
+    mirrored: int = 0
+    step: int = 0
+    total: int = 0
+    failed_checks: int = 0
+    threshold: int = 0
+    paused: bool = False
+    suspended: bool = False
+    message: str = ""
+    """What it waits for, or why it ended."""
+    gate: str = ""
+    """The gate that it waits at: what `plait canary approve` opens."""
+    promoted: str = ""
+    applied: str = ""
+    checks: tuple[CheckView, ...] = ()
+    due: str = ""
+    """When it is looked at next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryEvent:
+    """Something that happened to a rollout; `severity` is info, warn or error."""
+
+    at: str
+    severity: str
+    text: str
+    phase: str
+    weight: int = 0
+    failed_checks: int = 0
