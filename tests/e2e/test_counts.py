@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +16,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from plait.api.client import Client
+from plait.api.client import Client, NoMesh
 from plait.telemetry.queries import By, Where
 from tests.docs.test_prometheus import PROMETHEUS, configure, prometheus
 from tests.e2e.mesh import Mesh, bistro, until
@@ -28,6 +31,8 @@ _MIX: tuple[tuple[int, str, str, dict[str, str]], ...] = (
     (1, "GET", "http://payments:8080/", {}),
 )
 """Of ten requests of the frontend so many each.  The third kind fails, the last is refused; none is tried again."""
+
+_CALLED = ("payments", "reservations-v1", "reservations-v2", "restaurants")
 
 Edge = tuple[str, int]
 """The service that is called, and the status."""
@@ -53,6 +58,47 @@ async def test_twenty_thousand_requests_are_as_many_everywhere(
         record_property(f"{service} {status}", count)
 
 
+@pytest.mark.parametrize("seconds", [15, pytest.param(30, marks=pytest.mark.prove)])
+async def test_while_nobody_listens_counters_go_on_and_the_store_has_a_gap(mesh: Mesh, seconds: int) -> None:
+    proxy = f"http://{await mesh.sidecar('frontend')}:15001"
+    before = await _send(proxy, 200)
+    await _until_stored(mesh, before)
+    deaf = time.time()
+    # Who would start another control plane is held, so that it stays dead.
+    os.kill(mesh.process.pid, signal.SIGSTOP)
+    try:
+        os.kill(mesh.pid("control plane"), signal.SIGKILL)
+        meanwhile = await _send(proxy, 300)
+        await asyncio.sleep(deaf + seconds - time.time())  # longer than any look at an Envoy takes to come
+    finally:
+        os.kill(mesh.process.pid, signal.SIGCONT)
+    await until(lambda: _answers(mesh), "the control plane to be back")
+    after = await _send(proxy, 100)
+    await _until_stored(mesh, before + after)
+    assert await _stored(mesh) == before + after, "what nobody heard is not made up later"
+    for reporter, workloads in (("source", ("frontend",)), ("destination", _CALLED)):
+        assert await _counted(mesh, reporter, workloads) == before + meanwhile + after
+    window = time.time() - deaf + 5
+    async with Client(mesh.state / "run" / "api.sock") as client:
+        told = await client.traffic(By.SERVICE, Where(source_workload="frontend"), window=window)
+    assert window - told.heard >= seconds - 10, "it says how long it has heard nothing"
+
+
+async def _until_stored(mesh: Mesh, sent: Counter[Edge]) -> None:
+    async def all_of_them() -> bool:
+        return (await _stored(mesh)).total() >= sent.total()
+
+    await until(all_of_them, "the store to know of all", 30)
+
+
+async def _answers(mesh: Mesh) -> bool:
+    try:
+        async with Client(mesh.state / "run" / "api.sock") as client:
+            return (await client.status()).mesh.agents != ()
+    except NoMesh:
+        return False
+
+
 async def _as_many_everywhere(mesh: Mesh, tmp_path: Path, number: int) -> Counter[Edge]:
     async with _scraped(mesh, tmp_path) as scraped:
         sent = await _send(f"http://{await mesh.sidecar('frontend')}:15001", number)
@@ -60,9 +106,7 @@ async def _as_many_everywhere(mesh: Mesh, tmp_path: Path, number: int) -> Counte
         assert {status for _, status in sent} == {200, 403, 500}
         looks: dict[str, Look] = {
             "the caller's proxy": lambda: _counted(mesh, "source", ("frontend",)),
-            "the callees' proxies": lambda: _counted(
-                mesh, "destination", ("payments", "reservations-v1", "reservations-v2", "restaurants")
-            ),
+            "the callees' proxies": lambda: _counted(mesh, "destination", _CALLED),
             "the store": lambda: _stored(mesh),
             **({"Prometheus": scraped} if scraped is not None else {}),
         }

@@ -114,31 +114,9 @@ _AROUND = ("from", "from[].source", "to", "to[].operation", "when", "when[].key"
 _FOR_WHOM = ("action", "rules", "selector", "selector.matchLabels", "targetRef", "targetRefs")
 _TARGETS = ("group", "kind", "name", "namespace")
 _TELEMETRY = "tests/compiler/test_telemetry.py"
-_OF_SPANS = (
-    "customTags",
-    "disableSpanReporting",
-    "match.mode",
-    "providers[].name",
-    "randomSamplingPercentage",
-)
-_OF_METRICS = (
-    "overrides[].disabled",
-    "overrides[].match.metric",
-    "overrides[].match.mode",
-    "providers[].name",
-)
 ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Telemetry": {
-        **{
-            f"spec.tracing[].{field}": (
-                _TELEMETRY,
-                "test_spans_are_told_as_the_narrowest_says_field_by_field",
-            )
-            for field in _OF_SPANS
-        },
-        **{
-            f"spec.metrics[].{field}": (_TELEMETRY, "test_a_side_counts_or_does_not") for field in _OF_METRICS
-        },
+        "spec.metrics[].providers[].name": (_TELEMETRY, "test_a_side_counts_or_does_not"),
         **{
             f"spec.{field}": (_TELEMETRY, "test_services_choose_the_workloads_behind_them")
             for field in ("targetRef", "targetRefs[].group", "targetRefs[].namespace")

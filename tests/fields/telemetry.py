@@ -1,4 +1,4 @@
-"""The fields of a Telemetry that say what is logged; those about spans and metrics have tests of their own."""
+"""The fields of a Telemetry: what is logged, which requests become spans, who is told of them, and what is counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
-from plait.envoy import api
+from yarl import URL
+
+from plait.agent import counted as pages
+from plait.envoy import api, names
+from plait.model.names import WorkloadKey
+from plait.telemetry import otlp
+from plait.telemetry.spans import Span, Teller
 from tests.envoy.support import eventually
 from tests.fields.cases import proves
 from tests.fields.mesh import Mesh
@@ -180,3 +186,157 @@ async def a_filter_chooses_what_is_logged(mesh: Mesh) -> None:
     assert await logged(mesh, "/a", host=V2) == {}
     failed = await logged(mesh, "/b", host=V2, headers={"x-status": "500"})
     assert (failed["path"], failed["status"]) == ("/b", 500)
+
+
+async def contexts(mesh: Mesh, client: str = "frontend", number: int = 4) -> set[str]:
+    """What the application that is called is told of whether its request is sampled; "": nothing at all."""
+    await asyncio.sleep(1.2)  # connections to listeners that were replaced have ended by then
+    found = [(await mesh.ask("/a", client=client)).asked.get("traceparent", "") for _ in range(number)]
+    return {one.rpartition("-")[2] for one in found}
+
+
+async def counted(mesh: Mesh, name: str, reporter: str) -> int:
+    """How many requests a proxy counts, by its own end of them, of one that the frontend sends to version 2."""
+    await settled(mesh, "frontend", name)
+    before = await _page(mesh, name)
+    await mesh.ask("/a", host=V2)
+    await asyncio.sleep(1.2)  # Envoy brings its workers' histograms together once a second
+    more = pages.traffic(before, await _page(mesh, name))
+    ours = (one for one in more if "reservations-v2.bistro" in one.packed)
+    return sum(one.count for one in ours if one.packed.startswith(f"http|{reporter}|"))
+
+
+async def _page(mesh: Mesh, name: str) -> pages.Counted:
+    async with mesh.proxies[name].admin() as session, session.get(URL(pages.PAGE, encoded=True)) as page:
+        return pages.read(await page.read())
+
+
+@proves(
+    KIND,
+    "tracing: [{randomSamplingPercentage: 100}]",
+    "tracing[0].randomSamplingPercentage",
+)
+async def every_request_is_sampled(mesh: Mesh) -> None:
+    assert await contexts(mesh) == {"01"}
+
+
+@proves(
+    KIND,
+    "tracing: [{randomSamplingPercentage: 100, disableSpanReporting: true}]",
+    "tracing[0].disableSpanReporting",
+)
+async def nobody_speaks_of_a_trace(mesh: Mesh) -> None:
+    assert await contexts(mesh) == {""}
+
+
+@proves(
+    KIND,
+    """
+tracing:
+- randomSamplingPercentage: 100
+- match: {mode: SERVER}
+  disableSpanReporting: true
+""",
+    "tracing[1].match.mode",
+)
+async def one_side_alone_speaks_of_traces(mesh: Mesh) -> None:
+    assert await contexts(mesh) == {"01"}
+
+
+@proves(
+    KIND,
+    """
+tracing:
+- randomSamplingPercentage: 100
+  customTags:
+    kitchen: {literal: {value: open}}
+    guest: {header: {name: x-guest, defaultValue: nobody}}
+""",
+    "tracing[0].customTags",
+)
+async def spans_have_tags_of_the_users_own(mesh: Mesh) -> None:
+    path = f"/tags/{next(STATUSES)}"
+    await mesh.ask(path, headers={"x-guest": "alice"})
+
+    async def told() -> bool:
+        return any(path in one.attributes.get("http.url", "") for one in _spans(mesh))
+
+    await eventually(told)
+    for one in (one for one in _spans(mesh) if path in one.attributes.get("http.url", "")):
+        assert (one.attributes["kitchen"], one.attributes["guest"]) == ("open", "alice")
+
+
+def _spans(mesh: Mesh) -> list[Span]:
+    """The spans that sidecars have told the control plane."""
+    told = (body for method, body in mesh.plane.exports if method == names.SPANS_METHOD)
+    anybody = WorkloadKey("bistro", "any")
+    return [one for body in told for one in otlp.spans(otlp.read(body), anybody, Teller.SIDECAR)]
+
+
+@proves(
+    KIND,
+    """
+tracing:
+- randomSamplingPercentage: 100
+  providers: [{name: collector}]
+""",
+    "tracing[0].providers[0].name",
+    beside="""
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+metadata: {name: providers, namespace: istio-system}
+spec:
+  meshConfig:
+    extensionProviders:
+    - name: collector
+      opentelemetry: {service: reservations-v2.bistro.svc.cluster.local, port: 9090}
+""",
+)
+async def spans_are_told_to_whom_the_user_names(mesh: Mesh) -> None:
+    path = f"/named/{next(STATUSES)}"
+    found: list[bytes] = []
+
+    async def take(request: bytes) -> bytes:
+        found.append(request)
+        return b""
+
+    async def told() -> bool:
+        return any(path.encode() in one for one in found)
+
+    await settled(mesh, "frontend")
+    mesh.checks = take
+    try:
+        await mesh.ask(path)
+        await eventually(told)
+    finally:
+        mesh.checks = None
+
+
+@proves(
+    KIND,
+    """
+metrics:
+- overrides:
+  - match: {metric: ALL_METRICS, mode: CLIENT}
+    disabled: true
+""",
+    "metrics[0].overrides[0].disabled",
+    "metrics[0].overrides[0].match.mode",
+)
+async def one_side_alone_counts(mesh: Mesh) -> None:
+    assert await counted(mesh, "frontend", "source") == 0
+    assert await counted(mesh, "reservations-v2", "destination") == 1
+
+
+@proves(
+    KIND,
+    """
+metrics:
+- overrides:
+  - match: {metric: GRPC_REQUEST_MESSAGES}
+    disabled: true
+""",
+    "metrics[0].overrides[0].match.metric",
+)
+async def what_is_said_of_one_metric_is_said_of_no_other(mesh: Mesh) -> None:
+    assert await counted(mesh, "frontend", "source") == 1
