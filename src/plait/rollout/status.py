@@ -153,12 +153,20 @@ class Status:
     progressed: float = 0.0
     """When something went on last: what `progress_deadline` is counted from."""
     due: float = 0.0
-    """When it is looked at next."""
+    """When a step is taken at the latest; 0: when something changes, and not by the clock."""
     started: float = 0.0
     """When traffic was first shifted in this run; 0: not yet."""
     starved: float = 0.0
     """Since when there are too few requests to say anything; 0: there are enough."""
+    ready: bool = False
+    """Whether what it waits for was ready when last seen: what is tried, and once that was promoted what serves."""
     paused: bool = False
+    skipping: bool = False
+    """A user wants what is left of the analysis left out."""
+    gate: HookType | None = None
+    """The gate that it waits at: all else is well."""
+    asking: bool = False
+    """The gate's webhooks are to be asked: they have not been since the look that led to it."""
     opened: HookType | None = None
     """The gate that a user has opened, until it has been passed."""
     message: str = ""
