@@ -337,6 +337,13 @@ def test_weights_stay_within_what_envoy_adds_up() -> None:
     assert weights[2] > 0
 
 
+def test_a_share_of_nothing_stays_nothing() -> None:
+    """A single backend without weight is answered by nobody (Gateway API)."""
+    mesh, _ = mesh_of(routes("shop", rules=[rule(to("shop", weight=0))]), at=shift(50))
+    (only,) = routed(mesh).rules
+    assert shares(only) == {"": 0, TRIED_SUBSET: 0}
+
+
 def test_another_host_that_leads_to_the_service_moves_too() -> None:
     mesh, _ = mesh_of(routes("shop.example", rules=[rule(to("shop"))]), at=shift(10))
     (only,) = routed(mesh, "shop.example").rules

@@ -111,11 +111,8 @@ def _offer(move: Move) -> Offer | None:
         origin=canary.origin,
     )
     table = _table(move)
-    return (
-        None
-        if (settings.subsets, canary.policies, table) == ((), None, None)
-        else Offer(settings=settings, table=table)
-    )
+    says_nothing = not move.runs and canary.policies is None and table is None
+    return None if says_nothing else Offer(settings=settings, table=table)
 
 
 def _table(move: Move) -> RouteTable | None:
@@ -252,7 +249,9 @@ class _Rule:
             part
             for one in backends
             for part in (
-                self._parts(replace(one, weight=1) if alone and divided else one, weight, affinity)
+                self._parts(
+                    replace(one, weight=min(one.weight, 1)) if alone and divided else one, weight, affinity
+                )
                 if self._is_moved(one)
                 else (replace(one, weight=one.weight * 100 if divided else one.weight),)
             )
