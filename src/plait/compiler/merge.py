@@ -109,8 +109,8 @@ def merge(
     if now.moves:
         findings += shared.of(
             "untouched",
-            (now.canaries, owned, tables, destinations),
-            lambda *_: untouched(now.canaries, owned, tables, destinations.values()),
+            (now.canaries, owned, tables),
+            untouched,
         )
         owned = moved_routes(owned, now.moves, shared)
         tables = moved_tables(tables, now.moves, shared)

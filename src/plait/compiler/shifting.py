@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from plait.compiler.attachment import Attached
 from plait.compiler.delegation import both
-from plait.compiler.hosts import covers, is_wildcard
 from plait.compiler.sharing import Made
 from plait.model.finding import Finding, Severity
 from plait.model.names import Origin
@@ -306,47 +305,18 @@ def _lowered(backends: tuple[Backend, ...]) -> tuple[Backend, ...]:
     return tuple(replace(one, weight=max(one.weight // factor, min(one.weight, 1))) for one in backends)
 
 
-def untouched(
-    canaries: Iterable[Canary],
-    owned: Iterable[HostRoutes],
-    attached: Iterable[Attached],
-    destinations: Iterable[DestinationSettings],
-) -> Found:
-    """What rollouts leave as it is, and what is said in vain because somebody else says it."""
+def untouched(canaries: Iterable[Canary], owned: Iterable[HostRoutes], attached: Iterable[Attached]) -> Found:
+    """What rollouts leave as it is in the routes of their hosts."""
     by_host = {canary.host: canary for canary in canaries}
-    tables = [
-        *((one.hosts, one.rules, ()) for one in owned),
-        *(((one.host,), table.rules, table.ports) for one in attached for table in one.tables),
-    ]
-    findings = [
+    tables = (*owned, *(table for one in attached for table in one.tables))
+    return tuple(
         finding
-        for _, rules, _ in tables
-        for rule in rules
+        for table in tables
+        for rule in table.rules
         for backend in rule.backends
         if backend.host in by_host
         for finding in _left_alone(rule, backend, by_host[backend.host])
-    ]
-    for canary in by_host.values():
-        routed = any(
-            any(_means(host, canary.host) for host in hosts)
-            and (not ports or not canary.port or canary.port in ports)
-            for hosts, _, ports in tables
-        )
-        if canary.rule is not None and routed:
-            message = (
-                f"{canary.host} has routes of its own, which stay in force: what is said of them here is not"
-            )
-            findings.append(_warning("canary.routes-unused", message, canary.rule.origin))
-        told = any(_means(one.host, canary.host) and one.policies != PortPolicies() for one in destinations)
-        if canary.policies is not None and told:
-            message = f"a DestinationRule says how {canary.host} is called, and stays in force: what is said here does not hold"
-            origin = Origin(canary.origin.ref, "spec.service.trafficPolicy")
-            findings.append(_warning("canary.policies-unused", message, origin))
-    return tuple(findings)
-
-
-def _means(pattern: str, host: str) -> bool:
-    return covers(pattern, host) if is_wildcard(pattern) else pattern == host
+    )
 
 
 def _left_alone(rule: RouteRule, backend: Backend, canary: Canary) -> Iterator[Finding]:
