@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from plait.compiler.endpoints import endpoints
-from plait.compiler.merge import merge
+from plait.compiler.merge import NO_SHIFTS, merge
 from plait.compiler.view import view
 from plait.compiler.virtual_addresses import virtual_addresses
 from plait.envoy.check import check
@@ -26,6 +26,7 @@ from plait.envoy.render import Renderer
 from plait.model.catalog import Protocol, Replica
 from plait.model.policy import Action, MtlsMode, Operation, Source
 from plait.model.reading import Fact
+from plait.model.rollout import TRIED, Analysis, Canary, Shift, Shifts, canary_key
 from plait.model.routing import Changes, HeaderChanges
 from plait.model.settings import OutboundTrafficPolicy
 from plait.model.traffic import ConnectionPool, TrafficPolicy
@@ -36,6 +37,7 @@ from tests.compiler.facts import (
     hidden,
     host,
     listens,
+    origin,
     peers,
     policy,
     port,
@@ -97,15 +99,20 @@ class Mesh:
         self,
         *facts: Fact,
         outbound: OutboundTrafficPolicy = OutboundTrafficPolicy.REGISTRY_ONLY,
+        shifts: Shifts = NO_SHIFTS,
+        beside: Iterable[Replica] = (),
     ) -> None:
-        """Configure the mesh with these facts beside its own, and wait until every proxy has all of it."""
+        """Configure the mesh with these facts beside its own, and wait until every proxy has all of it.
+
+        `beside`: replicas that are told of, and have no proxy.
+        """
         self._told += 1
         marker = f"told-{self._told}.example"
         told = routes(marker, rules=[rule(to("database", port=80))], name="told")
         settings = replace(SETTINGS, outbound_traffic_policy=outbound)
-        mesh, _ = merge((*WORKLOADS, SERVICE, *facts, told), settings)
+        mesh, _ = merge((*WORKLOADS, SERVICE, *facts, told), settings, shifts=shifts)
         self.addresses = dict(virtual_addresses(mesh))
-        found = endpoints(mesh, self.replicas.values())
+        found = endpoints(mesh, (*self.replicas.values(), *beside))
         snapshots = {}
         for one in self.replicas.values():
             seen = view(mesh, one)
@@ -311,6 +318,30 @@ async def test_http_finds_its_service_by_the_address_that_is_called_whatever_hos
             assert got.endswith(b"/x"), got
             assert b"x-route" not in got
             assert b"x-route: shop" in await mesh.ask("frontend", f"http://{name}/x", to=shop)
+
+
+async def test_a_new_version_is_tried_by_requests_and_by_no_connections(mesh: Mesh) -> None:
+    """It stands where nobody answers, so that whatever is led there fails."""
+    plan = Canary(
+        namespace=DATABASE.namespace,
+        name="database",
+        target=DATABASE.key,
+        service="database",
+        port=80,
+        analysis=Analysis(steps=(50,)),
+        origin=origin("Canary", "database"),
+    )
+    tried = replace(DATABASE, name=canary_key(DATABASE.key).name, labels=(*DATABASE.labels, TRIED))
+    shifts = {plan.key: Shift(primary=DATABASE, candidate=DATABASE, weight=100)}
+    await mesh.say(plan, shifts=shifts, beside=[hidden(tried, STRANGER)])
+    async with (
+        server(mesh.places["database"], WEB, answer),
+        server(mesh.places["database"], TCP, greet),
+        server(mesh.places["database"], ODD, greet),
+    ):
+        assert (await mesh.ask("frontend", "http://database/x")).startswith(b"HTTP/1.1 503")
+        for number in (TCP, ODD):
+            assert [await mesh.hears("frontend", number) for _ in range(10)] == [b"hello"] * 10
 
 
 async def test_a_replica_is_called_by_its_own_address_past_the_routes_and_under_the_policies(

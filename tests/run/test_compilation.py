@@ -1,11 +1,20 @@
 """Compilation: a broken new version of an object does not undo its last good one."""
 
+from dataclasses import replace
+
+import pytest
+
+from plait import dialects
 from plait.model.change import Located, Stated
+from plait.model.document import Document
 from plait.model.finding import Severity
 from plait.model.names import ObjectRef
+from plait.model.reading import Reading
+from plait.model.rollout import Analysis, Canary, Shift
 from plait.model.settings import MeshSettings
 from plait.run.compilation import HELD, Compilation
 from plait.sources.files.parse import parse
+from tests.compiler.facts import origin, workload
 
 SERVICE = """
 apiVersion: v1
@@ -87,3 +96,37 @@ def test_what_was_good_stays_known_while_something_else_breaks_it() -> None:
     timeout(compilation, SERVICE, OTHER, ROUTE % ("5s", "other"))
     compilation.compile(documents(SERVICE, ROUTE % ("5s", "other")))
     assert timeout(compilation, SERVICE, ROUTE % ("soon", "other")) == 5
+
+
+def test_where_a_rollout_stands_is_heeded_with_a_version_that_is_held_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A mistake elsewhere leads nobody back to what was there before a rollout."""
+    old = workload("reviews")
+    new = replace(old, process=replace(old.process, env=(("VERSION", "2"),)))
+    plan = Canary(
+        namespace="bistro",
+        name="reviews",
+        target=old.key,
+        service="reviews",
+        port=80,
+        analysis=Analysis(steps=(10,)),
+        origin=origin("Canary", "reviews"),
+    )
+
+    understood = dialects.read
+
+    def read(document: Document) -> Reading:
+        found = understood(document)
+        return replace(found, facts=(*found.facts, new, plan)) if document.ref.kind == "Service" else found
+
+    monkeypatch.setattr(dialects, "read", read)
+    compilation = Compilation(MeshSettings())
+    for name in ("reviews", "nowhere"):
+        found = compilation.compile(
+            documents(SERVICE, ROUTE % ("5s", name)),
+            shifts={plan.key: Shift(primary=old, candidate=new, weight=30)},
+        )
+        (rule,) = found.mesh.common.routes[HOST][0].rules
+        assert [one.weight for one in rule.backends] == [70, 30]
+    assert found.held

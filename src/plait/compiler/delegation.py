@@ -67,7 +67,7 @@ def _in_place_of(
         findings.append(_finding(Severity.ERROR, "delegate.not-exported", message, rule.origin))
         return
     for inner in found.rules:
-        match, possible = _both(rule.match, inner.match)
+        match, possible = both(rule.match, inner.match)
         if possible:
             yield _filled(inner, rule, match)
         else:
@@ -99,8 +99,8 @@ def _changes(inner: Changes, outer: Changes) -> Changes:
     return replace(headers, authority=inner.authority or outer.authority)
 
 
-def _both(outer: RequestMatch | None, inner: RequestMatch | None) -> tuple[RequestMatch | None, bool]:
-    """What matches both, and whether anything can."""
+def both(outer: RequestMatch | None, inner: RequestMatch | None) -> tuple[RequestMatch | None, bool]:
+    """What matches both, and whether anything can, as far as that can be told."""
     if outer is None or inner is None:
         return outer or inner, True
     path, *parts = (

@@ -15,6 +15,7 @@ from plait.model.catalog import Binding, Labels, Member, Replica, Service, selec
 from plait.model.mesh import Behind, Endpoint, Endpoints, Mesh
 from plait.model.names import Identity, ReplicaKey
 from plait.model.policy import MtlsMode, PeerAuthentication
+from plait.model.rollout import TRIED
 from plait.model.traffic import DestinationSettings
 
 _Over = tuple[PeerAuthentication, ...]
@@ -96,7 +97,8 @@ def _of_service(
             _sorted(
                 (replica.key, _endpoint(replica, binding, over, trust_domain))
                 for labels, replicas, over in behind
-                if not chosen or selects(chosen, labels)
+                if (TRIED not in labels or TRIED in chosen or TRIED in service.selector)
+                and (not chosen or selects(chosen, labels))
                 for replica in replicas
                 if (binding := replica.binding(port.target)) is not None
             ),

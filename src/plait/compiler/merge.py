@@ -11,8 +11,9 @@ from plait.compiler.attachment import attached
 from plait.compiler.delegation import delegated
 from plait.compiler.protocols import joined
 from plait.compiler.references import Known, check
-from plait.compiler.rollouts import rolled
+from plait.compiler.rollouts import PLANNED, Rolled, rolled
 from plait.compiler.sharing import Made
+from plait.compiler.shifting import moved_routes, moved_tables, offers, untouched
 from plait.compiler.sights import Stated, sights
 from plait.compiler.trust_domains import widened
 from plait.model.authentication import RequestAuthentication
@@ -66,11 +67,13 @@ def merge(
     was made of other facts before, of which most are the same.  `shifts`: where the rollouts stand.
     """
     shared = made if made is not None else Made()
+    facts = tuple(facts)
+    planned = any(type(fact) in PLANNED for fact in facts)
+    now = rolled(facts, shifts, shared) if planned else Rolled(facts=facts)
     of: dict[type, list[Any]] = {kind: [] for kind in get_args(Fact)}
-    now, plans, unruly = rolled(facts, shifts)
-    for fact in now:
+    for fact in now.facts:
         of[type(fact)].append(fact)
-    findings: list[Finding] = [*unruly]
+    findings: list[Finding] = [*now.findings]
 
     def part(name: str, inputs: tuple[object, ...], make: Callable[..., tuple[T, Found]]) -> T:
         value, found = shared.of(name, inputs, make)
@@ -97,15 +100,26 @@ def merge(
     settings = shared.of("settings", (settings, mesh_configs), _settings)
     members = shared.same("members", shared.of("documented", (workloads,), _members) | running)
     joint = shared.of("joined", (services, workloads), joined)
+    owned = part("delegated", (hosts, delegates), lambda *_: delegated(hosts.values(), delegates))
+    tables = part(
+        "attached",
+        (attaching, joint, grants),
+        lambda *_: attached(attaching.values(), joint, grants.values()),
+    )
+    if now.moves:
+        findings += shared.of(
+            "untouched",
+            (now.canaries, owned, tables),
+            untouched,
+        )
+        owned = moved_routes(owned, now.moves, shared)
+        tables = moved_tables(tables, now.moves, shared)
     said = Stated(
         services=joint,
-        owned=part("delegated", (hosts, delegates), lambda *_: delegated(hosts.values(), delegates)),
-        attached=part(
-            "attached",
-            (attaching, joint, grants),
-            lambda *_: attached(attaching.values(), joint, grants.values()),
-        ),
+        owned=owned,
+        attached=tables,
         destinations=shared.same("for all", tuple(one for one in destinations.values() if not one.clients)),
+        offers=offers(now.moves, shared) if now.moves else (),
         root_namespace=settings.root_namespace,
     )
     common, others, lost = sights(said, shared)
@@ -129,7 +143,7 @@ def merge(
         mesh_configs=tuple(mesh_configs.values()),
         telemetries=tuple(sorted(telemetries.values(), key=lambda one: (not one.created, one.created))),
         members=members,
-        plans=plans,
+        plans=now.plans,
     )
     namespaces, accounts = tuple(of[Namespace]), tuple(of[ServiceAccount])
     known = shared.of("known", (namespaces, accounts, services, members), _known)

@@ -19,6 +19,7 @@ from plait.model.catalog import Labels, Service, ServicePort
 from plait.model.locality import Place
 from plait.model.mesh import Cluster, ClusterKey, Mesh, Outbound, OutboundRoutes, TcpPort
 from plait.model.names import Identity, Origin, aliases
+from plait.model.rollout import TRIED
 from plait.model.routing import Backend, RouteRule, RouteTable
 from plait.model.scope import Sight
 from plait.model.traffic import NO_POLICY, ConnectionPool, DestinationSettings, TrafficPolicy
@@ -153,7 +154,15 @@ def _clusters(
     for host, service in sight.services.items():
         settings = sight.destinations.get(host)
         accounts = tuple(
-            tuple(sorted({one.service_account for one in selected.behind(service, labels)}))
+            tuple(
+                sorted(
+                    {
+                        one.service_account
+                        for one in selected.behind(service, labels)
+                        if TRIED not in one.labels or TRIED in labels or TRIED in service.selector
+                    }
+                )
+            )
             for _, labels, _ in subsets(settings)
         )
         inputs = (service, settings, accounts, mesh.settings.trust_domain, transparent)

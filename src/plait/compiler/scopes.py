@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from plait.compiler.hosts import ByHost, covers_egress
 from plait.compiler.sharing import Made, PerMesh
+from plait.compiler.shifting import keeping
 from plait.model.catalog import Labels, Service, selects
 from plait.model.locality import Place
 from plait.model.mesh import Mesh
@@ -147,7 +148,11 @@ def _is(clients: Clients, namespace: str, labels: Labels) -> bool:
 def _heeding(sight: Sight, said: tuple[DestinationSettings, ...]) -> Sight:
     """A sight with settings for these clients alone in place of others; of several for a host the first holds."""
     nearest = ByHost.of({one.host: one for one in reversed(said)})
-    own = {host: found for host in sight.services if (found := nearest.get(host)) is not None}
+    own = {
+        host: keeping(found, sight.destinations.get(host))
+        for host in sight.services
+        if (found := nearest.get(host)) is not None
+    }
     return replace(sight, destinations={**sight.destinations, **own})
 
 

@@ -17,6 +17,7 @@ from plait.model.limits import LimitTarget, RateLimit, TargetKind
 from plait.model.mesh import Mesh
 from plait.model.names import service_host
 from plait.model.policy import AuthorizationPolicy, MtlsMode, PeerAuthentication
+from plait.model.rollout import TRIED, Version
 
 Policy = AuthorizationPolicy | PeerAuthentication | RequestAuthentication
 Targets = Mapping[tuple[str, LimitTarget], Sequence[RateLimit]]
@@ -224,10 +225,14 @@ class Selection:
         return self.request_authentications.over(member, self.root_namespace)
 
     def limits_over(self, replica: Replica, services: Iterable[Service]) -> tuple[RateLimit, ...]:
-        """The rate limits over a replica behind these services: of its namespace alone, by name."""
-        namespace = replica.key.workload.namespace
+        """The rate limits over a replica behind these services: of its namespace alone, by name.
+
+        Those of a workload are over the version of it that is tried as well.
+        """
+        namespace, name = replica.key.workload.namespace, replica.key.workload.name
+        workload = name.removesuffix(f"-{Version.CANARY}") if TRIED in replica.labels else name
         targets = [
-            LimitTarget(TargetKind.WORKLOAD, replica.key.workload.name),
+            LimitTarget(TargetKind.WORKLOAD, workload),
             *(LimitTarget(TargetKind.SERVICE, service.name) for service in services),
         ]
         named = (one for target in targets for one in self.targets.get((namespace, target), ()))

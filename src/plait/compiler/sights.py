@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -10,6 +10,7 @@ from typing import TypeVar
 from plait.compiler.attachment import Attached
 from plait.compiler.hosts import ByHost, is_wildcard, service_of_host
 from plait.compiler.sharing import Made
+from plait.compiler.shifting import Offer, accepted
 from plait.model.catalog import Service
 from plait.model.finding import Finding, Severity
 from plait.model.names import Export, Origin
@@ -19,6 +20,8 @@ from plait.model.traffic import DestinationSettings, PortPolicies, Subset
 
 Found = tuple[Finding, ...]
 T = TypeVar("T")
+_Table = tuple[str, RouteTable]
+"""Of a host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,8 @@ class Stated:
     attached: tuple[Attached, ...]
     destinations: tuple[DestinationSettings, ...]
     """By namespace and name."""
+    offers: tuple[Offer, ...] = ()
+    """What rollouts add of their hosts; for all."""
     root_namespace: str
 
 
@@ -92,10 +97,12 @@ def _sight(
         return made.of((name, namespace), inputs, make)
 
     services = part("seen", (stated.services,), partial(_services, namespace))
-    routes, first = part("owners", (owned, stated.attached), partial(_owners, namespace))
+    offered = tuple(one for one in stated.offers if one.host in services)
+    tables = tuple((one.host, one.table) for one in offered if one.table is not None)
+    routes, first = part("owners", (owned, stated.attached, tables), partial(_owners, namespace))
     destinations, then = part(
         "destinations",
-        (stated.destinations, services, stated.root_namespace),
+        (stated.destinations, tuple(one.settings for one in offered), services, stated.root_namespace),
         partial(_destinations, namespace),
     )
     found = made.same(
@@ -122,12 +129,15 @@ def _services(namespace: str, services: Mapping[str, Service]) -> Mapping[str, S
 
 
 def _owners(
-    namespace: str, owned: Iterable[tuple[HostRoutes, RouteTable]], attached: Iterable[Attached]
+    namespace: str,
+    owned: Iterable[tuple[HostRoutes, RouteTable]],
+    attached: Iterable[Attached],
+    offered: Sequence[_Table],
 ) -> tuple[Mapping[str, tuple[RouteTable, ...]], Found]:
     """The tables of each host, the first one for a port holds there; who owns a host twice is told.
 
     What is nearer to the clients comes first.  Of what is equally near an object that owns its host alone stands
-    before what is attached, and otherwise the first by namespace and name.
+    before what is attached, and otherwise the first by namespace and name.  What is offered comes last.
     """
     found: dict[str, dict[int, tuple[RouteTable, ...]]] = {}
     findings = []
@@ -148,10 +158,23 @@ def _owners(
         if first is not joined.tables:
             origins = (origin for table in joined.tables for origin in table.origins)
             findings += [_taken(joined.host, first[0], origin) for origin in origins]
-    return {
+    owners = {
         host: next(iter(ranked.values())) if len(ranked) == 1 else tuple(_reached(ranked))
         for host, ranked in sorted(found.items())
-    }, tuple(findings)
+    }
+    more = dict(_left(owners, offered)) if offered else {}
+    return owners | more, tuple(findings)
+
+
+def _left(
+    owners: Mapping[str, tuple[RouteTable, ...]], offered: Iterable[_Table]
+) -> Iterator[tuple[str, tuple[RouteTable, ...]]]:
+    """The tables of hosts of which some port is left to what is offered."""
+    by_host = ByHost.of(owners)
+    for host, table in offered:
+        tables = by_host.get(host) or ()
+        if all(one.ports for one in tables):
+            yield host, (*tables, table)
 
 
 def _reached(ranked: Mapping[int, tuple[RouteTable, ...]]) -> Iterator[RouteTable]:
@@ -170,6 +193,7 @@ def _taken(host: str, owner: RouteTable, origin: Origin) -> Finding:
 def _destinations(
     namespace: str,
     stated: Iterable[DestinationSettings],
+    offered: Iterable[DestinationSettings],
     services: Mapping[str, Service],
     root_namespace: str,
 ) -> tuple[Mapping[str, DestinationSettings], Found]:
@@ -196,6 +220,8 @@ def _destinations(
             if settings is not None:
                 found[host] = settings
                 break
+    for one in offered:
+        found[one.host] = accepted(one, found.get(one.host))
     return found, tuple(findings)
 
 

@@ -16,12 +16,16 @@ REVISION_LABEL = "plait.dev/revision"
 
 
 class Version(StrEnum):
-    """The two versions of a workload while one takes over; the values of REVISION_LABEL, and of subsets."""
+    """The two versions of a workload while one takes over: the values of REVISION_LABEL."""
 
     PRIMARY = "primary"
     """The one that serves, under the workload's own name."""
     CANARY = "canary"
     """The one that is tried, under a name of its own."""
+
+
+TRIED = (REVISION_LABEL, Version.CANARY.value)
+"""The label of what is tried: whoever has it is called by what asks for this very label, and by nothing else."""
 
 
 def canary_key(target: WorkloadKey) -> WorkloadKey:

@@ -40,7 +40,7 @@ def assignments(mesh: Mesh, locate: Locate) -> Assignments:
     for key in sorted(mesh.workloads):
         workload = mesh.workloads[key]
         place = locate(workload.origin.ref, "")
-        workloads.append(_MADE.of(workload.origin, (workload, place.file if place else None), made))
+        workloads.append(_MADE.of(key, (workload, place.file if place else None), made))
     hosts = sorted(virtual_addresses(mesh).items())
     return Assignments(
         trust_domain=mesh.settings.trust_domain,

@@ -9,12 +9,14 @@ from plait.compiler.selection import Selection
 from plait.model.catalog import Protocol, Service, ServicePort, Workload
 from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
+from plait.model.rollout import REVISION_LABEL
 
 
 def check(mesh: Mesh, selected: Selection) -> Iterator[Finding]:
-    """Services without workloads, and ports that lead to none."""
+    """Services without workloads, and ports that lead to none; what is said of one is not said again of its versions."""
     for service in mesh.services.values():
-        yield from _service(service, selected)
+        if all(name != REVISION_LABEL for name, _ in service.selector):
+            yield from _service(service, selected)
 
 
 def _service(service: Service, selected: Selection) -> Iterator[Finding]:
