@@ -107,9 +107,7 @@ def expected(block: Block, canary: float, primary: float, alternative: int) -> f
         * exp(
             gathered(
                 NO_EVIDENCE,
-                Block(
-                    canary=block.canary, canary_bad=bad, primary=block.primary, primary_bad=others
-                ),
+                Block(canary=block.canary, canary_bad=bad, primary=block.primary, primary_bad=others),
             )[alternative]
         )
         for bad in range(block.canary + 1)
@@ -150,7 +148,9 @@ def test_evidence_grows_with_the_canarys_bad_answers_and_falls_with_the_others()
 
     assert of(0, 9) < of(1, 9) < of(5, 9) < of(20, 9)
     assert of(5, 0) > of(5, 9) > of(5, 45) > of(5, 300)
-    assert not is_worse(gathered(NO_EVIDENCE, Block(canary=10, canary_bad=1, primary=90, primary_bad=0)), ALPHA)
+    assert not is_worse(
+        gathered(NO_EVIDENCE, Block(canary=10, canary_bad=1, primary=90, primary_bad=0)), ALPHA
+    )
 
 
 def test_what_is_the_same_with_both_is_no_evidence_and_what_never_fails_with_one_is() -> None:
