@@ -20,7 +20,8 @@ from plait.envoy import labels
 from plait.model.names import WorkloadKey
 from plait.telemetry.histogram import bounds
 from plait.telemetry.kept import StoreQueries
-from plait.telemetry.prometheus import PrometheusError, PrometheusQueries
+from plait.telemetry.prometheus import PrometheusQueries
+from plait.telemetry.promql import PrometheusError
 from plait.telemetry.queries import ANYBODY, By, Callee, Queries, Signals, Where
 from plait.telemetry.reports import Pool, Traffic
 from tests.telemetry.said import Clock, http, of_workload, opened, report

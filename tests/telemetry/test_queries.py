@@ -272,7 +272,7 @@ async def test_slow_ones_are_counted_by_bins_whatever_service_was_called(shop: S
     )
     other = http("destination", "shop/guest", "shop/menu-v2", 1000.0, service="shop/menu-v2")
     await shop.reported(menu_v2=(some, other))
-    for bound, slower in ((9.0, 6), (20.0, 5), (20.5, 3), (21.0, 3), (950.0, 1), (5000.0, 0)):
+    for bound, slower in ((9.0, 6), (20.0, 3), (20.5, 3), (21.9, 3), (22.0, 2), (950.0, 1), (5000.0, 0)):
         assert (await shop.count(slower_than=bound)).slow == slower
     found = await shop.count()
     assert (found.requests, found.slow) == (6, 0)

@@ -6,12 +6,10 @@ A bin is a number: bins of longer durations are larger, and those of equal numbe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import floor, log10
+from math import floor, isinf, log10
 
 _STEPS = 90
 """Bins in a decade: 1.0, 1.1, ... 9.9."""
-_NEAR = 1.0001
-"""By how much a bound may seem less than it is, for it was worked out."""
 _LEAST = -3
 """The decade of the smallest: 0.001 ms.  What is smaller is in bin 0."""
 
@@ -45,7 +43,10 @@ def merged(some: Iterable[Iterable[tuple[int, int]]]) -> dict[int, int]:
 
 def longer(bins: Mapping[int, int], milliseconds: float) -> int:
     """How many took longer, as far as bins tell: what is in the duration's own bin did not."""
-    return sum(count for number, count in bins.items() if bounds(number)[0] * _NEAR >= milliseconds)
+    if isinf(milliseconds):
+        return 0
+    own = bin_of(milliseconds)
+    return sum(count for number, count in bins.items() if number > own)
 
 
 def quantile(bins: Mapping[int, int], share: float) -> float | None:

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-
+from plait.telemetry.promql import answered
 from plait.telemetry.queries import ANYBODY, By, Callee, Counts, Group, History, Measured, Signals, Where
 from plait.telemetry.reporters import NEVER_ARRIVED, NO_CONNECTION, TCP_NEVER_ARRIVED
 from plait.telemetry.series import Reporter, is_failure
@@ -28,7 +27,7 @@ _LOOK_BACK = 300
 """Seconds before a moment in which a series must have been scraped to be known then."""
 _LONGEST = 3600
 """Seconds that may be counted at once, as the store has them."""
-_WITHIN = aiohttp.ClientTimeout(total=30)
+_WITHIN = 30.0
 _REQUESTS, _DURATIONS = "istio_requests_total", "istio_request_duration_milliseconds_bucket"
 _OPENED, _RECEIVED, _SENT = (
     "istio_tcp_connections_opened_total",
@@ -68,10 +67,6 @@ _UNKNOWN = "unknown"
 _HEARD = "max(max_over_time(up[{}s])) > 0"
 
 
-class PrometheusError(Exception):
-    """It can't be reached, or does not answer as a Prometheus does; the message says what it said."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Sample:
     labels: Mapping[str, str]
@@ -109,7 +104,7 @@ class PrometheusQueries:
     """Queries of the Prometheus at a URL.  Each may raise PrometheusError."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
+        self._url = url
 
     async def measure(
         self, by: By, where: Where = ANYBODY, *, window: float, end: float | None = None, at_least: int = 1
@@ -214,26 +209,18 @@ class PrometheusQueries:
         return heard, groups
 
     async def _answers(self, asked: Mapping[str, str], times: _Times) -> dict[str, Sequence[_Sample]]:
-        async with aiohttp.ClientSession(timeout=_WITHIN) as http:
-            answers = await asyncio.gather(*(self._query(http, one, times) for one in asked.values()))
+        answers = await asyncio.gather(*(self._query(one, times) for one in asked.values()))
         return dict(zip(asked, answers, strict=True))
 
-    async def _query(self, http: aiohttp.ClientSession, asked: str, times: _Times) -> Sequence[_Sample]:
+    async def _query(self, asked: str, times: _Times) -> Sequence[_Sample]:
         query = {
             "query": asked,
             "start": str(times.start + times.width),
             "end": str(times.end),
             "step": str(times.width),
         }
-        try:
-            async with http.post(f"{self._url}/api/v1/query_range", data=query) as response:
-                answer = await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise PrometheusError(f"the Prometheus at {self._url} does not answer: {error}") from error
-        if not isinstance(answer, dict) or answer.get("status") != "success":
-            said = answer.get("error") if isinstance(answer, dict) else answer
-            raise PrometheusError(f"the Prometheus at {self._url} says: {said}")
-        return [_sample(one, times) for one in answer["data"]["result"]]
+        data = await answered(self._url, "/api/v1/query_range", query, within=_WITHIN)
+        return [_sample(one, times) for one in data["result"]]
 
 
 class _Chosen:
