@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import shutil
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,8 @@ from plait.telemetry.kept import StoreQueries
 from plait.telemetry.prometheus import PrometheusQueries
 from plait.telemetry.reports import Pool, Traffic
 from plait.telemetry.store import Store
+from tests.docs.test_prometheus import PROMETHEUS, free_place, prometheus
+from tests.envoy.support import eventually
 from tests.telemetry.said import NOW, Clock, host_of, http, opened, report
 
 ORIGIN = Origin(ObjectRef("flagger.app", "Canary", "shop", "menu"))
@@ -365,44 +365,25 @@ async def test_who_takes_too_long_is_told(run: Rollout, monkeypatch: pytest.Monk
 
 
 @asynccontextmanager
-async def prometheus(folder: Path) -> AsyncIterator[str]:
+async def empty_prometheus(folder: Path) -> AsyncIterator[str]:
     """A real one that scrapes nothing; its URL."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("without Prometheus (Debian's package prometheus)")
     (folder / "prometheus.yml").write_text("{}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{free.getsockname()[1]}"
-    with (folder / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={place}",
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
-            while not await _ready(session, f"http://{place}/-/ready"):  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.05)
-        yield f"http://{place}"
-    finally:
-        process.kill()
-        await process.wait()
+    url = f"http://{(place := free_place())}"
+    async with prometheus(folder, place), aiohttp.ClientSession() as session:
+
+        async def ready() -> bool:
+            with suppress(aiohttp.ClientError):
+                async with session.get(f"{url}/-/ready") as response:
+                    return response.status == 200
+            return False
+
+        await eventually(ready, 30)
+        yield url
 
 
-async def _ready(session: aiohttp.ClientSession, url: str) -> bool:
-    try:
-        async with session.get(url) as response:
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False
-
-
+@pytest.mark.skipif(PROMETHEUS is None, reason="without Prometheus (Debian's package prometheus)")
 async def test_a_real_prometheus_is_asked_in_its_own_language(run: Rollout, tmp_path: Path) -> None:
-    async with prometheus(tmp_path) as url:
+    async with empty_prometheus(tmp_path) as url:
         for query, finding, text in (
             ("vector(3)", Finding.PASSED, "queue 3 is not over 10"),
             ("scalar(vector(30))", Finding.FAILED, "queue 30 is over 10"),

@@ -19,6 +19,14 @@ class PrometheusError(Exception):
     """It can't be reached, or does not answer as a Prometheus does; the message says what it said."""
 
 
+def check_address(address: str) -> None:
+    """ValueError for what is no URL that a Prometheus can have."""
+    parts = urlsplit(address)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{_shown(address)} is not the URL of a Prometheus, such as http://127.0.0.1:9090")
+    _ = parts.port
+
+
 async def answered(
     address: str, path: str, asked: Mapping[str, str], *, within: float, insecure: bool = False
 ) -> Any:
