@@ -22,7 +22,7 @@ from plait.telemetry.queries import (
     group_of,
     signals,
 )
-from plait.telemetry.reporters import once, told_by_callees
+from plait.telemetry.reporters import Pair, once, told_by_callees
 from plait.telemetry.series import Family, Labels, Total, Window
 from plait.telemetry.store import Store
 
@@ -92,17 +92,7 @@ class StoreQueries:
         """All that a workload was asked between two times."""
         found = await self._store.since(since, until, last=last)
         callees = told_by_callees(self._store.seen(found.start - AROUND))
-        where = Where(
-            destination_namespace=callee.workload.namespace, destination_workload=callee.workload.name
-        )
-        told = {labels: total for labels, total in found.totals.items() if where.covers(labels)}
-        unreached = sum(
-            total.count
-            for labels, total in found.totals.items()
-            if labels.family is Family.UNREACHED
-            and (labels.service, labels.subset) == (callee.host, callee.subset)
-        )
-        made = counts(once(told, callees, callers=False), unreached, found, slower_than)
+        made = await asyncio.to_thread(_counted, found, callee, callees, slower_than)
         return replace(made, left_out=self._store.left_out(found.start))
 
     def _told(
@@ -122,6 +112,18 @@ class StoreQueries:
             return {group: signals(some, one.heard, at_least) for group, some in groups.items()}
 
         return told
+
+
+def _counted(found: Window, callee: Callee, callees: frozenset[Pair], slower_than: float) -> Counts:
+    where = Where(destination_namespace=callee.workload.namespace, destination_workload=callee.workload.name)
+    told = {labels: total for labels, total in found.totals.items() if where.covers(labels)}
+    unreached = sum(
+        total.count
+        for labels, total in found.totals.items()
+        if labels.family is Family.UNREACHED
+        and (labels.service, labels.subset) == (callee.host, callee.subset)
+    )
+    return counts(once(told, callees, callers=False), unreached, found, slower_than)
 
 
 async def seen(store: Store, window: float) -> Seen:
