@@ -279,6 +279,26 @@ async def test_slow_ones_are_counted_by_bins_whatever_service_was_called(shop: S
     assert found.p99_ms == pytest.approx(1000, rel=0.05)
 
 
+async def test_only_what_lies_between_two_times_is_counted(shop: Shop) -> None:
+    began = shop.clock.now
+    for number in (1, 2, 4, 8):
+        one = http("destination", "shop/guest", "shop/menu-v2", *[1.0] * number, service="shop/menu")
+        await shop.reported(menu_v2=one)
+    for since, until, last, requests, start in (
+        (0, 20, 60, 15, 0),
+        (1, 20, 60, 14, 5),
+        (5, 20, 60, 14, 5),
+        (0, 14, 60, 3, 0),
+        (0, 20, 10, 12, 10),
+        (0, 20, 6, 12, 10),
+        (16, 20, 60, 0, 20),
+        (99, 99, 60, 0, 20),
+    ):
+        found = await shop.count(since=began + since, until=began + until, last=last)
+        assert (found.requests, found.start - began) == (requests, start), (since, until, last)
+        assert found.heard == found.end - found.start
+
+
 async def test_counts_from_where_the_last_ended_add_up_across_a_restart(tmp_path: Path) -> None:
     clock = Clock()
     one = http("destination", "shop/guest", "shop/menu-v2", 5.0, service="shop/menu")
