@@ -85,6 +85,11 @@ def test_a_pool_is_told_while_something_goes_on_in_it() -> None:
     name = "outbound|8080||menu.bistro.svc.cluster.local"
     assert pools(NOTHING, page) == (Pool(cluster=name, connections=2, requests=0, overflowed=0, retried=7),)
     assert pools(page, page) == (Pool(cluster=name, connections=2, requests=0, overflowed=0, retried=0),)
+    lost = (
+        f"cluster.{name}.upstream_rq_pending_failure_eject: 3\ncluster.{name}.upstream_cx_none_healthy: 4\n"
+    )
+    (reached,) = pools(page, read((PAGE + lost).encode()))
+    assert reached == Pool(cluster=name, connections=2, requests=0, overflowed=0, retried=0, unreached=7)
     idle = read(PAGE.replace("cx_active: 2", "cx_active: 0").encode())
     assert pools(page, idle) == ()
 
@@ -96,6 +101,8 @@ def test_a_pool_is_told_while_something_goes_on_in_it() -> None:
         (OPENED, True),
         ("plait.denied_total.packed.denied|x", True),
         ("cluster.outbound|80||a.b.upstream_rq_retry", True),
+        ("cluster.outbound|80|v1|a.b.upstream_cx_none_healthy", True),
+        ("cluster.outbound|80|v1|a.b.upstream_rq_pending_failure_eject", True),
         ("cluster.inbound|80||.upstream_cx_active", True),
         ("cluster.PassthroughCluster.upstream_rq_active", True),
         ("istio.request_bytes.packed.http|x", False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from plait.api.client import ApiError, Client
 from plait.telemetry.graph import graph
 from plait.telemetry.kept import StoreQueries, seen
+from plait.telemetry.prometheus import PrometheusQueries
 from plait.telemetry.queries import By, Group, Where
 from tests.api.planes import FakePlane, served
 from tests.api.test_api import asked
@@ -88,3 +90,15 @@ async def test_a_client_is_told_as_well(plane: FakePlane) -> None:
     async with Client(plane.socket) as client:
         with pytest.raises(ApiError, match="window must be"):
             await client.graph(window=100_000)
+
+
+async def test_a_prometheus_that_does_not_answer_is_no_error_of_plaits_own() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+    async with served(FakePlane(traffic=PrometheusQueries(nobody))) as made:
+        status, answer = await asked(made, "GET", "/v1/traffic?by=service")
+    assert status == 503
+    assert isinstance(answer, dict)
+    assert answer["error"]["code"] == "unavailable"
+    assert answer["error"]["message"].startswith(f"the Prometheus at {nobody} does not answer")

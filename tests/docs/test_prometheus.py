@@ -139,12 +139,17 @@ def configure(mesh: Mesh, folder: Path) -> None:
     (folder / "api-token").symlink_to(api / "api-token")
 
 
-@asynccontextmanager
-async def prometheus(folder: Path) -> AsyncIterator[Ask]:
-    """A Prometheus, by the configuration in a folder; yields what answers a query."""
+def free_place() -> str:
+    """HOST:PORT where nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{free.getsockname()[1]}"
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def prometheus(folder: Path, place: str = "") -> AsyncIterator[Ask]:
+    """A Prometheus, by the configuration in a folder, at HOST:PORT or anywhere; yields what answers a query."""
+    place = place or free_place()
     assert PROMETHEUS is not None
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

@@ -16,9 +16,11 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from plait.api.client import Client, NoMesh
-from plait.telemetry.queries import By, Where
-from tests.docs.test_prometheus import PROMETHEUS, configure, prometheus
+from plait.api.client import ApiError, Client, NoMesh
+from plait.model.names import WorkloadKey
+from plait.telemetry.prometheus import PrometheusQueries
+from plait.telemetry.queries import By, Callee, Counts, Where
+from tests.docs.test_prometheus import PROMETHEUS, configure, free_place, prometheus
 from tests.e2e.mesh import Mesh, bistro, until
 
 pytestmark = pytest.mark.timeout(300)
@@ -33,6 +35,7 @@ _MIX: tuple[tuple[int, str, str, dict[str, str]], ...] = (
 """Of ten requests of the frontend so many each.  The third kind fails, the last is refused; none is tried again."""
 
 _CALLED = ("payments", "reservations-v1", "reservations-v2", "restaurants")
+RESTAURANTS = "restaurants.bistro.svc.cluster.local"
 
 Edge = tuple[str, int]
 """The service that is called, and the status."""
@@ -97,6 +100,42 @@ async def _answers(mesh: Mesh) -> bool:
             return (await client.status()).mesh.agents != ()
     except NoMesh:
         return False
+
+
+@pytest.mark.skipif(PROMETHEUS is None, reason="without Prometheus (Debian's package prometheus)")
+async def test_a_mesh_that_is_told_of_a_prometheus_asks_it_and_it_counts_each_request_once(
+    tmp_path: Path,
+) -> None:
+    place, since = free_place(), time.time()
+    folder, url = tmp_path / "prometheus", f"http://{place}"
+    folder.mkdir()
+    async with (
+        bistro(tmp_path, "--api", "127.0.0.1:0", "--prometheus", url) as mesh,
+        Client(mesh.state / "run" / "api.sock") as client,
+    ):
+        with pytest.raises(ApiError, match=f"the Prometheus at {url} does not answer"):
+            await client.traffic(By.SERVICE)
+        configure(mesh, folder)
+        async with prometheus(folder, place):
+            sent = await _send(f"http://{await mesh.sidecar('frontend')}:15001", 300)
+            callee = Callee(workload=WorkloadKey("bistro", "restaurants"), host=RESTAURANTS, subset="")
+            counted: list[Counts] = []
+
+            async def all_of_them() -> bool:
+                """Each time from where it ended before; where nothing was heard, from there again."""
+                start = counted[-1].end if counted else since
+                found = await PrometheusQueries(url).count(callee, since=start)
+                counted.extend([found] if found.heard else [])
+                return sum(one.requests for one in counted) >= sent["restaurants", 200]
+
+            async def told() -> bool:
+                found = await client.traffic(By.SERVICE, Where(service=RESTAURANTS))
+                return [one.group.service for one in found.groups] == [RESTAURANTS]
+
+            await until(all_of_them, "Prometheus to know of all", 30)
+            assert sum(one.requests for one in counted) == sent["restaurants", 200]
+            assert sum(one.failed for one in counted) == 0
+            await until(told, "the API to answer by Prometheus", 30)
 
 
 async def _as_many_everywhere(mesh: Mesh, tmp_path: Path, number: int) -> Counter[Edge]:

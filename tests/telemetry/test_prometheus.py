@@ -17,11 +17,13 @@ import aiohttp
 import pytest
 
 from plait.envoy import labels
+from plait.model.names import WorkloadKey
 from plait.telemetry.histogram import bounds
 from plait.telemetry.kept import StoreQueries
-from plait.telemetry.prometheus import PrometheusError, PrometheusQueries
-from plait.telemetry.queries import ANYBODY, By, Queries, Signals, Where
-from plait.telemetry.reports import Traffic
+from plait.telemetry.prometheus import PrometheusQueries
+from plait.telemetry.promql import PrometheusError
+from plait.telemetry.queries import ANYBODY, By, Callee, Queries, Signals, Where
+from plait.telemetry.reports import Pool, Traffic
 from tests.telemetry.said import Clock, http, of_workload, opened, report
 
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
@@ -29,6 +31,9 @@ START = 1_700_000_040
 """A minute that is over: blocks are made of it, so that nothing waits for the time to pass."""
 SLOTS, SILENT = 24, {12, 13}
 """How many slots there are, and in which of them nobody listened."""
+MENU = "menu.shop.svc.cluster.local"
+CLUSTER, UNREACHED = f"outbound|80|trial|{MENU}", 3
+"""What is called, and how often in each slot nobody is reached there."""
 BUCKETS = [1.15**power for power in range(80)]
 
 pytestmark = pytest.mark.skipif(PROMTOOL is None, reason="without Prometheus (Debian's package prometheus)")
@@ -85,6 +90,7 @@ def exposition() -> Iterator[str]:
     counters: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     said = {workload: [one.packed for one in some] for workload, some in traffic(0).items()}
     lines: dict[str, list[str]] = defaultdict(list)
+    unreached = -UNREACHED
     for slot in range(-1, SLOTS):
         for workload, some in traffic(max(slot, 0)).items():
             for position, one in enumerate(some):
@@ -98,6 +104,10 @@ def exposition() -> Iterator[str]:
             continue
         for metric, series in counters.items():
             lines[metric] += (f"{metric}{{{text}}} {value:.0f} {at}" for text, value in series.items())
+        unreached += UNREACHED
+        lines["envoy_cluster_upstream_rq_pending_failure_eject"].append(
+            f'envoy_cluster_upstream_rq_pending_failure_eject{{envoy_cluster_name="{CLUSTER}"}} {unreached} {at}'
+        )
         lines["up"].append(f'up{{job="sidecars"}} 1 {at}')
     for metric in sorted(lines):
         family, kind = metric.removesuffix("_total"), "counter" if metric.endswith("_total") else "gauge"
@@ -199,16 +209,26 @@ QUESTIONS = [
 ]
 
 
-async def test_a_prometheus_answers_what_the_store_answers(tmp_path: Path) -> None:
+POOL = Pool(cluster=CLUSTER, connections=0, requests=0, overflowed=0, retried=0, unreached=UNREACHED)
+
+
+@asynccontextmanager
+async def told_both(folder: Path) -> AsyncIterator[tuple[Queries, Queries]]:
+    """The store, and a Prometheus that was told the same."""
     clock = Clock(START)
-    async with prometheus(tmp_path) as url, opened(tmp_path, clock) as store:
+    async with prometheus(folder) as url, opened(folder, clock) as store:
         for slot in range(SLOTS):
             for workload, some in traffic(slot).items():
                 if slot not in SILENT:
-                    store.take(report(workload, *some, at=clock.now + 5))
+                    pools = (POOL,) if workload.startswith("shop/guest") else ()
+                    store.take(report(workload, *some, at=clock.now + 5, pools=pools))
             clock.now += 5
             await store.write(clock.now)
-        asked: tuple[Queries, Queries] = (StoreQueries(store), PrometheusQueries(url))
+        yield StoreQueries(store), PrometheusQueries(url)
+
+
+async def test_a_prometheus_answers_what_the_store_answers(tmp_path: Path) -> None:
+    async with told_both(tmp_path) as asked:
         for by, where in QUESTIONS:
             end = START + 60
             ours, theirs = [await one.measure(by, where, window=60, end=end) for one in asked]
@@ -229,6 +249,40 @@ async def test_a_prometheus_answers_what_the_store_answers(tmp_path: Path) -> No
         for group, points in ours_.groups.items():
             whole = [number for number in range(6) if number != 3]
             assert all(alike(points[number], theirs_.groups[group][number]) for number in whole), group
+
+
+CALLEES = [
+    Callee(workload=WorkloadKey("shop", "menu-v1"), host=MENU, subset="trial"),
+    Callee(workload=WorkloadKey("shop", "menu-v1"), host=MENU, subset="other"),
+    Callee(workload=WorkloadKey("shop", "open"), host="open.shop.svc.cluster.local", subset="trial"),
+    Callee(workload=WorkloadKey("shop", "bill"), host="bill.shop.svc.cluster.local", subset=""),
+]
+
+
+async def test_a_prometheus_counts_what_the_store_counts_and_nothing_twice(tmp_path: Path) -> None:
+    async with told_both(tmp_path) as (ours, theirs):
+        for callee in CALLEES:
+            for since, until in ((0, 120), (0, 60), (25, 30), (40, 85)):
+                times = {"since": START + since, "until": START + until, "slower_than": BUCKETS[25]}
+                mine, other = [await one.count(callee, **times) for one in (ours, theirs)]
+                assert (mine.start, mine.end, mine.requests, mine.failed, mine.unreached) == (
+                    (other.start, other.end, other.requests, other.failed, other.unreached)
+                ), (callee, since, until)
+                assert mine.requests > 0
+                assert other.slow == pytest.approx(mine.slow, rel=0.1, abs=3)
+                assert other.p99_ms == pytest.approx(mine.p99_ms, rel=0.2)
+        seen = await ours.count(CALLEES[0], since=START, until=START + 120)
+        assert (seen.requests, seen.failed, seen.unreached, seen.heard) == (22 * 26, 22 * 6, 22 * 3, 110)
+        whole, parts = (0, 120), [(0, 5), (5, 45), (45, 70), (70, 120)]
+        for one in (ours, theirs):
+            sums = []
+            for cut in ([whole], parts):
+                some = [await one.count(CALLEES[0], since=START + a, until=START + b) for a, b in cut]
+                sums.append([sum(getattr(each, what) for each in some) for what in ("requests", "failed")])
+            assert sums[0] == sums[1]
+        assert (await ours.count(CALLEES[0], since=START + 60, until=START + 80)).heard == 10
+        last = await ours.count(CALLEES[0], since=START, last=10)
+        assert (last.start, last.end) == (START + 110, START + 120)
 
 
 async def test_who_is_no_prometheus_is_told_of(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from statistics import quantiles
 
 import pytest
 
+from plait.model.names import WorkloadKey
 from plait.telemetry.kept import StoreQueries
-from plait.telemetry.queries import By, Group, Signals, Where
-from plait.telemetry.reports import Traffic
+from plait.telemetry.queries import By, Callee, Counts, Group, Signals, Where
+from plait.telemetry.reports import Pool, Traffic
 from plait.telemetry.store import Store
 from tests.telemetry.said import Clock, http, opened, report
 
@@ -42,6 +43,10 @@ class Shop:
             by, where or Where(), window=60, at_least=int(more.get("at_least", 1))
         )
         return dict(found.groups)
+
+    async def count(self, workload: str = "menu-v2", **more: float) -> Counts:
+        callee = Callee(workload=WorkloadKey("shop", workload), host=MENU, subset="trial")
+        return await self.queries.count(callee, **({"since": self.clock.now - 60} | more))
 
     async def one(self, by: By = By.SERVICE, where: Where | None = None) -> Signals:
         (found,) = (await self.ask(by, where)).values()
@@ -224,6 +229,98 @@ async def test_nobody_called_nobody_listened_and_too_few_are_three_things(shop: 
     await shop.store.write(shop.clock.now)
     silence = await shop.queries.measure(By.SERVICE, window=60)
     assert (silence.heard, silence.groups) == (0, {})
+
+
+def lost(subset: str, number: int, host: str = MENU) -> Pool:
+    """Attempts that reached nobody."""
+    name = f"outbound|80|{subset}|{host}"
+    return Pool(cluster=name, connections=0, requests=0, overflowed=0, retried=0, unreached=number)
+
+
+async def test_attempts_that_reached_nobody_count_for_whom_they_were_meant_and_change_no_picture(
+    shop: Shop,
+) -> None:
+    arrived = http("destination", "shop/guest", "shop/menu-v2", 5.0, 5.0, service="shop/menu", code="500")
+    elsewhere = http("destination", "shop/guest", "shop/menu-v1", 5.0, service="shop/menu")
+    given_up = http("source", "shop/guest", "shop/menu-v2", 1.0, service="shop/menu", code="503", flags="UF")
+    pools = (lost("trial", 4), lost("", 8), lost("v9", 16), lost("trial", 32, "bill.shop.svc.cluster.local"))
+    shop.store.take(report("shop/guest", given_up, at=shop.clock.now + 5, pools=pools))
+    await shop.reported(menu_v2=arrived, menu_v1=elsewhere)
+    found = await shop.count()
+    assert (found.requests, found.failed, found.unreached, found.heard) == (6, 6, 4, 5)
+    assert (await shop.count("menu-v1")).requests == 1 + 4
+    assert set(await shop.ask(By.EDGE)) == {
+        Group(
+            service=MENU, source_namespace="shop", source_workload="guest",
+            destination_namespace="shop", destination_workload=f"menu-{version}", destination_version=version,
+        )
+        for version in ("v1", "v2")
+    }  # fmt: skip
+    assert (await shop.one()).requests == 4
+
+
+async def test_who_was_not_reached_and_is_no_subset_counts_as_its_caller_tells(shop: Shop) -> None:
+    given_up = http("source", "shop/guest", "shop/menu-v2", 1.0, 1.0, code="503", flags="URX,UF")
+    await shop.reported(guest=given_up)
+    found = await shop.count()
+    assert (found.requests, found.failed, found.unreached, found.p99_ms) == (2, 2, 2, None)
+
+
+async def test_slow_ones_are_counted_by_bins_whatever_service_was_called(shop: Shop) -> None:
+    some = http(
+        "destination", "shop/guest", "shop/menu-v2", 10.0, 20.0, 20.5, 22.0, 900.0, service="shop/menu"
+    )
+    other = http("destination", "shop/guest", "shop/menu-v2", 1000.0, service="shop/menu-v2")
+    await shop.reported(menu_v2=(some, other))
+    for bound, slower in ((9.0, 6), (20.0, 3), (20.5, 3), (21.9, 3), (22.0, 2), (950.0, 1), (5000.0, 0)):
+        assert (await shop.count(slower_than=bound)).slow == slower
+    found = await shop.count()
+    assert (found.requests, found.slow) == (6, 0)
+    assert found.p99_ms == pytest.approx(1000, rel=0.05)
+
+
+async def test_only_what_lies_between_two_times_is_counted(shop: Shop) -> None:
+    began = shop.clock.now
+    for number in (1, 2, 4, 8):
+        one = http("destination", "shop/guest", "shop/menu-v2", *[1.0] * number, service="shop/menu")
+        await shop.reported(menu_v2=one)
+    for since, until, last, requests, start in (
+        (0, 20, 60, 15, 0),
+        (1, 20, 60, 14, 5),
+        (5, 20, 60, 14, 5),
+        (0, 14, 60, 3, 0),
+        (0, 20, 10, 12, 10),
+        (0, 20, 6, 12, 10),
+        (16, 20, 60, 0, 20),
+        (99, 99, 60, 0, 20),
+    ):
+        found = await shop.count(since=began + since, until=began + until, last=last)
+        assert (found.requests, found.start - began) == (requests, start), (since, until, last)
+        assert found.heard == found.end - found.start
+
+
+async def test_counts_from_where_the_last_ended_add_up_across_a_restart(tmp_path: Path) -> None:
+    clock = Clock()
+    one = http("destination", "shop/guest", "shop/menu-v2", 5.0, service="shop/menu")
+    since, seen = clock.now, []
+    for run in range(3):
+        async with opened(tmp_path, clock) as store:
+            shop = Shop(store, clock)
+            for _ in range(4 + run):
+                await shop.reported(menu_v2=one)
+                found = await shop.count(since=since)
+                seen.append(found.requests)
+                since = found.end
+            assert (await shop.count(since=since)).requests == 0
+            clock.now += 5  # of which nothing is kept
+    async with opened(tmp_path, clock) as store:
+        seen.append((await Shop(store, clock).count(since=since)).requests)
+        assert sum(seen) == 15
+        whole = await Shop(store, clock).count(since=clock.now - 600)
+        assert whole.requests == 15
+        assert 0 < whole.heard < whole.end - whole.start
+        early = await Shop(store, clock).count(since=clock.now + 600)
+        assert (early.requests, early.heard, early.start) == (0, 0, early.end)
 
 
 SAMPLES: dict[str, Callable[[random.Random], float]] = {

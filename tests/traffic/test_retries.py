@@ -71,6 +71,30 @@ async def test_what_was_never_sent_is_done_by_another_once_whatever_the_method(
         assert await mesh.upstream("upstream_rq_retry") > before, "nobody was sent to the one that fails"
 
 
+async def unreached(mesh: Mesh) -> int:
+    """Attempts for which the guest's proxy has reached nobody, as agents tell it."""
+    eject, nobody = "upstream_rq_pending_failure_eject", "upstream_cx_none_healthy"
+    return await mesh.upstream(eject) + await mesh.upstream(nobody)
+
+
+@pytest.mark.parametrize("how", [Failure.NO_SIDECAR, Failure.DEAF_SIDECAR], ids=lambda how: how.name)
+async def test_an_attempt_that_reaches_nobody_is_counted_though_a_retry_is_answered(
+    mesh: Mesh, tmp_path: Path, how: Failure
+) -> None:
+    await mesh.say(IN_TURN, absent={ILL})
+    before, retried = await unreached(mesh), await mesh.upstream("upstream_rq_retry")
+    async with failing(mesh, how, Ledger(), tmp_path):
+        assert set((await asked(mesh, "POST")).values()) == {200}
+    assert await unreached(mesh) - before == await mesh.upstream("upstream_rq_retry") - retried > 0
+
+
+async def test_a_request_for_which_there_is_nobody_is_counted(mesh: Mesh) -> None:
+    await mesh.say(absent={WELL, ILL, BARE})
+    before = await unreached(mesh)
+    assert set((await asked(mesh, "POST")).values()) == {503}
+    assert await unreached(mesh) - before >= TIMES
+
+
 @pytest.mark.parametrize("how", MAYBE_DONE, ids=lambda how: how.value.replace(" ", "-"))
 async def test_what_may_have_been_done_is_done_again_only_if_that_changes_nothing(
     mesh: Mesh, tmp_path: Path, how: Failure

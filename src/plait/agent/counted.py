@@ -27,7 +27,12 @@ _SUMS = {
 }
 """Counters, and what they are of Traffic."""
 _GAUGES = {"upstream_cx_active": "connections", "upstream_rq_active": "requests"}
-_POOL_SUMS = {"upstream_rq_pending_overflow": "overflowed", "upstream_rq_retry": "retried"}
+_POOL_SUMS = {
+    "upstream_rq_pending_overflow": "overflowed",
+    "upstream_rq_retry": "retried",
+    "upstream_rq_pending_failure_eject": "unreached",
+    "upstream_cx_none_healthy": "unreached",
+}
 """Of clusters, and what they are of Pool."""
 
 _CLUSTER = "cluster."
@@ -96,7 +101,8 @@ def pools(before: Counted, after: Counted) -> tuple[Pool, ...]:
         if (of := _GAUGES.get(what)) and number:
             found.setdefault(cluster, {})[of] = number
         if (of := _POOL_SUMS.get(what)) and (more := _more(before.numbers.get(name, 0), number)):
-            found.setdefault(cluster, {})[of] = more
+            pool = found.setdefault(cluster, {})
+            pool[of] = pool.get(of, 0) + more
     none = dict.fromkeys((*_GAUGES.values(), *_POOL_SUMS.values()), 0)
     return tuple(Pool(cluster=cluster, **none | of) for cluster, of in found.items())
 

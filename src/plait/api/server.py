@@ -48,6 +48,7 @@ from plait.api.views import (
 from plait.codec import Codec, CodecError
 from plait.model.names import ReplicaKey, WorkloadKey
 from plait.telemetry.graph import Graph
+from plait.telemetry.promql import PrometheusError
 from plait.telemetry.queries import By, History, Signals, Where
 from plait.telemetry.spans import Search
 
@@ -310,7 +311,7 @@ class _Routes:
         return channel
 
 
-_REFUSALS = (CodecError, ValueError, NotFound, NotReady, Unavailable)
+_REFUSALS = (CodecError, ValueError, NotFound, NotReady, Unavailable, PrometheusError)
 
 
 def _refusal(error: Exception) -> tuple[int, Failure]:
@@ -319,7 +320,7 @@ def _refusal(error: Exception) -> tuple[int, Failure]:
             status, code = 404, "not_found"
         case NotReady():
             status, code = 409, "not_ready"
-        case Unavailable():
+        case Unavailable() | PrometheusError():
             status, code = 503, "unavailable"
         case _:
             status, code = 400, "bad_request"

@@ -26,6 +26,7 @@ from plait.run.runner import Runner
 from plait.run.state_directory import StateDirectory, StateDirectoryError
 from plait.sources.files.folder import load
 from plait.sources.store import Store
+from plait.telemetry.promql import check_address
 
 
 def up(  # noqa: PLR0913, PLR0917 - an option each
@@ -89,9 +90,17 @@ def up(  # noqa: PLR0913, PLR0917 - an option each
             metavar="HOST:PORT",
         ),
     ] = "",
+    prometheus: Annotated[
+        str,
+        typer.Option(
+            help="Ask this Prometheus, which scrapes the mesh, how traffic went, in place of what the mesh keeps itself.",
+            metavar="URL",
+        ),
+    ] = "",
 ) -> None:
     """Run the workloads of a folder of YAML, each behind its own Envoy, until Ctrl-C."""
     _check_api(api)
+    _check_prometheus(prometheus)
     state = StateDirectory(state_dir.resolve())
     settings = MeshSettings(
         trust_domain=trust_domain,
@@ -116,6 +125,7 @@ def up(  # noqa: PLR0913, PLR0917 - an option each
             mode=_mode(mode, outbound_traffic_policy),
             listen=listen,
             api=api,
+            prometheus=prometheus,
             say=_say,
         )
         raise typer.Exit(asyncio.run(runner.run()))
@@ -141,6 +151,16 @@ def _check_api(address: str) -> None:
     try:
         if address:
             loopback(address)
+    except ValueError as error:
+        typer.echo(f"plait up: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _check_prometheus(address: str) -> None:
+    """End the command when nothing can be asked there."""
+    try:
+        if address:
+            check_address(address)
     except ValueError as error:
         typer.echo(f"plait up: {error}", err=True)
         raise typer.Exit(2) from error

@@ -45,6 +45,7 @@ _KEPT_SUFFIXES = (
     ".upstream_cx_active",
     ".upstream_cx_total",
     ".upstream_cx_connect_fail",
+    ".upstream_cx_none_healthy",
     ".upstream_rq_active",
     ".upstream_rq_total",
     ".upstream_rq_retry",

@@ -81,6 +81,7 @@ from plait.sources.files.folder import Folder
 from plait.telemetry import graph
 from plait.telemetry.graph import Graph
 from plait.telemetry.kept import StoreQueries, seen
+from plait.telemetry.prometheus import PrometheusQueries
 from plait.telemetry.queries import Queries
 from plait.telemetry.reports import ProxyReport
 from plait.telemetry.spans import Search
@@ -110,6 +111,8 @@ class ControlPlane:
     tracing: Tracing
     intake: Intake
     telemetry: Store
+    prometheus: str = ""
+    """The URL of what is asked in place of the store; "" for nothing."""
     started: float = field(default_factory=time.time)
 
     def on_hello(self, agent: str, replicas: tuple[ReplicaReport, ...]) -> None:
@@ -193,8 +196,8 @@ class ControlPlane:
         return await asyncio.to_thread(drawn)  # of a large mesh it takes a tenth of a second
 
     def queries(self) -> Queries:
-        """What the store knows."""
-        return StoreQueries(self.telemetry)
+        """What the store knows, or the Prometheus that is asked in its place."""
+        return PrometheusQueries(self.prometheus) if self.prometheus else StoreQueries(self.telemetry)
 
     def events(self) -> Subscription:
         """What happens from now on."""
@@ -331,10 +334,12 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     address: str = "",
     api: str = "",
     own_authority: Path | None = None,
+    prometheus: str = "",
 ) -> None:
     """Run until SIGTERM or SIGINT; `address` is HOST:PORT for xDS over TCP, `api` for the API, "" for none.
 
-    `own_authority`: the folder of a user's own authority.  AuthorityError.
+    `own_authority`: the folder of a user's own authority; `prometheus`: the URL of what is asked of traffic in place
+    of the store.  AuthorityError.
     """
     trust_domain = settings.trust_domain
     state.create()
@@ -373,7 +378,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     telemetry = Store(state.control_plane / "telemetry.db", partial(views.own_labels, registry))
     intake = Intake(registry, telemetry)
     signing = Signing(authority, tokens, registry, loop.doubts)
-    plane = ControlPlane(loop, signing, custody, tracing, intake, telemetry)
+    plane = ControlPlane(loop, signing, custody, tracing, intake, telemetry, prometheus)
     loop.link = Link(plane, trust_domain=trust_domain)
     loop.metrics.watch(server, loop.link, intake, loop.severities)
     folder = Folder(paths)
@@ -467,6 +472,7 @@ def main() -> None:
     parser.add_argument("--longest-connection", type=float, default=LONGEST_CONNECTION)
     parser.add_argument("--ca", type=Path)
     parser.add_argument("--api", default="", metavar="HOST:PORT")
+    parser.add_argument("--prometheus", default="", metavar="URL")
     parser.add_argument(
         "--outbound-traffic-policy",
         type=OutboundTrafficPolicy,
@@ -494,6 +500,7 @@ def main() -> None:
                 address=arguments.listen,
                 api=arguments.api,
                 own_authority=arguments.ca,
+                prometheus=arguments.prometheus,
             )
         )
     except AuthorityError as error:

@@ -79,7 +79,7 @@ def _is_traffic(one: Traffic) -> bool:
 
 
 def _is_pool(one: Pool) -> bool:
-    return _are_counts(one.connections, one.requests, one.overflowed, one.retried)
+    return _are_counts(one.connections, one.requests, one.overflowed, one.retried, one.unreached)
 
 
 def _is_usage(one: Usage) -> bool:

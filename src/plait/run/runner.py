@@ -66,6 +66,8 @@ class Runner:
     mode: Mode
     listen: str
     api: str
+    prometheus: str
+    """The URL of what is asked of traffic in place of the mesh's own store; "" for nothing."""
     authority: Path | None
     """The folder of the user's own certificate authority."""
     say: Callable[[str], None]
@@ -153,6 +155,7 @@ class Runner:
         command += ["--ca", str(self.authority)] if self.authority else []
         command += ["--listen", self.listen] if self.listen else []
         command += ["--api", self.api] if self.api else []
+        command += ["--prometheus", self.prometheus] if self.prometheus else []
         command += [str(path) for path in self.paths]
         return self._part(CONTROL_PLANE, command, self.state.control_plane / "log")
 

@@ -17,7 +17,7 @@ from plait.model.names import ReplicaKey, WorkloadKey
 from plait.telemetry.queries import Signals, signals
 from plait.telemetry.reporters import Pair, once, told_by_callees
 from plait.telemetry.reports import Pool
-from plait.telemetry.series import Family, Labels, Total, Used, Window
+from plait.telemetry.series import Labels, Total, Used, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +186,7 @@ def _edges(totals: Mapping[Labels, Total], callees: frozenset[Pair]) -> dict[_En
     """By their ends.  Who was kept out, is counted to the requests on the way where there are any."""
     edges: dict[_Ends, _Found] = defaultdict(_Found)
     for labels, total in once(totals, callees, callers=True):
-        if labels.family is not Family.OTHER:
+        if labels.shown:
             edges[_ends(labels)].add(labels, total)
     return dict(edges)
 

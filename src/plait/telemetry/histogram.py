@@ -6,7 +6,7 @@ A bin is a number: bins of longer durations are larger, and those of equal numbe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import floor, log10
+from math import floor, isinf, log10
 
 _STEPS = 90
 """Bins in a decade: 1.0, 1.1, ... 9.9."""
@@ -39,6 +39,14 @@ def merged(some: Iterable[Iterable[tuple[int, int]]]) -> dict[int, int]:
         for number, count in bins:
             found[number] = found.get(number, 0) + count
     return found
+
+
+def longer(bins: Mapping[int, int], milliseconds: float) -> int:
+    """How many took longer, as far as bins tell: what is in the duration's own bin did not."""
+    if isinf(milliseconds):
+        return 0
+    own = bin_of(milliseconds)
+    return sum(count for number, count in bins.items() if number > own)
 
 
 def quantile(bins: Mapping[int, int], share: float) -> float | None:

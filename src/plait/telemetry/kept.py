@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from math import inf
 
 from plait.telemetry.graph import Seen
-from plait.telemetry.queries import ANYBODY, By, Group, History, Measured, Signals, Where, group_of, signals
-from plait.telemetry.reporters import once, told_by_callees
-from plait.telemetry.series import Labels, Total, Window
+from plait.telemetry.queries import (
+    ANYBODY,
+    By,
+    Callee,
+    Counts,
+    Group,
+    History,
+    Measured,
+    Signals,
+    Where,
+    counts,
+    group_of,
+    signals,
+)
+from plait.telemetry.reporters import Pair, once, told_by_callees
+from plait.telemetry.series import Family, Labels, Total, Window
 from plait.telemetry.store import Store
 
 AROUND = 60
@@ -65,6 +80,21 @@ class StoreQueries:
             },
         )
 
+    async def count(
+        self,
+        callee: Callee,
+        *,
+        since: float,
+        until: float = inf,
+        last: float = inf,
+        slower_than: float = inf,
+    ) -> Counts:
+        """All that a workload was asked between two times."""
+        found = await self._store.since(since, until, last=last)
+        callees = told_by_callees(self._store.seen(found.start - AROUND))
+        made = await asyncio.to_thread(_counted, found, callee, callees, slower_than)
+        return replace(made, left_out=self._store.left_out(found.start))
+
     def _told(
         self, by: By, where: Where, end: float, window: float
     ) -> Callable[[Window, int], dict[Group, Signals]]:
@@ -82,6 +112,18 @@ class StoreQueries:
             return {group: signals(some, one.heard, at_least) for group, some in groups.items()}
 
         return told
+
+
+def _counted(found: Window, callee: Callee, callees: frozenset[Pair], slower_than: float) -> Counts:
+    where = Where(destination_namespace=callee.workload.namespace, destination_workload=callee.workload.name)
+    told = {labels: total for labels, total in found.totals.items() if where.covers(labels)}
+    unreached = sum(
+        total.count
+        for labels, total in found.totals.items()
+        if labels.family is Family.UNREACHED
+        and (labels.service, labels.subset) == (callee.host, callee.subset)
+    )
+    return counts(once(told, callees, callers=False), unreached, found, slower_than)
 
 
 async def seen(store: Store, window: float) -> Seen:

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-
-from plait.telemetry.queries import ANYBODY, By, Group, History, Measured, Signals, Where
-from plait.telemetry.reporters import NEVER_ARRIVED, TCP_NEVER_ARRIVED
+from plait.telemetry.promql import answered
+from plait.telemetry.queries import ANYBODY, By, Callee, Counts, Group, History, Measured, Signals, Where
+from plait.telemetry.reporters import NEVER_ARRIVED, NO_CONNECTION, TCP_NEVER_ARRIVED
 from plait.telemetry.series import Reporter, is_failure
 
 _AROUND = 60
 """Seconds before a window in which it counts who tells of traffic."""
-_WITHIN = aiohttp.ClientTimeout(total=30)
+_LOOK_BACK = 300
+"""Seconds before a moment in which a series must have been scraped to be known then."""
+_LONGEST = 3600
+"""Seconds that may be counted at once, as the store has them."""
+_WITHIN = 30.0
 _REQUESTS, _DURATIONS = "istio_requests_total", "istio_request_duration_milliseconds_bucket"
 _OPENED, _RECEIVED, _SENT = (
     "istio_tcp_connections_opened_total",
@@ -31,7 +35,8 @@ _OPENED, _RECEIVED, _SENT = (
     "istio_tcp_sent_bytes_total",
 )
 _DENIED = "plait_denied_total"
-_CODE, _GRPC = "response_code", "grpc_response_status"
+_UNREACHED = ("envoy_cluster_upstream_rq_pending_failure_eject", "envoy_cluster_upstream_cx_none_healthy")
+_CODE, _GRPC, _FLAGS, _LE = "response_code", "grpc_response_status", "response_flags", "le"
 
 _LABELS = {
     "service": "destination_service",
@@ -59,10 +64,7 @@ _GROUPED = {
 _CALLEE = ", ".join(_DESTINATION[:2])
 _PAIR = ", ".join((*_SOURCE[:2], *_DESTINATION[:2]))
 _UNKNOWN = "unknown"
-
-
-class PrometheusError(Exception):
-    """It can't be reached, or does not answer as a Prometheus does; the message says what it said."""
+_HEARD = "max(max_over_time(up[{}s])) > 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class PrometheusQueries:
     """Queries of the Prometheus at a URL.  Each may raise PrometheusError."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
+        self._url = url
 
     async def measure(
         self, by: By, where: Where = ANYBODY, *, window: float, end: float | None = None, at_least: int = 1
@@ -146,6 +148,38 @@ class PrometheusQueries:
             groups={group: tuple(points(steps)) for group, steps in sorted(found.items())},
         )
 
+    async def count(
+        self,
+        callee: Callee,
+        *,
+        since: float,
+        until: float = math.inf,
+        last: float = math.inf,
+        slower_than: float = math.inf,
+    ) -> Counts:
+        """All that a workload was asked between two times."""
+        end = math.floor(min(until, time.time()))
+        start = min(max(math.ceil(since), end - math.ceil(min(last, _LONGEST))), end)
+        if start == end:
+            return Counts(start=start, end=end, heard=0)
+        times = _Times(end, end - start, 1)
+        where = Where(
+            destination_namespace=callee.workload.namespace, destination_workload=callee.workload.name
+        )
+        http = _Chosen(where, By.VERSION, times.width, _REQUESTS, NEVER_ARRIVED, grown=_grown)
+        called = rf"outbound\|[0-9]+\|{re.escape(callee.subset)}\|{re.escape(callee.host)}"
+        cluster = f"envoy_cluster_name=~{_quoted(called)}"
+        told = await self._answers(
+            {
+                "heard": _HEARD.format(times.width),
+                "requests": _sum(("reporter", _FLAGS, _CODE, _GRPC), http.of(_REQUESTS)),
+                "durations": _sum(("reporter", _FLAGS, _LE), http.of(_DURATIONS)),
+                **{one: f"sum ({_grown(one, cluster, times.width)})" for one in _UNREACHED},
+            },
+            times,
+        )
+        return _counts(told, times, slower_than)
+
     async def _ask(
         self, by: By, where: Where, times: _Times
     ) -> tuple[frozenset[int], Mapping[Group, Mapping[int, _Raw]]]:
@@ -156,7 +190,7 @@ class PrometheusQueries:
         buckets = _sum((*labels, "le"), http.of(_DURATIONS))
         denied = _increase(_DENIED, _matchers(where), times.width)
         asked = {
-            "heard": f"max(max_over_time(up[{times.width}s])) > 0",
+            "heard": _HEARD.format(times.width),
             "requests": _sum((*labels, _CODE, _GRPC), http.of(_REQUESTS)),
             **{f"p{part}": f"histogram_quantile(0.{part}, {buckets})" for part in (50, 90, 99)},
             "connections": _sum(labels, tcp.of(_OPENED)),
@@ -164,9 +198,7 @@ class PrometheusQueries:
             "sent": _sum(labels, tcp.of(_SENT)),
             "refused": _sum(labels, [denied]),
         }
-        async with aiohttp.ClientSession(timeout=_WITHIN) as http_session:
-            answers = await asyncio.gather(*(self._query(http_session, one, times) for one in asked.values()))
-        told = dict(zip(asked, answers, strict=True))
+        told = await self._answers(asked, times)
         heard = frozenset(number for sample in told.pop("heard") for number in sample.values)
         groups: dict[Group, dict[int, _Raw]] = defaultdict(lambda: defaultdict(_Raw))
         for what, samples in told.items():
@@ -176,32 +208,36 @@ class PrometheusQueries:
                     _add(steps[number], what, value, sample.labels)
         return heard, groups
 
-    async def _query(self, http: aiohttp.ClientSession, asked: str, times: _Times) -> Sequence[_Sample]:
+    async def _answers(self, asked: Mapping[str, str], times: _Times) -> dict[str, Sequence[_Sample]]:
+        answers = await asyncio.gather(*(self._query(one, times) for one in asked.values()))
+        return dict(zip(asked, answers, strict=True))
+
+    async def _query(self, asked: str, times: _Times) -> Sequence[_Sample]:
         query = {
             "query": asked,
             "start": str(times.start + times.width),
             "end": str(times.end),
             "step": str(times.width),
         }
-        try:
-            async with http.post(f"{self._url}/api/v1/query_range", data=query) as response:
-                answer = await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise PrometheusError(f"the Prometheus at {self._url} does not answer: {error}") from error
-        if not isinstance(answer, dict) or answer.get("status") != "success":
-            said = answer.get("error") if isinstance(answer, dict) else answer
-            raise PrometheusError(f"the Prometheus at {self._url} says: {said}")
-        return [_sample(one, times) for one in answer["data"]["result"]]
+        data = await answered(self._url, "/api/v1/query_range", query, within=_WITHIN)
+        return [_sample(one, times) for one in data["result"]]
 
 
 class _Chosen:
     """Expressions for what counts of a metric: see `reporters`."""
 
-    def __init__(
-        self, where: Where, by: By, seconds: int, present: str, never_arrived: Iterable[str]
+    def __init__(  # noqa: PLR0913, PLR0917 - what tells one set of them from another
+        self,
+        where: Where,
+        by: By,
+        seconds: int,
+        present: str,
+        never_arrived: Iterable[str],
+        grown: Callable[[str, str, int], str] | None = None,
     ) -> None:
-        """`present` is a metric that every pair has of which a callee tells."""
+        """`present` is a metric that every pair has of which a callee tells; `grown`: by how much one has."""
         self._where, self._seconds, self._present = where, seconds, present
+        self._grown = grown or _increase
         self._callers = by is By.EDGE or where.callers
         self._flags = f"(.*,)?({'|'.join(sorted(never_arrived))})(,.*)?"
 
@@ -237,12 +273,22 @@ class _Chosen:
         ]
 
     def _increase(self, metric: str, matchers: str = "") -> str:
-        return _increase(
+        return self._grown(
             metric, ", ".join(one for one in (matchers, _matchers(self._where)) if one), self._seconds
         )
 
     def _telling(self, matchers: str, labels: str) -> str:
         return f"count by ({labels}) (count_over_time({self._present}{{{matchers}}}[{self._seconds + _AROUND}s]))"
+
+
+def _grown(metric: str, matchers: str, seconds: int) -> str:
+    """By how much a counter grew, exactly: as much as `increase` says, but for what that has to guess.
+
+    What ends at a moment and what begins there add up; of a series that is new all of it is told.
+    """
+    now = f"last_over_time({metric}{{{matchers}}}[{seconds}s])"
+    before = f"last_over_time({metric}{{{matchers}}}[{_LOOK_BACK}s] offset {seconds}s)"
+    return f"(({now} - {before}) >= 0 or {now})"
 
 
 def _increase(metric: str, matchers: str, seconds: int) -> str:
@@ -305,3 +351,59 @@ def _signals(raw: _Raw, seconds: float, at_least: int) -> Signals:
         sent=raw.sent / seconds,
         refused=raw.refused / seconds,
     )
+
+
+def _counts(told: Mapping[str, Sequence[_Sample]], times: _Times, slower_than: float) -> Counts:
+    arrived = failed = lost = 0.0
+    for sample in told["requests"]:
+        labels, number = sample.labels, _number(sample)
+        if _is_lost(labels):
+            lost += number
+            continue
+        arrived += number
+        code = labels.get(_CODE, "")
+        if is_failure("" if code == _UNKNOWN else code, labels.get(_GRPC, "")):
+            failed += number
+    unreached = round(max(lost, sum(_number(one) for name in _UNREACHED for one in told[name])))
+    buckets: dict[float, float] = defaultdict(float)
+    for sample in told["durations"]:
+        if not _is_lost(sample.labels):
+            buckets[float(sample.labels[_LE])] += _number(sample)
+    bounds = sorted(buckets.items())
+    return Counts(
+        start=times.start,
+        end=times.end,
+        heard=float(times.width if told["heard"] else 0),
+        requests=round(arrived) + unreached,
+        failed=round(failed) + unreached,
+        unreached=unreached,
+        slow=round(_longer(bounds, slower_than)),
+        p99_ms=_quantile(bounds, 0.99),
+    )
+
+
+def _number(sample: _Sample) -> float:
+    return sum(sample.values.values())
+
+
+def _is_lost(labels: Mapping[str, str]) -> bool:
+    """As `reporters.no_connection`."""
+    flags = labels.get(_FLAGS, "").split(",")
+    return labels.get("reporter") == Reporter.SOURCE and not NO_CONNECTION.isdisjoint(flags)
+
+
+def _longer(buckets: Sequence[tuple[float, float]], milliseconds: float) -> float:
+    """How many are in no bucket up to the one that a duration is in; buckets are (upper bound, how many up to it)."""
+    upto = next((count for bound, count in buckets if bound >= milliseconds), None)
+    return 0.0 if upto is None else buckets[-1][1] - upto
+
+
+def _quantile(buckets: Sequence[tuple[float, float]], share: float) -> float | None:
+    """What `share` of all did not exceed, as `histogram_quantile` has it; None of nothing."""
+    wanted = buckets[-1][1] * share if buckets else 0.0
+    low, below = 0.0, 0.0
+    for bound, count in buckets:
+        if wanted and count >= wanted:
+            return low if math.isinf(bound) else low + (bound - low) * (wanted - below) / (count - below)
+        low, below = bound, count
+    return None

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import Protocol
 
-from plait.telemetry.histogram import merged, quantile
-from plait.telemetry.series import Family, Labels, Total, total_of
+from plait.model.names import WorkloadKey
+from plait.telemetry.histogram import longer, merged, quantile
+from plait.telemetry.reporters import no_connection
+from plait.telemetry.series import Family, Labels, Total, Window, total_of
 
 
 class By(StrEnum):
@@ -46,7 +49,7 @@ class Where:
 
     def covers(self, labels: Labels) -> bool:
         """Whether a series is asked for."""
-        return labels.family is not Family.OTHER and all(
+        return labels.shown and all(
             wanted in {"", had}
             for wanted, had in (
                 (self.source_namespace, labels.source_namespace),
@@ -129,6 +132,34 @@ class History:
     groups: Mapping[Group, tuple[Signals | None, ...]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callee:
+    """A workload, and how callers choose it: as a subset of a service (by its host)."""
+
+    workload: WorkloadKey
+    host: str
+    subset: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many requests there were from `start` to `end`, for `heard` seconds of which somebody listened.
+
+    Attempts of callers that reached nobody (`unreached`) are among `requests` and `failed`, also those that a retry
+    healed.  `slow`: that took longer than was asked about; `p99_ms` is of those that took any time; None of nothing.
+    """
+
+    start: float
+    end: float
+    heard: float
+    requests: int = 0
+    failed: int = 0
+    unreached: int = 0
+    slow: int = 0
+    p99_ms: float | None = None
+    left_out: bool = False
+
+
 class Queries(Protocol):
     """Who can be asked.  Times are seconds; `end` is since the epoch (None: now).
 
@@ -151,6 +182,21 @@ class Queries(Protocol):
         at_least: int = 1,
     ) -> History:
         """How it went, step by step."""
+
+    async def count(
+        self,
+        callee: Callee,
+        *,
+        since: float,
+        until: float = inf,
+        last: float = inf,
+        slower_than: float = inf,
+    ) -> Counts:
+        """All that a workload was asked between two times, but no more than the `last` so many seconds of what is known.
+
+        Who asks again from where an answer ended counts each request once.  `slower_than` is in milliseconds, as
+        exact as bins are.
+        """
 
 
 def group_of(labels: Labels, by: By) -> Group:
@@ -205,4 +251,22 @@ def signals(some: Iterable[tuple[Labels, Total]], heard: float, at_least: int = 
         received=tcp.received / seconds,
         sent=tcp.sent / seconds,
         refused=refused / seconds,
+    )
+
+
+def counts(some: Iterable[tuple[Labels, Total]], unreached: int, found: Window, slower_than: float) -> Counts:
+    """All that a workload was asked: what counts of what was told, and how often its callers did not reach it."""
+    told = [(labels, total) for labels, total in some if labels.family is Family.HTTP]
+    arrived = [(labels, total) for labels, total in told if not no_connection(labels)]
+    unreached = max(unreached, sum(total.count for labels, total in told if no_connection(labels)))
+    bins = merged(total.bins.items() for _, total in arrived)
+    return Counts(
+        start=found.start,
+        end=found.end,
+        heard=found.heard,
+        requests=sum(total.count for _, total in arrived) + unreached,
+        failed=sum(total.count for labels, total in arrived if labels.failed) + unreached,
+        unreached=unreached,
+        slow=longer(bins, slower_than),
+        p99_ms=quantile(bins, 0.99),
     )

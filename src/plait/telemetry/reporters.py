@@ -23,6 +23,8 @@ from plait.telemetry.series import Family, Labels, Reporter, Total
 NEVER_ARRIVED = frozenset({"DF", "DO", "DPE", "FI", "NC", "NFCF", "NR", "UC", "UF", "UH", "UO"})
 """Flags of Envoy at a caller: who was chosen, if anybody, does not know of this request."""
 TCP_NEVER_ARRIVED = NEVER_ARRIVED | {"URX"}
+NO_CONNECTION = frozenset({"UF", "UH"})
+"""Flags of a request whose last attempt reached nobody: of each attempt a proxy counts as UNREACHED."""
 
 Pair = tuple[Family, WorkloadKey | None, WorkloadKey | None]
 
@@ -78,6 +80,11 @@ def never_arrived(labels: Labels) -> bool:
     """Whether a caller's proxy says that whom it chose has never seen it."""
     flags = TCP_NEVER_ARRIVED if labels.family is Family.TCP else NEVER_ARRIVED
     return not flags.isdisjoint(labels.flags.split(","))
+
+
+def no_connection(labels: Labels) -> bool:
+    """Whether a caller's proxy says that it could reach nobody."""
+    return labels.reporter == Reporter.SOURCE and not NO_CONNECTION.isdisjoint(labels.flags.split(","))
 
 
 def _pair(labels: Labels) -> Pair:

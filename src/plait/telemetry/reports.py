@@ -44,15 +44,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """What goes on between a proxy and one cluster (by its name in Envoy); but for `overflowed` and `retried`, now."""
+    """What goes on between a proxy and one cluster (by its name in Envoy) now; the last three came since the report before."""
 
     cluster: str
     connections: int
     requests: int
     overflowed: int
-    """Requests that were turned away since the report before, for there were too many."""
+    """Requests that were turned away, for there were too many."""
     retried: int
-    """Attempts since the report before that were not a request's first."""
+    """Attempts that were not a request's first."""
+    unreached: int = 0
+    """Attempts for which nobody could be reached, whatever became of the request: no connection, or nobody healthy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

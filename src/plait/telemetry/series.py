@@ -9,17 +9,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from plait.envoy import labels
+from plait.envoy import labels, names
 from plait.model.names import WorkloadKey
 from plait.telemetry.reports import Traffic
 
 
 class Family(StrEnum):
-    """What is counted.  OTHER: all that came once there were too many series."""
+    """What is counted.
+
+    UNREACHED: attempts for which a caller could reach nobody, by service and subset; whether a retry then was answered
+    or the request is counted as lost, it is among HTTP's as well.  OTHER: all that came once there were too many series.
+    """
 
     HTTP = "http"
     TCP = "tcp"
     DENIED = "denied"
+    UNREACHED = "unreached"
     OTHER = "other"
 
 
@@ -49,6 +54,8 @@ class Labels:
     service: str = ""
     service_namespace: str = ""
     service_name: str = ""
+    subset: str = ""
+    """Which of the service's subsets was called; told of UNREACHED alone."""
     protocol: str = ""
     code: str = ""
     grpc_status: str = ""
@@ -68,12 +75,19 @@ class Labels:
         return _workload(self.destination_namespace, self.destination_workload)
 
     @property
+    def shown(self) -> bool:
+        """Whether it is of requests and connections as they are told of one by one."""
+        return self.family in _SHOWN
+
+    @property
     def failed(self) -> bool:
         """Whether the callee, or who spoke for it, failed: HTTP 5xx, no answer at all, or a server's gRPC status."""
         return self.family is Family.HTTP and is_failure(self.code, self.grpc_status)
 
 
 OTHER = Labels(family=Family.OTHER)
+
+_SHOWN = frozenset({Family.HTTP, Family.TCP, Family.DENIED})
 
 _NO_ANSWER = frozenset({"", "0"})
 SERVER_STATUSES = frozenset({"2", "4", "12", "13", "14", "15"})
@@ -112,6 +126,22 @@ def of_packed(packed: str, own: Mapping[str, str]) -> Labels:
         flags=get("response_flags"),
         mtls=_mtls(said),
         reason=get("reason"),
+    )
+
+
+def of_unreached(cluster: str, own: Mapping[str, str]) -> Labels | None:
+    """By what is counted whom a proxy did not reach, by the name of a cluster; None of what is no service's."""
+    key = names.cluster_key(cluster)
+    if key is None:
+        return None
+    return Labels(
+        family=Family.UNREACHED,
+        reporter=Reporter.SOURCE,
+        source_namespace=own.get("namespace", ""),
+        source_workload=own.get("workload", ""),
+        source_version=own.get("version", ""),
+        service=key.host,
+        subset=key.subset,
     )
 
 

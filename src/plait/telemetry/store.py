@@ -13,15 +13,15 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import TypeVar
 
 from plait.codec import Codec, CodecError
 from plait.model.names import ReplicaKey
 from plait.telemetry.database import KEPT, MINUTE, STEP, Batch, Reader, Slot, Span, Writer
-from plait.telemetry.reports import Pool, ProxyReport
-from plait.telemetry.series import OTHER, Labels, Total, Used, Window, of_packed
+from plait.telemetry.reports import Pool, ProxyReport, Traffic
+from plait.telemetry.series import OTHER, Labels, Total, Used, Window, of_packed, of_unreached
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,10 @@ class Store:
         for one in report.traffic:
             number = self._series(one.packed, own)
             if number:
-                self._last[number] = start
-                slot.totals.setdefault(number, Total()).add(one)
+                self._add(number, start, one)
+        for pool in report.pools:
+            if pool.unreached and (labels := of_unreached(pool.cluster, own)):
+                self._add(self._number(labels), start, Total(count=pool.unreached))
         node = str(report.node)
         for process, usage in zip(_USAGES, (report.sidecar, report.application), strict=True):
             if usage is not None:
@@ -90,6 +92,11 @@ class Store:
                     before.heard + steps * STEP, before.cpu + usage.cpu, max(before.memory, usage.memory)
                 )
         self._pools[report.node] = (start, report.pools)
+
+    def _add(self, number: int, start: int, what: Traffic | Total) -> None:
+        """Count something of a series in an open slot."""
+        self._last[number] = start
+        self._open[start].totals.setdefault(number, Total()).add(what)
 
     def _series(self, packed: str, own: Mapping[str, str]) -> int:
         """The number of a series; 0: it is none that is kept."""
@@ -203,6 +210,24 @@ class Store:
 
         heard, found = await self._read(read)
         return Window(start=start, end=until, heard=heard, totals=self._named(found))
+
+    async def since(self, at: float, until: float = inf, *, last: float = inf) -> Window:
+        """What there was in the slots that lie between two times, but no more than the last so many seconds of it.
+
+        Slots alone are read, so that two questions of which the one begins where the other ended count nothing twice.
+        What is older than an hour is left out: `start` says where it begins.
+        """
+        end = min(self._readable, _start(min(until, self._readable)))
+        kept = self._minutes - KEPT[STEP]
+        slots = max(1, ceil(min(last, KEPT[STEP]) / STEP))
+        start = min(max(ceil(at / STEP) * STEP, kept, end - slots * STEP), end)
+        spans: list[Span] = [(STEP, start, end)]
+
+        def read() -> tuple[int, dict[int, Total]]:
+            return self._reader.heard(spans), self._reader.totals(spans)
+
+        heard, found = await self._read(read)
+        return Window(start=start, end=end, heard=heard, totals=self._named(found))
 
     async def steps(
         self,
