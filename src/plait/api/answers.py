@@ -19,7 +19,13 @@ from plait.codec import Codec, CodecError
 _log = logging.getLogger(__name__)
 
 FAILURE: Codec[Failure] = Codec(Failure)
-REFUSALS = (CodecError, ValueError, NotFound, NotReady, Unavailable)
+
+
+class Refused(Exception):  # noqa: N818 - the answer to what was asked
+    """It makes no sense as things are; the message says why."""
+
+
+REFUSALS = (CodecError, ValueError, NotFound, NotReady, Refused, Unavailable)
 """What a request may be refused with; everything else is an error of our own."""
 
 
@@ -58,6 +64,8 @@ def refusal(error: Exception) -> tuple[int, Failure]:
             status, code = 404, "not_found"
         case NotReady():
             status, code = 409, "not_ready"
+        case Refused():
+            status, code = 409, "refused"
         case Unavailable():
             status, code = 503, "unavailable"
         case _:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from plait.rollout.status import Phase
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckView:
@@ -32,6 +34,8 @@ class CanaryView:
     since: str
     weight: int = 0
     mirrored: int = 0
+    matched: bool = False
+    """Whether what the analysis' matches catch goes to the new version."""
     step: int = 0
     total: int = 0
     failed_checks: int = 0
@@ -48,6 +52,32 @@ class CanaryView:
     due: str = ""
     """When it is looked at next."""
 
+    @property
+    def key(self) -> str:
+        """NAMESPACE/NAME."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def share(self) -> str:
+        """What goes to the new version."""
+        parts = (
+            f"{self.weight} %" if self.weight or not (self.matched or self.mirrored) else "",
+            "what matches" if self.matched else "",
+            f"copies of {self.mirrored} %" if self.mirrored else "",
+        )
+        return ", ".join(part for part in parts if part)
+
+    @property
+    def progress(self) -> str:
+        """How far it has come: the phase, while it runs what goes to the new version, and whether it is held."""
+        parts = [self.phase]
+        if Phase(self.phase).runs:
+            parts.append(f"step {self.step} of {self.total}")
+            parts.append(self.share)
+        parts.append("paused" if self.paused else "")
+        parts.append("suspended" if self.suspended else "")
+        return ", ".join(part for part in parts if part)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryEvent:
@@ -59,3 +89,17 @@ class CanaryEvent:
     phase: str
     weight: int = 0
     failed_checks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canaries:
+    """The answer of GET /v1/canaries."""
+
+    canaries: tuple[CanaryView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryHistory:
+    """The answer of GET /v1/canaries/{namespace}/{name}/history, the oldest first."""
+
+    events: tuple[CanaryEvent, ...]

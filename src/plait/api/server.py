@@ -11,7 +11,7 @@ from aiohttp.typedefs import Middleware
 
 from plait.api.answers import errors
 from plait.api.plane import Plane
-from plait.api.routes import access, mesh, metrics, replicas, traces, traffic
+from plait.api.routes import access, mesh, metrics, replicas, rollouts, traces, traffic
 
 _SUBJECTS = (
     mesh.routes,
@@ -19,6 +19,7 @@ _SUBJECTS = (
     traffic.routes,
     traces.routes,
     replicas.routes,
+    rollouts.routes,
     access.routes,
 )
 _LARGEST_BODY = 65_536

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from plait.api.answers import answer, streaming
-from plait.api.events import ConfigChanged, Event, FindingAppeared, ReplicaChanged
+from plait.api.events import CanaryChanged, ConfigChanged, Event, FindingAppeared, ReplicaChanged
 from plait.api.plane import Plane
 from plait.api.views import Findings, Proxies, Status
 from plait.codec import Codec
@@ -57,6 +57,7 @@ class _Paths:
             async with streaming(request, "text/event-stream") as response:
                 now: list[Event] = [ReplicaChanged(workload) for workload in self._plane.workloads()]
                 now += [FindingAppeared(finding) for finding in self._plane.findings()]
+                now += [CanaryChanged(canary) for canary in self._plane.canaries()]
                 now.append(ConfigChanged(self._plane.mesh().generation))
                 await response.write(b"".join(map(_server_sent, now)))
                 async for event in subscription:
