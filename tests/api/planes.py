@@ -168,14 +168,14 @@ REFUSED = ProxyTypeStatus(
 CANARY = CanaryView(
     namespace="bistro",
     name="reservations",
-    target="bistro/reservations",
+    target="reservations",
     host="reservations.bistro.svc.cluster.local",
     strategy="canary",
     phase="Progressing",
     since="2031-02-03T04:05:06+00:00",
     weight=20,
-    step=2,
-    total=5,
+    step=20,
+    total=50,
     failed_checks=1,
     threshold=5,
     message="waiting for traffic: 12 of 100 requests",
@@ -396,7 +396,7 @@ class FakePlane:
         self._canary(key)
         return (STARTED, HELD)
 
-    def canary_command(self, key: WorkloadKey, command: Command) -> None:
+    async def canary_command(self, key: WorkloadKey, command: Command) -> None:
         gate = self._canary(key).gate
         if command is Command.APPROVE and not gate:
             raise ValueError(f"{key} waits at no gate")

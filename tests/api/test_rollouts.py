@@ -66,7 +66,7 @@ async def test_what_is_no_command_is_no_path_and_none_is_given_by_get() -> None:
 
 
 async def test_events_begin_with_every_rollout_and_tell_what_changes() -> None:
-    later = replace(CANARY, weight=40, step=4)
+    later = replace(CANARY, weight=40, step=40)
     heard: list[Event] = []
     async with (
         served(FakePlane(rolling=(CANARY,))) as plane,

@@ -31,7 +31,7 @@ FAILED = replace(
     message="rolled back: request-success-rate 93.2 % is under 99 % (5 of 5 failed checks)",
 )
 WAITS = (
-    "WaitingPromotion, step 2 of 5, 20 %; 1 of 5 failed checks; waits to be confirmed; "
+    "WaitingPromotion, 20 %, up to 50 %; 1 of 5 failed checks; waits to be confirmed; "
     "waits at confirm-promotion: plait canary approve bistro/reservations"
 )
 TIME = re.compile(r"\d\d:\d\d:\d\d  ")
@@ -42,18 +42,28 @@ def rows(out: str) -> list[list[str]]:
 
 
 async def test_list_has_a_line_for_each_and_says_what_to_type() -> None:
-    ab = replace(CANARY, name="payments", strategy="A/B", weight=0, matched=True, message="", paused=True)
+    ab = replace(
+        CANARY,
+        name="payments",
+        strategy="A/B",
+        weight=0,
+        step=2,
+        total=10,
+        matched=True,
+        message="",
+        paused=True,
+    )
     async with served(FakePlane(rolling=(GATED, ab, replace(SUCCEEDED, namespace="other")))) as plane:
         shown = await ran(plane.directory, "canary list")
         assert (shown.code, shown.err) == (0, "")
         assert rows(shown.out) == [
-            ["CANARY", "STRATEGY", "PHASE", "STEP", "TRAFFIC", "FAILED"],
+            ["CANARY", "STRATEGY", "PHASE", "TRAFFIC", "FAILED"],
             [
-                "bistro/reservations", "canary", "WaitingPromotion", "2/5", "20 %", "1/5",
+                "bistro/reservations", "canary", "WaitingPromotion", "20 %", "up to 50 %", "1/5",
                 "waits to be confirmed; waits at confirm-promotion: plait canary approve bistro/reservations",
             ],
             [
-                "bistro/payments", "A/B", "Progressing", "2/5", "what matches", "1/5",
+                "bistro/payments", "A/B", "Progressing", "what matches", "look 2 of 10", "1/5",
                 "go on with: plait canary resume bistro/payments",
             ],
             ["other/reservations", "canary", "Succeeded"],
@@ -70,10 +80,9 @@ async def test_status_tells_all_that_a_user_needs() -> None:
         told = await ran(plane.directory, "canary status", "reservations", "-o", "json")
     assert (shown.code, shown.err) == (0, "")
     assert shown.out.splitlines() == [
-        "bistro/reservations: canary of bistro/reservations, called as reservations.bistro.svc.cluster.local",
+        "bistro/reservations: canary of reservations, called as reservations.bistro.svc.cluster.local",
         "  phase      WaitingPromotion, since 2031-02-03T04:05:06+00:00",
-        "  traffic    ████░░░░░░░░░░░░░░░░ 20 % to the new version",
-        "  step       2 of 5",
+        "  traffic    ████░░░░░░░░░░░░░░░░ 20 % to the new version, up to 50 %",
         "  failed     1 of the 5 checks at which it is rolled back",
         "  revisions  0c5e7a serves, 9d31b2 is tried",
         "  message    waits to be confirmed",
@@ -155,7 +164,7 @@ async def test_watch_has_a_line_a_change_and_ends_with_the_run(end: object, code
     assert all(TIME.match(line) for line in lines)
     told = [TIME.sub("", line) for line in lines]
     assert told[:2] == [
-        "Progressing, step 2 of 5, 20 %; 1 of 5 failed checks; waiting for traffic: 12 of 100 requests",
+        "Progressing, 20 %, up to 50 %; 1 of 5 failed checks; waiting for traffic: 12 of 100 requests",
         WAITS,
     ]
     assert len(told) == 3

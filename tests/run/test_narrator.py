@@ -53,7 +53,7 @@ async def test_a_rollout_is_told_of_step_by_step_and_not_at_every_look(
     looks = (
         CANARY,
         replace(CANARY, message="waiting for traffic: 80 of 100 requests", due="later"),
-        replace(CANARY, weight=40, step=4),
+        replace(CANARY, weight=40, step=40),
         replace(CANARY, phase="WaitingPromotion", gate="confirm-promotion", message="waits to be confirmed"),
         replace(CANARY, phase="Failed", message="aborted by a user"),
     )
@@ -61,8 +61,8 @@ async def test_a_rollout_is_told_of_step_by_step_and_not_at_every_look(
     with pytest.raises(Over):
         await narrator.narrate(Path("nowhere"), told.append, 0.0)
     assert told == [
-        "rollout bistro/reservations Progressing, step 2 of 5, 20 %",
-        "rollout bistro/reservations Progressing, step 4 of 5, 40 %",
-        "rollout bistro/reservations WaitingPromotion, step 2 of 5, 20 %: waits to be confirmed",
+        "rollout bistro/reservations Progressing, 20 %, up to 50 %",
+        "rollout bistro/reservations Progressing, 40 %, up to 50 %",
+        "rollout bistro/reservations WaitingPromotion, 20 %, up to 50 %: waits to be confirmed",
         "rollout bistro/reservations Failed: aborted by a user",
     ]

@@ -115,7 +115,7 @@ class Plane(Protocol):
     def canary_history(self, key: WorkloadKey) -> tuple[CanaryEvent, ...]:
         """What happened to the rollouts of a Canary, the oldest first; NotFound."""
 
-    def canary_command(self, key: WorkloadKey, command: Command) -> None:
+    async def canary_command(self, key: WorkloadKey, command: Command) -> None:
         """Say something to a rollout; NotFound, ValueError (why not) when it makes no sense as it stands."""
 
     def proxy_metrics(self, replica: ReplicaKey) -> Session:

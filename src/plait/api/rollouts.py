@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from plait.model.rollout import Strategy
 from plait.rollout.status import Phase
 
 
@@ -68,12 +69,18 @@ class CanaryView:
         return ", ".join(part for part in parts if part)
 
     @property
+    def goal(self) -> str:
+        """How far the analysis has to go."""
+        by_weight = self.strategy == Strategy.CANARY
+        return f"up to {self.total} %" if by_weight else f"look {self.step} of {self.total}"
+
+    @property
     def progress(self) -> str:
         """How far it has come: the phase, while it runs what goes to the new version, and whether it is held."""
         parts = [self.phase]
         if Phase(self.phase).runs:
-            parts.append(f"step {self.step} of {self.total}")
             parts.append(self.share)
+            parts.append(self.goal)
         parts.append("paused" if self.paused else "")
         parts.append("suspended" if self.suspended else "")
         return ", ".join(part for part in parts if part)

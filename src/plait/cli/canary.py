@@ -24,7 +24,7 @@ _CANARIES: Codec[Canaries] = Codec(Canaries)
 _CANARY: Codec[CanaryView] = Codec(CanaryView)
 _HISTORY: Codec[CanaryHistory] = Codec(CanaryHistory)
 
-_COLUMNS = ("CANARY", "STRATEGY", "PHASE", "STEP", "TRAFFIC", "FAILED", "")
+_COLUMNS = ("CANARY", "STRATEGY", "PHASE", "TRAFFIC", "", "FAILED", "")
 _CHECKS = ("CHECK", "SAYS", "")
 _EVENTS = ("TIME", "", "PHASE", "WEIGHT", "FAILED", "")
 _BAR = 20
@@ -248,8 +248,8 @@ def _row(one: CanaryView) -> tuple[str, ...]:
         one.key,
         one.strategy,
         one.phase,
-        f"{one.step}/{one.total}" if runs else "",
         one.share if runs else "",
+        one.goal if runs else "",
         f"{one.failed_checks}/{one.threshold}" if runs else "",
         printable("; ".join(part for part in (one.message, _next(one)) if part)),
     )
@@ -260,8 +260,7 @@ def _show(one: CanaryView) -> None:
     held = ", paused" * one.paused + ", suspended" * one.suspended
     print_line(f"  phase      {one.phase}{held}, since {one.since}", _COLOURS.get(one.phase, ""))
     if Phase(one.phase).runs:
-        print_line(f"  traffic    {_bar(one.weight)} {one.share} to the new version")
-        print_line(f"  step       {one.step} of {one.total}")
+        print_line(f"  traffic    {_bar(one.weight)} {one.share} to the new version, {one.goal}")
         print_line(
             f"  failed     {one.failed_checks} of the {one.threshold} checks at which it is rolled back"
         )

@@ -261,7 +261,7 @@ class ControlPlane:
         """What happened to the rollouts of a Canary."""
         raise NotFound(f"there is no Canary {key}")
 
-    def canary_command(self, key: WorkloadKey, command: Command) -> None:
+    async def canary_command(self, key: WorkloadKey, command: Command) -> None:
         """Say something to a rollout."""
         raise NotFound(f"there is no Canary {key} to {command}")
 

@@ -51,7 +51,7 @@ class _Paths:
     async def command(self, request: web.Request) -> web.Response:
         """Said to the rollout, which does it in its next step."""
         try:
-            self._plane.canary_command(_key(request), Command(request.match_info["command"]))
+            await self._plane.canary_command(_key(request), Command(request.match_info["command"]))
         except ValueError as error:
             raise Refused(str(error)) from error
         return web.json_response({}, status=202)
