@@ -32,7 +32,7 @@ FAILED = replace(
 )
 WAITS = (
     "WaitingPromotion, 20 %, up to 50 %; 1 of 5 failed checks; waits to be confirmed; "
-    "waits at confirm-promotion: plait canary approve bistro/reservations"
+    "to open confirm-promotion: plait canary approve bistro/reservations"
 )
 TIME = re.compile(r"\d\d:\d\d:\d\d  ")
 
@@ -60,11 +60,11 @@ async def test_list_has_a_line_for_each_and_says_what_to_type() -> None:
             ["CANARY", "STRATEGY", "PHASE", "TRAFFIC", "FAILED"],
             [
                 "bistro/reservations", "canary", "WaitingPromotion", "20 %", "up to 50 %", "1/5",
-                "waits to be confirmed; waits at confirm-promotion: plait canary approve bistro/reservations",
+                "waits to be confirmed; to open confirm-promotion: plait canary approve bistro/reservations",
             ],
             [
                 "bistro/payments", "A/B", "Progressing", "what matches", "look 2 of 10", "1/5",
-                "go on with: plait canary resume bistro/payments",
+                "to go on: plait canary resume bistro/payments",
             ],
             ["other/reservations", "canary", "Succeeded"],
         ]  # fmt: skip
@@ -86,8 +86,8 @@ async def test_status_tells_all_that_a_user_needs() -> None:
         "  failed     1 of the 5 checks at which it is rolled back",
         "  revisions  0c5e7a serves, 9d31b2 is tried",
         "  message    waits to be confirmed",
-        "  next look  2031-02-03T04:05:16+00:00",
-        "  to do      waits at confirm-promotion: plait canary approve bistro/reservations",
+        "  looks at   2031-02-03T04:05:16+00:00",
+        "  next       to open confirm-promotion: plait canary approve bistro/reservations",
         "CHECK                 SAYS",
         "request-success-rate  passed   request-success-rate 99.9 % is not under 99 %",
         "request-duration      waiting  waiting for traffic: 12 of 100 requests",

@@ -236,10 +236,10 @@ def _line(one: CanaryView) -> str:
 def _next(one: CanaryView) -> str:
     """What it waits for that a user can do, and how."""
     if one.paused:
-        return f"go on with: plait canary resume {one.key}"
+        return f"to go on: plait canary resume {one.key}"
     if one.gate:
-        return f"waits at {one.gate}: plait canary approve {one.key}"
-    return "spec.suspend holds it" if one.suspended else ""
+        return f"to open {one.gate}: plait canary approve {one.key}"
+    return "to go on: take spec.suspend away" if one.suspended else ""
 
 
 def _row(one: CanaryView) -> tuple[str, ...]:
@@ -265,7 +265,7 @@ def _show(one: CanaryView) -> None:
             f"  failed     {one.failed_checks} of the {one.threshold} checks at which it is rolled back"
         )
         print_line(f"  revisions  {one.promoted} serves, {one.applied} is tried")
-    for title, text in (("message", one.message), ("next look", one.due), ("to do", _next(one))):
+    for title, text in (("message", one.message), ("looks at", one.due), ("next", _next(one))):
         if text:
             print_line(f"  {title:<10} {printable(text)}")
     if one.checks:

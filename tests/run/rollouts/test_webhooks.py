@@ -50,14 +50,13 @@ async def test_it_is_sent_what_flagger_sends_and_agrees_by_any_2xx() -> None:
 @pytest.mark.parametrize(
     ("type_", "phase", "told"),
     [
-        (HookType.CONFIRM_ROLLOUT, Phase.SUCCEEDED, "Progressing"),
-        (HookType.CONFIRM_PROMOTION, Phase.WAITING_PROMOTION, "WaitingPromotion"),
+        (HookType.CONFIRM_ROLLOUT, Phase.WAITING, "Progressing"),
+        (HookType.CONFIRM_PROMOTION, Phase.WAITING_PROMOTION, "Progressing"),
+        (HookType.ROLLBACK, Phase.WAITING, "Waiting"),
         (HookType.POST_ROLLOUT, Phase.FAILED, "Failed"),
     ],
 )
-async def test_one_who_is_asked_about_a_run_never_hears_of_the_run_before(
-    type_: HookType, phase: Phase, told: str
-) -> None:
+async def test_the_phase_is_what_flagger_says_it_is(type_: HookType, phase: Phase, told: str) -> None:
     async with listening(web.Response()) as listener:
         assert (await asked(hook(listener.url, type_), replace(STATUS, phase=phase))).agreed
     assert listener.heard[0][1]["phase"] == told

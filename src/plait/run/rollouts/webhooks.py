@@ -17,7 +17,7 @@ _PAUSE = 0.5
 """Seconds between two tries."""
 _TOO_MANY = 429
 _HEARS_ENDS = frozenset({HookType.POST_ROLLOUT, HookType.ROLLBACK, HookType.EVENT})
-"""Those that are told the phase as it is; the others are asked about a run, even before it has begun."""
+"""These are told the phase as it is; to whoever is asked about a run it is Progressing, as with Flagger."""
 
 
 class Webhooks:
@@ -49,11 +49,10 @@ class Webhooks:
 
 def _payload(canary: Canary, hook: Webhook, status: Status, metadata: dict[str, str]) -> dict[str, Any]:
     """What Flagger sends; the checksum is the revision that was tried last."""
-    as_it_is = status.phase.runs or hook.type in _HEARS_ENDS
     return {
         "name": canary.name,
         "namespace": canary.namespace,
-        "phase": status.phase if as_it_is else Phase.PROGRESSING,
+        "phase": status.phase if hook.type in _HEARS_ENDS else Phase.PROGRESSING,
         "checksum": status.applied,
         "metadata": metadata,
     }
