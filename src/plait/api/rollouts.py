@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from plait.model.rollout import Strategy
 from plait.rollout.status import Phase
 
+_RUNNING = frozenset(phase for phase in Phase if phase.runs)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckView:
@@ -59,6 +61,11 @@ class CanaryView:
         return f"{self.namespace}/{self.name}"
 
     @property
+    def runs(self) -> bool:
+        """Whether a new version is on its way."""
+        return self.phase in _RUNNING
+
+    @property
     def share(self) -> str:
         """What goes to the new version."""
         parts = (
@@ -78,7 +85,7 @@ class CanaryView:
     def progress(self) -> str:
         """How far it has come: the phase, while it runs what goes to the new version, and whether it is held."""
         parts = [self.phase]
-        if Phase(self.phase).runs:
+        if self.runs:
             parts.append(self.share)
             parts.append(self.goal)
         parts.append("paused" if self.paused else "")

@@ -228,7 +228,7 @@ def rollout_line(one: CanaryView) -> str:
 
 
 def _line(one: CanaryView) -> str:
-    counted = one.failed_checks and Phase(one.phase).runs
+    counted = one.failed_checks and one.runs
     failed = f"{one.failed_checks} of {one.threshold} failed checks" if counted else ""
     return printable("; ".join(part for part in (one.progress, failed, one.message, _next(one)) if part))
 
@@ -243,14 +243,13 @@ def _next(one: CanaryView) -> str:
 
 
 def _row(one: CanaryView) -> tuple[str, ...]:
-    runs = Phase(one.phase).runs
     return (
         one.key,
         one.strategy,
         one.phase,
-        one.share if runs else "",
-        one.goal if runs else "",
-        f"{one.failed_checks}/{one.threshold}" if runs else "",
+        one.share if one.runs else "",
+        one.goal if one.runs else "",
+        f"{one.failed_checks}/{one.threshold}" if one.runs else "",
         printable("; ".join(part for part in (one.message, _next(one)) if part)),
     )
 
@@ -259,7 +258,7 @@ def _show(one: CanaryView) -> None:
     print_line(f"{one.key}: {one.strategy} of {one.target}, called as {one.host}")
     held = ", paused" * one.paused + ", suspended" * one.suspended
     print_line(f"  phase      {one.phase}{held}, since {one.since}", _COLOURS.get(one.phase, ""))
-    if Phase(one.phase).runs:
+    if one.runs:
         print_line(f"  traffic    {_bar(one.weight)} {one.share} to the new version, {one.goal}")
         print_line(
             f"  failed     {one.failed_checks} of the {one.threshold} checks at which it is rolled back"

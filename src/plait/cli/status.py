@@ -70,9 +70,9 @@ def _show(answer: Status, canaries: tuple[CanaryView, ...], findings: tuple[Find
         if workload.message or workload.exit_code is not None:
             print_line(f"{workload.node}: {_remark(workload)}")
     for canary in canaries:
-        phase = Phase(canary.phase)
-        if phase.runs or phase is Phase.FAILED:
-            print_line(f"rollout {rollout_line(canary)}", "bold red" if phase is Phase.FAILED else "")
+        failed = canary.phase == Phase.FAILED
+        if canary.runs or failed:
+            print_line(f"rollout {rollout_line(canary)}", "bold red" if failed else "")
     print_findings(findings)
 
 

@@ -70,7 +70,7 @@ async def post(address: str, body: Any) -> Reply:
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     data = b""
-    while len(data) < _MOST_READ and (more := await response.content.read(_MOST_READ - len(data))):
+    while more := await response.content.read(_MOST_READ - len(data)):
         data += more
     return data
 
