@@ -13,6 +13,7 @@ from typing import Any
 from plait.api.events import Events, Subscription
 from plait.api.listening import serving
 from plait.api.plane import Unavailable
+from plait.api.rollouts import CanaryEvent, CanaryView, CheckView
 from plait.api.targets import NotFound
 from plait.api.views import (
     AuthorityStatus,
@@ -35,7 +36,8 @@ from plait.api.views import (
     TraceView,
     WorkloadStatus,
 )
-from plait.model.names import ReplicaKey
+from plait.model.names import ReplicaKey, WorkloadKey
+from plait.rollout.status import Command
 from plait.telemetry.graph import Graph
 from plait.telemetry.queries import Queries
 from plait.telemetry.spans import Search
@@ -163,6 +165,51 @@ REFUSED = ProxyTypeStatus(
     nack=Nack(reason="no such cluster", resources=("outbound|80|a",)),
 )
 
+CANARY = CanaryView(
+    namespace="bistro",
+    name="reservations",
+    target="reservations",
+    host="reservations.bistro.svc.cluster.local",
+    strategy="canary",
+    phase="Progressing",
+    since="2031-02-03T04:05:06+00:00",
+    weight=20,
+    step=20,
+    total=50,
+    failed_checks=1,
+    threshold=5,
+    message="waiting for traffic: 12 of 100 requests",
+    promoted="0c5e7a",
+    applied="9d31b2",
+    checks=(
+        CheckView(
+            metric="request-success-rate",
+            finding="passed",
+            text="request-success-rate 99.9 % is not under 99 %",
+            value=99.9,
+        ),
+        CheckView(
+            metric="request-duration", finding="waiting", text="waiting for traffic: 12 of 100 requests"
+        ),
+    ),
+    due="2031-02-03T04:05:16+00:00",
+)
+STARTED = CanaryEvent(
+    at="2031-02-03T04:05:06+00:00",
+    severity="info",
+    text="bistro/reservations: 20 % of the traffic go to the new version",
+    phase="Progressing",
+    weight=20,
+)
+HELD = CanaryEvent(
+    at="2031-02-03T04:05:16+00:00",
+    severity="warn",
+    text="request-success-rate 93.2 % is under 99 %",
+    phase="Progressing",
+    weight=20,
+    failed_checks=1,
+)
+
 
 NO_GRAPH = Graph(
     until="2031-02-03T04:05:06+00:00",
@@ -232,6 +279,7 @@ class FakePlane:
     drawn: Graph = NO_GRAPH
     traffic: Queries | None = None
     agents: tuple[str, ...] = ("local",)
+    rolling: tuple[CanaryView, ...] = ()
     joining: dict[str, TokenStatus] = field(default_factory=dict)
     bus: Events = field(default_factory=Events)
     act: Act | None = None
@@ -340,6 +388,25 @@ class FakePlane:
         self.asked.append((wanted, rate))
         self.looking.append(FakeLooking(self.seen))
         return self.looking[-1]
+
+    def canaries(self) -> tuple[CanaryView, ...]:
+        return self.rolling
+
+    def canary_history(self, key: WorkloadKey) -> tuple[CanaryEvent, ...]:
+        self._canary(key)
+        return (STARTED, HELD)
+
+    async def canary_command(self, key: WorkloadKey, command: Command) -> None:
+        gate = self._canary(key).gate
+        if command is Command.APPROVE and not gate:
+            raise ValueError(f"{key} waits at no gate")
+        self.asked.append((key, command))
+
+    def _canary(self, key: WorkloadKey) -> CanaryView:
+        for one in self.rolling:
+            if WorkloadKey(one.namespace, one.name) == key:
+                return one
+        raise NotFound(f"there is no Canary {key}")
 
     def proxy_metrics(self, replica: ReplicaKey) -> FakeSession:
         self.asked.append(replica)

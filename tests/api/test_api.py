@@ -189,7 +189,7 @@ async def test_one_who_looks_and_leaves_is_forgotten_at_once() -> None:
 
 
 async def test_one_who_looks_and_does_not_read_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.api.server._SLOWEST", 0.2)
+    monkeypatch.setattr("plait.api.routes.replicas._SLOWEST", 0.2)
     plane = FakePlane(seen=(TapLine(request=REQUEST, left_out=0, proxies=2),) * 20_000)
     async with served(plane), asyncio.timeout(10):
         reader, writer = await asyncio.open_unix_connection(str(plane.socket))

@@ -2,12 +2,12 @@
 
 import typer
 
-from plait.cli import ca, logs, proxies, status, tap, token, top, trace
+from plait.cli import ca, canary, logs, proxies, status, tap, token, top, trace
 from plait.cli import exec as exec_command
 from plait.cli import map as map_command
 
 app = typer.Typer()
-for command in (status, proxies, map_command, top, exec_command, logs, token, ca, tap, trace):
+for command in (status, proxies, map_command, top, exec_command, logs, token, ca, canary, tap, trace):
     command.register(app)
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ async def test_status_in_json_has_lists_under_named_keys() -> None:
         result = await ran(plane.directory, "status", "--output", "json")
     assert result.code == 1  # an error was found
     answer = json.loads(result.out)
-    assert set(answer) == {"mesh", "workloads", "routes", "findings"}
+    assert set(answer) == {"mesh", "workloads", "routes", "canaries", "findings"}
     assert answer["workloads"][0]["identity"] == "spiffe://cluster.local/ns/bistro/sa/frontend"
     assert answer["findings"][0]["line"] == 12
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from plait.api.rollouts import Canaries, CanaryHistory
 from plait.api.views import (
     AuthorityStatus,
     Findings,
@@ -31,6 +32,7 @@ def shown(first: str) -> Any:
 def test_the_examples_have_every_field_and_no_other() -> None:
     status = shown("mesh")
     findings = {"findings": status.pop("findings")}
+    assert status.pop("canaries") == []  # shown under another command
     for codec, example in (
         (Codec[Any](Status), status),
         (Codec[Any](Findings), findings),
@@ -39,6 +41,8 @@ def test_the_examples_have_every_field_and_no_other() -> None:
         (Codec[Any](TappedRequest), shown("time")),
         (Codec[Any](AuthorityStatus), shown("trust_domain")),
         (Codec[Any](TokenList), shown("tokens")),
+        (Codec[Any](Canaries), shown("canaries")),
+        (Codec[Any](CanaryHistory), shown("events")),
         (Codec[Any](Traces), shown("traces")),
         (Codec[Any](TraceView), shown("trace")),
         (Codec[Any](Graph), shown("until")),

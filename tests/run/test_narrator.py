@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from plait.api.events import Event, ReplicaChanged
-from plait.api.views import WorkloadStatus
+from plait.api.events import CanaryChanged, Event, ReplicaChanged
 from plait.run import narrator
 from plait.run.views import workload
+from tests.api.planes import CANARY
 from tests.run.test_registry import report
 
 
@@ -22,7 +23,7 @@ class Over(Exception):  # noqa: N818 - the end of the test's events
 
 async def test_that_all_is_ready_is_told_last(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    ready = [workload(report(number)) for number in (0, 1)]
+    ready = [ReplicaChanged(workload(report(number))) for number in (0, 1)]
     monkeypatch.setattr(narrator, "Client", lambda _: _client(ready))
     with pytest.raises(Over):
         await narrator.narrate(Path("nowhere"), told.append, 0.0)
@@ -31,9 +32,8 @@ async def test_that_all_is_ready_is_told_last(monkeypatch: pytest.MonkeyPatch) -
 
 
 @asynccontextmanager
-async def _client(ready: list[WorkloadStatus]) -> AsyncIterator[SimpleNamespace]:
+async def _client(changes: Sequence[Event]) -> AsyncIterator[SimpleNamespace]:
     """A control plane where all is ready already when the first event is heard."""
-    changes: Iterator[Event] = map(ReplicaChanged, ready)
 
     async def events() -> AsyncIterator[Event]:
         for change in changes:
@@ -44,3 +44,25 @@ async def _client(ready: list[WorkloadStatus]) -> AsyncIterator[SimpleNamespace]
         return SimpleNamespace(mesh=SimpleNamespace(ready=2, wanted=2))
 
     yield SimpleNamespace(events=events, status=status)
+
+
+async def test_a_rollout_is_told_of_step_by_step_and_not_at_every_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    looks = (
+        CANARY,
+        replace(CANARY, message="waiting for traffic: 80 of 100 requests", due="later"),
+        replace(CANARY, weight=40, step=40),
+        replace(CANARY, phase="WaitingPromotion", gate="confirm-promotion", message="waits to be confirmed"),
+        replace(CANARY, phase="Failed", message="aborted by a user"),
+    )
+    monkeypatch.setattr(narrator, "Client", lambda _: _client([CanaryChanged(one) for one in looks]))
+    with pytest.raises(Over):
+        await narrator.narrate(Path("nowhere"), told.append, 0.0)
+    assert told == [
+        "rollout bistro/reservations Progressing, 20 %, up to 50 %",
+        "rollout bistro/reservations Progressing, 40 %, up to 50 %",
+        "rollout bistro/reservations WaitingPromotion, 20 %, up to 50 %: waits to be confirmed",
+        "rollout bistro/reservations Failed: aborted by a user",
+    ]

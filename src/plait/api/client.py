@@ -13,6 +13,7 @@ from urllib.parse import quote
 import aiohttp
 
 from plait.api.events import Event
+from plait.api.rollouts import Canaries, CanaryEvent, CanaryHistory, CanaryView
 from plait.api.views import (
     AuthorityStatus,
     ExecEnd,
@@ -37,6 +38,8 @@ from plait.api.views import (
     Traffic,
 )
 from plait.codec import Codec, CodecError
+from plait.model.names import WorkloadKey
+from plait.rollout.status import Command
 from plait.telemetry.graph import Graph
 from plait.telemetry.queries import ANYBODY, By, Where
 
@@ -53,6 +56,9 @@ _TOKEN: Codec[TokenView] = Codec(TokenView, lenient=True)
 _TOKENS: Codec[TokenList] = Codec(TokenList, lenient=True)
 _TRACES: Codec[Traces] = Codec(Traces, lenient=True)
 _TRACE: Codec[TraceView] = Codec(TraceView, lenient=True)
+_CANARIES: Codec[Canaries] = Codec(Canaries, lenient=True)
+_CANARY: Codec[CanaryView] = Codec(CanaryView, lenient=True)
+_HISTORY: Codec[CanaryHistory] = Codec(CanaryHistory, lenient=True)
 _EXEC_START: Codec[ExecStart] = Codec(ExecStart)
 _EXEC_END: Codec[ExecEnd] = Codec(ExecEnd, lenient=True)
 _LOG_LINE: Codec[LogLine] = Codec(LogLine, lenient=True)
@@ -157,6 +163,24 @@ class Client:
     async def trace(self, prefix: str) -> TraceView:
         """The trace whose id begins so; ApiError (not_found, bad_request) when there is none, or several."""
         return await self._ask(_TRACE, "GET", f"/v1/traces/{quote(prefix, safe='')}")
+
+    async def canaries(self) -> tuple[CanaryView, ...]:
+        """Every Canary, and where its rollout stands."""
+        return (await self._ask(_CANARIES, "GET", "/v1/canaries")).canaries
+
+    async def canary(self, key: WorkloadKey) -> CanaryView:
+        """One Canary; ApiError (not_found) when there is none of this name."""
+        return await self._ask(_CANARY, "GET", _canary(key))
+
+    async def canary_history(self, key: WorkloadKey) -> tuple[CanaryEvent, ...]:
+        """What happened to the rollouts of a Canary, the oldest first; ApiError (not_found)."""
+        return (await self._ask(_HISTORY, "GET", f"{_canary(key)}/history")).events
+
+    async def canary_command(self, key: WorkloadKey, command: Command) -> None:
+        """Say something to a rollout; ApiError (not_found, refused).  Answers before it is done."""
+        with self._reached():
+            async with self._session.post(f"{_canary(key)}/{command}") as response:
+                await _check(response)
 
     async def shutdown(self) -> None:
         """Have every workload drained and stopped; answers at once."""
@@ -266,6 +290,10 @@ class RemoteCommand:
             raise ApiError(400, problem.code, problem.message)
         end = _EXEC_END.decode(data)
         self.code, self.error = end.exit_code, end.error
+
+
+def _canary(key: WorkloadKey) -> str:
+    return f"/v1/canaries/{quote(key.namespace, safe='')}/{quote(key.name, safe='')}"
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:

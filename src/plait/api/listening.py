@@ -18,8 +18,9 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from plait.api.answers import FAILURE
 from plait.api.plane import Plane
-from plait.api.server import FAILURE, application
+from plait.api.server import application
 from plait.api.views import Failure, Problem
 from plait.identity.files import write_private
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from plait.api.events import Subscription
+from plait.api.rollouts import CanaryEvent, CanaryView
 from plait.api.views import (
     AuthorityStatus,
     FindingView,
@@ -20,7 +21,8 @@ from plait.api.views import (
     TraceView,
     WorkloadStatus,
 )
-from plait.model.names import ReplicaKey
+from plait.model.names import ReplicaKey, WorkloadKey
+from plait.rollout.status import Command
 from plait.telemetry.graph import Graph
 from plait.telemetry.queries import Queries
 from plait.telemetry.spans import Search
@@ -106,6 +108,15 @@ class Plane(Protocol):
 
     def tap(self, wanted: TapFilter, *, rate: int) -> Looking:
         """Look at requests as they happen, so many a second at most; NotFound, ValueError.  The caller closes it."""
+
+    def canaries(self) -> tuple[CanaryView, ...]:
+        """Every Canary, and where its rollout stands."""
+
+    def canary_history(self, key: WorkloadKey) -> tuple[CanaryEvent, ...]:
+        """What happened to the rollouts of a Canary, the oldest first; NotFound."""
+
+    async def canary_command(self, key: WorkloadKey, command: Command) -> None:
+        """Say something to a rollout; NotFound, ValueError (why not) when it makes no sense as it stands."""
 
     def proxy_metrics(self, replica: ReplicaKey) -> Session:
         """What a replica's Envoy tells Prometheus, in its text format; Unavailable.  The caller closes the session."""

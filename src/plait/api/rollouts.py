@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from plait.model.rollout import Strategy
+from plait.rollout.status import Phase
+
+_RUNNING = frozenset(phase for phase in Phase if phase.runs)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckView:
@@ -32,6 +37,8 @@ class CanaryView:
     since: str
     weight: int = 0
     mirrored: int = 0
+    matched: bool = False
+    """Whether what the analysis' matches catch goes to the new version."""
     step: int = 0
     total: int = 0
     failed_checks: int = 0
@@ -48,6 +55,43 @@ class CanaryView:
     due: str = ""
     """When it is looked at next."""
 
+    @property
+    def key(self) -> str:
+        """NAMESPACE/NAME."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether a new version is on its way."""
+        return self.phase in _RUNNING
+
+    @property
+    def share(self) -> str:
+        """What goes to the new version."""
+        parts = (
+            f"{self.weight} %" if self.weight or not (self.matched or self.mirrored) else "",
+            "what matches" if self.matched else "",
+            f"copies of {self.mirrored} %" if self.mirrored else "",
+        )
+        return ", ".join(part for part in parts if part)
+
+    @property
+    def goal(self) -> str:
+        """How far the analysis has to go."""
+        by_weight = self.strategy == Strategy.CANARY
+        return f"up to {self.total} %" if by_weight else f"look {self.step} of {self.total}"
+
+    @property
+    def progress(self) -> str:
+        """How far it has come: the phase, while it runs what goes to the new version, and whether it is held."""
+        parts = [self.phase]
+        if self.runs:
+            parts.append(self.share)
+            parts.append(self.goal)
+        parts.append("paused" if self.paused else "")
+        parts.append("suspended" if self.suspended else "")
+        return ", ".join(part for part in parts if part)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryEvent:
@@ -59,3 +103,17 @@ class CanaryEvent:
     phase: str
     weight: int = 0
     failed_checks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canaries:
+    """The answer of GET /v1/canaries."""
+
+    canaries: tuple[CanaryView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryHistory:
+    """The answer of GET /v1/canaries/{namespace}/{name}/history, the oldest first."""
+
+    events: tuple[CanaryEvent, ...]

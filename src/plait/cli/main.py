@@ -15,6 +15,7 @@ COMMANDS = (
     "down",
     "status",
     "proxies",
+    "canary",
     "map",
     "top",
     "check",

@@ -37,6 +37,13 @@ _COLOURS: Mapping[str, str] = {
     "error": "bold red",
     "warning": "yellow",
     "info": "dim",
+    "warn": "yellow",
+    "Progressing": "yellow",
+    "Succeeded": "green",
+    "Failed": "bold red",
+    "passed": "green",
+    "waiting": "yellow",
+    "stopped": "bold red",
 }
 
 
@@ -122,6 +129,11 @@ async def redraw(picture: Callable[[], Awaitable[Sequence[Text]]]) -> NoReturn:
 def print_line(text: str, style: str = "") -> None:
     """Print one line, which a terminal may wrap where it likes."""
     _console().print(Text(text, style=style), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """A text from elsewhere, without what a terminal obeys."""
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def print_findings(findings: Iterable[FindingView]) -> None:

@@ -8,37 +8,42 @@ from datetime import UTC, datetime
 import typer
 
 from plait.api.client import Client
+from plait.api.rollouts import Canaries, CanaryView
 from plait.api.views import FindingView, ReplicaState, RouteStatus, Status, WorkloadStatus
+from plait.cli.canary import rollout_line
 from plait.cli.online import UNWELL, ask
 from plait.cli.options import Output, OutputFormat, StateDir
 from plait.cli.output import findings_json, print_findings, print_json, print_line, print_table
 from plait.codec import Codec
+from plait.rollout.status import Phase
 
 _STATUS: Codec[Status] = Codec(Status)
+_CANARIES: Codec[Canaries] = Codec(Canaries)
 _COLUMNS = ("WORKLOAD", "STATE", "RESTARTS", "ADDRESS", "CERTIFICATE", "IDENTITY")
 _ROUTE_COLUMNS = ("ROUTE", "PARENT", "ACCEPTED", "RESOLVED REFS", "PROGRAMMED")
 
 
 def status(state_dir: StateDir, output: Output = OutputFormat.TEXT) -> None:
-    """Show every replica of every workload, and the findings.
+    """Show every replica of every workload, the rollouts that run or have failed, and the findings.
 
     Exit code 1 when a replica has failed, a finding is an error, or no agent is connected; 3 when no mesh runs.
     """
-    answer, findings = ask(state_dir, _asked)
+    answer, canaries, findings = ask(state_dir, _asked)
     if output is OutputFormat.JSON:
-        print_json({**_STATUS.to_json(answer), **findings_json(findings)})
+        rollouts = _CANARIES.to_json(Canaries(canaries=canaries))
+        print_json({**_STATUS.to_json(answer), **rollouts, **findings_json(findings)})
     else:
-        _show(answer, findings)
+        _show(answer, canaries, findings)
     failed = any(workload.state is ReplicaState.FAILED for workload in answer.workloads)
     errors = any(finding.severity == "error" for finding in findings)
     raise typer.Exit(UNWELL if failed or errors or not answer.mesh.agents else 0)
 
 
-async def _asked(client: Client) -> tuple[Status, tuple[FindingView, ...]]:
-    return await client.status(), await client.findings()
+async def _asked(client: Client) -> tuple[Status, tuple[CanaryView, ...], tuple[FindingView, ...]]:
+    return await client.status(), await client.canaries(), await client.findings()
 
 
-def _show(answer: Status, findings: tuple[FindingView, ...]) -> None:
+def _show(answer: Status, canaries: tuple[CanaryView, ...], findings: tuple[FindingView, ...]) -> None:
     mesh = answer.mesh
     print_line(f"{mesh.ready} of {mesh.wanted} replicas ready; {mesh.trust_domain}, up since {mesh.started}")
     if not mesh.agents:
@@ -64,6 +69,10 @@ def _show(answer: Status, findings: tuple[FindingView, ...]) -> None:
     for workload in answer.workloads:
         if workload.message or workload.exit_code is not None:
             print_line(f"{workload.node}: {_remark(workload)}")
+    for canary in canaries:
+        failed = canary.phase == Phase.FAILED
+        if canary.runs or failed:
+            print_line(f"rollout {rollout_line(canary)}", "bold red" if failed else "")
     print_findings(findings)
 
 

@@ -13,7 +13,7 @@ from plait.api.client import Client
 from plait.api.views import TapFilter, TapLine, TappedRequest
 from plait.cli.online import ask
 from plait.cli.options import Output, OutputFormat, StateDir
-from plait.cli.output import write_out
+from plait.cli.output import printable, write_out
 from plait.codec import Codec
 
 _REQUEST: Codec[TappedRequest] = Codec(TappedRequest)
@@ -104,7 +104,7 @@ def text(one: TappedRequest) -> str:
     why = "" if one.details == "via_upstream" else one.details
     parts = [time, f"{source} -> {destination}", what, came, f"{one.duration_ms} ms", one.flags, why]
     line = "  ".join(part for part in parts if part)
-    return "".join(one if one.isprintable() else "?" for one in line)  # a path may hold what a terminal obeys
+    return printable(line)
 
 
 def _proxies(number: int) -> str:

@@ -25,6 +25,7 @@ import grpc.aio
 from plait.api.events import Events, Subscription
 from plait.api.listening import serving, serving_tcp
 from plait.api.plane import Looking, Session, Unavailable
+from plait.api.rollouts import CanaryEvent, CanaryView
 from plait.api.targets import NotFound
 from plait.api.views import (
     AuthorityStatus,
@@ -61,13 +62,14 @@ from plait.link.messages import (
 from plait.link.server import AgentAway, Link
 from plait.link.transport import SERVER_OPTIONS, listen
 from plait.model.finding import Severity
-from plait.model.names import Identity, ReplicaKey
+from plait.model.names import Identity, ReplicaKey, WorkloadKey
 from plait.model.settings import (
     CERTIFICATE_LIFETIME,
     LONGEST_CONNECTION,
     MeshSettings,
     OutboundTrafficPolicy,
 )
+from plait.rollout.status import Command
 from plait.run import views
 from plait.run.custody import Custody
 from plait.run.intake import Intake
@@ -253,6 +255,18 @@ class ControlPlane:
             if named is not None and not self.loop.knows(named):
                 raise NotFound(f"there is no workload {named}")
         return self.loop.taps.open(wanted, rate)
+
+    def canaries(self) -> tuple[CanaryView, ...]:
+        """Every Canary, and where its rollout stands."""
+        return ()
+
+    def canary_history(self, key: WorkloadKey) -> tuple[CanaryEvent, ...]:
+        """What happened to the rollouts of a Canary."""
+        raise NotFound(f"there is no Canary {key}")
+
+    async def canary_command(self, key: WorkloadKey, command: Command) -> None:
+        """Say something to a rollout."""
+        raise NotFound(f"there is no Canary {key} to {command}")
 
     def proxy_metrics(self, replica: ReplicaKey) -> Session:
         """What a replica's Envoy tells Prometheus."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from plait.api.client import Client, NoMesh
 from plait.api.events import (
+    CanaryChanged,
     ConfigChanged,
     Event,
     FindingAppeared,
@@ -17,7 +18,9 @@ from plait.api.events import (
     ReplicaChanged,
     ReplicaGone,
 )
+from plait.api.rollouts import CanaryView
 from plait.api.views import FindingView, ReplicaState, WorkloadStatus
+from plait.rollout.status import Phase
 
 _SERVES = (ReplicaState.READY, ReplicaState.ENDED)
 
@@ -39,6 +42,7 @@ class _Narrator:
     began: float
     ready: bool = False
     states: dict[str, str] = field(default_factory=dict)
+    rollouts: dict[str, str] = field(default_factory=dict)
     findings: dict[FindingView, None] = field(default_factory=dict)
 
     async def listen(self, client: Client) -> None:
@@ -54,6 +58,8 @@ class _Narrator:
             case ReplicaGone(namespace, name, replica):
                 self.states.pop(f"{namespace}/{name}/{replica}", None)
                 self.say(f"{namespace}/{name}/{replica} is gone")
+            case CanaryChanged(canary):
+                self.tell_rollout(canary)
             case FindingAppeared(finding) if finding not in self.findings:
                 self.findings[finding] = None
                 self.say(f"{finding.severity}: {finding.text}")
@@ -70,6 +76,14 @@ class _Narrator:
         if self.states.get(workload.node) != text:
             self.states[workload.node] = text
             self.say(f"{workload.node} {text}")
+
+    def tell_rollout(self, canary: CanaryView) -> None:
+        """A line for each step, with the reason where it waits for somebody or has failed."""
+        told = canary.message and (canary.gate or canary.phase == Phase.FAILED)
+        text = f"{canary.progress}: {canary.message}" if told else canary.progress
+        if self.rollouts.get(canary.key) != text:
+            self.rollouts[canary.key] = text
+            self.say(f"rollout {canary.key} {text}")
 
     async def tell_ready(self, client: Client) -> None:
         if self.ready:

@@ -1,0 +1,1 @@
+"""What each path of the API answers; a module a subject, each with its `routes`."""
