@@ -1,7 +1,14 @@
 """Flagger's kinds: what they say when they can be read, and that what can't be read shifts nothing."""
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from plait.dialects import DIALECTS
+from plait.model.document import child
 from plait.model.names import ObjectRef, Origin, WorkloadKey
 from plait.model.reading import Reading
 from plait.model.rollout import (
@@ -23,6 +30,7 @@ from plait.model.rollout import (
 from plait.model.routing import MatchKind, PathPart, Retries, StringMatch
 from plait.model.traffic import Balance
 from tests.dialects.reading import codes, document, fact, reading
+from tests.dialects.whole import WHOLE
 
 TARGET = "targetRef: {apiVersion: plait.dev/v1alpha1, kind: Workload, name: web}"
 STEPS = "stepWeight: 10"
@@ -314,6 +322,8 @@ def test_webhooks_and_alerts() -> None:
         (f"{STEPS}, match: [{{headers: {{x-a: {{exact: b}}}}}}]", ".match", "canary.strategy"),
         ("iterations: 5, match: []", ".match", "match.left-out"),
         ("iterations: 5, match: [{headers: {x-a: {suffix: b}}}]", ".match[0]", "match.left-out"),
+        ("iterations: 5, match: [{}]", ".match", "match.empty"),
+        ("iterations: 5, match: [{name: all, ignoreUriCase: true}]", ".match", "match.empty"),
         ("iterations: 5, match: [{gateways: [outside]}]", ".match", "match.left-out"),
         (
             "iterations: 5, mirror: true, match: [{headers: {x-a: {exact: b}}}]",
@@ -609,3 +619,26 @@ def test_an_address_is_never_repeated(text: str) -> None:
     ):
         assert any(code == "address.invalid" for _, code in codes(read))
         assert "SECRET" not in "".join(one.message for one in read.findings)
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "guide" / "progressive-delivery.md"
+OF_OTHERS = re.compile(r"spec\.service\.(match|rewrite|retries|headers|corsPolicy|trafficPolicy)\b.")
+"""Fields that the pages of Istio's kinds tell."""
+
+
+def fields(value: Any, path: str) -> Iterator[str]:
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        below = child(path, key)
+        yield below
+        if isinstance(inner, (dict, list)) and not below.endswith(("templateVariables", "metadata")):
+            yield from fields(inner, below)
+
+
+@pytest.mark.parametrize("kind", ["Canary", "MetricTemplate", "AlertProvider"])
+def test_the_page_tells_every_field_honoured_or_not(kind: str) -> None:
+    page = PAGE.read_text()
+    told = {name for text in re.findall(r"`([^`\n]+)`", page) for name in re.split(r"[^\w]+", text)}
+    honoured = {one for one in fields(WHOLE[kind]["spec"], "spec") if not one.endswith("]")}
+    known = honoured | set(DIALECTS["flagger.app", kind].unsupported)
+    asked = {one for one in known if not OF_OTHERS.match(one) or one == "spec.service.rewrite.type"}
+    assert {one for one in asked if one.rpartition(".")[2] not in told} == set()

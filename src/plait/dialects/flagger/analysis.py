@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 from plait.dialects.checks import seconds
@@ -119,6 +120,8 @@ def _matches(cursor: Cursor, subject: Subject) -> tuple[RequestMatch, ...]:
     written = len(cursor.value) if isinstance(cursor.value, list) else 0
     if cursor.present and (not written or len(found) < written) and not cursor.error_count():
         cursor.error("match.left-out", "some of it matches nobody in the mesh: leave it away")
+    if any(replace(one, ignore_path_case=False) == RequestMatch(origin=one.origin) for one in found):
+        cursor.error("match.empty", "an empty match would send everybody to the new version at once")
     return found
 
 
