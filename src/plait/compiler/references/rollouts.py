@@ -8,12 +8,14 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from plait.compiler.hosts import covers, hint, is_wildcard
 from plait.compiler.references.findings import error, warning
 from plait.compiler.sights import Stated
-from plait.model.catalog import Labels, Service, Workload
+from plait.model.catalog import Service, Workload
 from plait.model.finding import Finding
 from plait.model.mesh import Mesh
 from plait.model.names import ObjectRef, Origin
-from plait.model.rollout import REVISION_LABEL, Canary, MetricTemplate, Plans, canary_key
+from plait.model.rollout import Canary, MetricTemplate, Plans
+from plait.model.traffic import PortPolicies
 
+_NOTHING = PortPolicies()
 _VARIABLE = re.compile(r"\{\{-?\s*variables\.(\w+)\s*-?\}\}")
 
 
@@ -80,28 +82,22 @@ def _asked(canary: Canary, templates: Mapping[tuple[str, str], MetricTemplate]) 
 
 def _tried(mesh: Mesh, canary: Canary) -> Iterator[Finding]:
     """What is wrong with the workload that is tried and the service that is called for it."""
-    target = mesh.plans.targets.get(canary.key)
+    target = mesh.plans.targets.get(canary.key) or mesh.workloads.get(canary.target)
     if target is None:
         message = f"there is no Workload {canary.target.name} in namespace {canary.namespace}"
         yield error("canary.unknown-target", message, _at(canary.origin, "spec.targetRef"))
-    beside = canary_key(canary.target)
-    taken = mesh.workloads.get(beside)
-    if taken is not None and taken.origin.ref.name == beside.name:
-        message = f"{taken.origin.ref} has the name under which the new version would run: rename it"
-        yield error("canary.name-taken", message, _at(canary.origin, "spec.targetRef"))
     service = mesh.services.get(canary.host)
-    at = _at(canary.origin, "spec.service")
     if service is not None:
-        yield from _service(mesh, canary, service, target)
+        yield from _called(canary, service, target)
     elif not canary.port:
         message = (
             f"there is no service {canary.host}{hint(canary.host, mesh.services)}, "
             "and no port is named to make one of"
         )
-        yield error("canary.unknown-service", message, at)
+        yield error("canary.unknown-service", message, _at(canary.origin, "spec.service"))
 
 
-def _service(mesh: Mesh, canary: Canary, service: Service, target: Workload | None) -> Iterator[Finding]:
+def _called(canary: Canary, service: Service, target: Workload | None) -> Iterator[Finding]:
     at = _at(canary.origin, "spec.service")
     called = [one for one in service.ports if canary.port in (0, one.number)]
     if not called:
@@ -110,53 +106,40 @@ def _service(mesh: Mesh, canary: Canary, service: Service, target: Workload | No
     elif not any(one.protocol.may_be_http for one in called):
         message = f"requests of HTTP are shifted, and no port of {canary.host} that is meant is HTTP"
         yield error("canary.not-http", message, at)
-    if target is None:
-        return
-    selector = tuple(label for label in service.selector if label[0] != REVISION_LABEL)
-    if not _selects(selector, target.labels):
-        message = (
-            f"{service.origin.ref} does not select {target.origin.ref}: nothing of its traffic can be shifted"
-        )
+    selected = target is not None and bool(service.selector) and set(service.selector) <= set(target.labels)
+    if target is not None and not selected:
+        message = f"{canary.host} does not select {target.origin.ref}: nothing of its traffic can be shifted"
         yield error("canary.not-behind", message, at)
-        return
-    own = {canary.target, canary_key(canary.target)}
-    others = sorted(
-        str(one.key)
-        for one in mesh.workloads.values()
-        if one.namespace == service.namespace and one.key not in own and _selects(selector, one.labels)
-    )
-    if others:
-        message = (
-            f"{', '.join(others)} stands behind {service.origin.ref} as well: once the Canary holds, the service "
-            f"leads to {canary.target} alone"
-        )
-        yield warning("canary.others-behind", message, at)
-
-
-def _selects(selector: Labels, labels: Labels) -> bool:
-    return bool(selector) and set(selector) <= set(labels)
 
 
 def _owners(mesh: Mesh, stated: Stated, canary: Canary) -> Iterator[Finding]:
     """What the Canary says of routing where somebody else says it: the other's word holds."""
     if canary.rule is not None:
-        others = {one.origin.ref for one in stated.owned if _means(one.hosts, canary.host)}
-        others |= {
-            origin.ref
-            for one in stated.attached
-            if one.host == canary.host
-            for table in one.tables
-            for origin in table.origins
-        }
-        for ref in sorted(others - {canary.origin.ref}):
+        for ref in sorted(_routing(stated, canary) - {canary.origin.ref}):
             message = f"{ref} routes {canary.host} as well, and stays in force: say there how it is routed"
             yield warning("canary.two-owners", message, _at(canary.origin, "spec.service"))
     if canary.policies is not None:
         told = (*stated.destinations, *mesh.for_clients)
-        rules = {one.origin.ref for one in told if one.host == canary.host} - {canary.origin.ref}
-        for ref in sorted(rules):
+        rules = {
+            one.origin.ref for one in told if one.policies != _NOTHING and _means((one.host,), canary.host)
+        }
+        for ref in sorted(rules - {canary.origin.ref}):
             message = f"{ref} says how {canary.host} is called, and stays in force: say it there"
             yield warning("canary.two-owners", message, _at(canary.origin, "spec.service.trafficPolicy"))
+
+
+def _routing(stated: Stated, canary: Canary) -> set[ObjectRef]:
+    """Who else says how requests to the host are routed, at the port of the Canary if that has one."""
+    owned = {one.origin.ref for one in stated.owned if _means(one.hosts, canary.host)}
+    attached = {
+        origin.ref
+        for one in stated.attached
+        if one.host == canary.host
+        for table in one.tables
+        if not canary.port or not table.ports or canary.port in table.ports
+        for origin in table.origins
+    }
+    return owned | attached
 
 
 def _means(hosts: Iterable[str], host: str) -> bool:
