@@ -16,11 +16,8 @@ from plait.sources.files.parse import parse
 from plait.sources.store import Store
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-CASES = sorted(
-    path.parent
-    for dialect in ("kubernetes", "istio", "gateway_api", "plait")
-    for path in GOLDEN.glob(f"{dialect}/*/in.yaml")
-)
+DIALECTS = ("kubernetes", "istio", "gateway_api", "plait", "flagger")
+CASES = sorted(path.parent for dialect in DIALECTS for path in GOLDEN.glob(f"{dialect}/*/in.yaml"))
 
 
 def told(finding: Finding, store: Store) -> dict[str, Any]:
@@ -36,7 +33,7 @@ def told(finding: Finding, store: Store) -> dict[str, Any]:
 
 
 def test_there_are_cases_of_every_dialect() -> None:
-    assert {case.parent.name for case in CASES} == {"kubernetes", "istio", "gateway_api", "plait"}
+    assert {case.parent.name for case in CASES} == set(DIALECTS)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")

@@ -63,6 +63,8 @@ def test_a_field_that_is_unheard_of_is_an_error_wherever_it_stands(kind: str, wh
             ".add",
             ".to",
             "customTags",
+            "].metadata",
+            "templateVariables",
         )
     ):
         assert found[0].code == "field.unknown"

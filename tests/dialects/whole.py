@@ -493,5 +493,102 @@ spec:
   - {group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: other}
   to:
   - {group: "", kind: Service, name: web}
+---
+apiVersion: flagger.app/v1beta1
+kind: Canary
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec:
+  provider: istio
+  targetRef: {apiVersion: plait.dev/v1alpha1, kind: Workload, name: web}
+  progressDeadlineSeconds: 300
+  skipAnalysis: false
+  suspend: false
+  revertOnDeletion: true
+  service:
+    name: web
+    port: 80
+    portName: http
+    targetPort: http
+    portDiscovery: false
+    headless: false
+    delegation: false
+    gateways: [mesh]
+    hosts: [web, web.shop.svc.cluster.local]
+    match:
+    - uri: {prefix: /a}
+      headers: {x-user: {exact: tester}}
+      queryParams: {beta: {exact: "1"}}
+      sourceLabels: {app: web}
+    rewrite: {uri: /b, authority: "other:80"}
+    retries: {attempts: 2, perTryTimeout: 1s, retryOn: 5xx, backoff: 1s, retryIgnorePreviousHosts: false}
+    timeout: 5s
+    headers:
+      request: {set: {x-a: "1"}, add: {x-b: "2"}, remove: [x-c]}
+      response: {set: {x-a: "1"}, add: {x-b: "2"}, remove: [x-c]}
+    corsPolicy:
+      allowOrigins: [{exact: "https://shop.example"}]
+      allowMethods: [GET]
+      allowHeaders: [x-user]
+      exposeHeaders: [x-total]
+      maxAge: 60s
+      allowCredentials: true
+    trafficPolicy:
+      tls: {mode: ISTIO_MUTUAL}
+      loadBalancer: {simple: ROUND_ROBIN}
+      outlierDetection: {consecutive5xxErrors: 5}
+      portLevelSettings:
+      - port: {number: 80}
+        tls: {mode: ISTIO_MUTUAL}
+        connectionPool: {http: {http2MaxRequests: 100}}
+  analysis:
+    interval: 30s
+    threshold: 5
+    maxWeight: 50
+    stepWeight: 10
+    stepWeightPromotion: 50
+    iterations: 0
+    mirror: true
+    mirrorWeight: 50
+    primaryReadyThreshold: 90
+    canaryReadyThreshold: 90
+    trafficDeadlineSeconds: 600
+    sessionAffinity: {cookieName: stay, maxAge: 3600, primaryCookieName: stay-primary}
+    metrics:
+    - name: request-success-rate
+      interval: 1m
+      thresholdRange: {min: 99, max: 100}
+      minRequests: 100
+    - name: request-duration
+      comparison: baseline
+      baseline: {alpha: 0.01, horizon: 5000}
+    - name: not found
+      interval: 30s
+      thresholdRange: {max: 5}
+      templateRef: {name: not-found, namespace: metrics}
+      templateVariables: {status: "404"}
+    - {name: older, threshold: 5, templateRef: {name: older}}
+    webhooks:
+    - {name: gate, type: confirm-rollout}
+    - name: load
+      type: rollout
+      url: http://load.shop:8080/
+      timeout: 15s
+      retries: 2
+      muteAlert: true
+      metadata: {cmd: "hey -z 1m http://web-canary.shop/"}
+    alerts:
+    - {name: all, severity: info, providerRef: {name: on-call, namespace: alerts}}
+---
+apiVersion: flagger.app/v1beta1
+kind: MetricTemplate
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec:
+  provider: {type: prometheus, address: "https://prometheus.example:9090", insecureSkipVerify: true}
+  query: 'sum(rate(errors{namespace="{{ namespace }}", workload="{{target}}", kind="{{ variables.kind }}"}[{{ interval }}]))'
+---
+apiVersion: flagger.app/v1beta1
+kind: AlertProvider
+metadata: {name: web, namespace: shop, labels: {a: b}, annotations: {a: b}}
+spec: {type: slack, address: "https://hooks.example/a", channel: releases, username: plait}
 """)
 }

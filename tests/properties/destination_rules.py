@@ -129,7 +129,7 @@ _PARTS: dict[str, Strategy] = {
 
 
 @st.composite
-def _policies(draw: st.DrawFn) -> dict[str, Any]:
+def policies(draw: st.DrawFn) -> dict[str, Any]:
     found = draw(optional(**_PARTS, retryBudget=optional(percent=PERCENTS, minRetryConcurrency=COUNTS)))
     numbers = draw(st.lists(one_of(PORTS), max_size=2, unique=True))
     if numbers:
@@ -142,7 +142,7 @@ def _policies(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def _subsets(draw: st.DrawFn) -> list[dict[str, Any]]:
     names = draw(st.lists(one_of(SUBSETS), min_size=1, max_size=3, unique=True))
-    return [{"name": name, **draw(optional(labels=labels(), trafficPolicy=_policies()))} for name in names]
+    return [{"name": name, **draw(optional(labels=labels(), trafficPolicy=policies()))} for name in names]
 
 
 def destination_rule(name: str, namespace: str) -> Strategy:
@@ -150,7 +150,7 @@ def destination_rule(name: str, namespace: str) -> Strategy:
         {"host": hosts_of(namespace) | one_of(_WILDCARDS)},
         exportTo=EXPORTS,
         workloadSelector=labels().map(lambda found: {"matchLabels": found}),
-        trafficPolicy=_policies(),
+        trafficPolicy=policies(),
         subsets=_subsets(),
     )
     return document(_API, "DestinationRule", name, namespace, spec)

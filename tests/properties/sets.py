@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.properties import catalog, end_users, gateway_api, policies
+from tests.properties import catalog, end_users, gateway_api, policies, rollouts
 from tests.properties.destination_rules import destination_rule
 from tests.properties.rate_limits import rate_limit
 from tests.properties.telemetry import telemetry
@@ -37,6 +37,10 @@ ROUTES: dict[str, tuple[Strategy, ...]] = {
         gateway_api.reference_grant(place),
         policies.sidecar("all", place),
         policies.sidecar("some", place),
+        rollouts.canary("first", place),
+        rollouts.canary("second", place),
+        rollouts.metric_template(place),
+        rollouts.alert_provider(place),
     )
     for place in NAMESPACES
 }

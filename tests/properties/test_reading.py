@@ -30,7 +30,7 @@ Mutated = tuple[Value, Value, str]
 
 FOR_PEOPLE = re.compile(
     r"(apiVersion|kind|metadata\.(name|namespace|annotations|labels)|Namespace:spec)\b"
-    r"|spec\.(http\[\d+\]\.match|limits)\[\d+\]\.name\Z"
+    r"|spec\.((http\[\d+\]|service|analysis)\.match|limits)\[\d+\]\.name\Z"
 )
 """What names an object, and what rightly means nothing to a mesh."""
 

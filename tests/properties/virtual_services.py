@@ -75,7 +75,7 @@ _PARTS: dict[str, Strategy] = {
     "ignoreUriCase": st.booleans(),
     "gateways": st.just(["mesh"]),
 }
-_MATCHES = st.one_of(
+MATCHES = st.one_of(
     optional(**_PARTS),
     optional({"sourceNamespace": NAMESPACE_NAMES}, sourceLabels=labels(), **_PARTS),
     optional({"sourceLabels": labels()}, **_PARTS),
@@ -92,7 +92,7 @@ _VALUES = st.dictionaries(HEADERS, HEADER_VALUES, max_size=2).map(_once)
 _RESPONSE = optional(set=_VALUES, add=_VALUES, remove=some(HEADERS, least=0))
 _HOSTS = st.fixed_dictionaries({"host": AUTHORITIES})
 _REQUEST = optional(set=_VALUES | _HOSTS, add=_VALUES, remove=some(HEADERS, least=0))
-_HEADERS = optional(request=_REQUEST, response=_RESPONSE)
+CHANGES = optional(request=_REQUEST, response=_RESPONSE)
 _PERCENTAGE: Strategy = st.fixed_dictionaries({"value": PERCENTS}) | st.just({})
 
 _FAULT = st.one_of(
@@ -115,7 +115,7 @@ _FAULT = st.one_of(
         )
     )
 )
-_CORS = optional(
+CORS = optional(
     allowOrigins=some(tests(WRITTEN, WRITTEN_REGEXES) | st.just({"exact": "*"})),
     allowOrigin=some(TEXTS),
     allowMethods=some(TOKENS, least=0),
@@ -125,14 +125,14 @@ _CORS = optional(
     allowCredentials=st.booleans(),
     unmatchedPreflights=one_of(("FORWARD", "IGNORE", "UNSPECIFIED")),
 )
-_RETRIES = optional(
+RETRIES = optional(
     {"attempts": st.integers(1, 100)},
     perTryTimeout=ANY_TIMES,
     retryOn=one_of(_CONDITIONS),
     backoff=TIMES,
     retryIgnorePreviousHosts=st.booleans(),
 ) | st.just({"attempts": 0})
-_REWRITE = (
+REWRITE = (
     optional({"uri": PATHS}, authority=AUTHORITIES)
     | st.fixed_dictionaries({"authority": AUTHORITIES})
     | optional(
@@ -179,8 +179,8 @@ def _weighed(route: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _route(namespace: str) -> Strategy:
     weights = one_of((1, 50, 0, 2**31 - 1))
-    share = optional({"destination": _destination(namespace), "weight": weights}, headers=_HEADERS)
-    alone = optional({"destination": _destination(namespace)}, headers=_HEADERS).map(lambda one: [one])
+    share = optional({"destination": _destination(namespace), "weight": weights}, headers=CHANGES)
+    alone = optional({"destination": _destination(namespace)}, headers=CHANGES).map(lambda one: [one])
     return alone | st.lists(share, min_size=1, max_size=3).map(_weighed)
 
 
@@ -200,20 +200,20 @@ def rules(namespace: str, *, delegating: bool) -> Strategy:
     """A rule: it sends, answers, or leaves that to a delegate."""
     everywhere = optional(
         name=TEXTS,
-        match=st.lists(_MATCHES, min_size=1, max_size=2),
-        headers=_HEADERS,
+        match=st.lists(MATCHES, min_size=1, max_size=2),
+        headers=CHANGES,
         fault=_FAULT,
-        corsPolicy=_CORS,
+        corsPolicy=CORS,
     )
-    sent = optional({"route": _route(namespace)}, rewrite=_REWRITE, timeout=ANY_TIMES, retries=_RETRIES)
+    sent = optional({"route": _route(namespace)}, rewrite=REWRITE, timeout=ANY_TIMES, retries=RETRIES)
     answered = st.fixed_dictionaries({"redirect": _REDIRECT}) | st.fixed_dictionaries(
         {"directResponse": _DIRECT}
     )
     left = optional(
         {"delegate": optional({"name": st.just("delegate")}, namespace=NAMESPACE_NAMES)},
-        rewrite=_REWRITE,
+        rewrite=REWRITE,
         timeout=ANY_TIMES,
-        retries=_RETRIES,
+        retries=RETRIES,
     )
     sends = st.tuples(everywhere, sent, _mirrors(namespace)).map(_joined)
     answers = st.tuples(everywhere, answered).map(_joined)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from plait.dialects import fields, strangers
 from plait.dialects.checks import labels, moment
+from plait.dialects.flagger.alert_provider import ALERT_PROVIDER
+from plait.dialects.flagger.canary import CANARY
+from plait.dialects.flagger.metric_template import METRIC_TEMPLATE
 from plait.dialects.gateway_api.grpc_route import GRPC_ROUTE
 from plait.dialects.gateway_api.http_route import HTTP_ROUTE
 from plait.dialects.gateway_api.reference_grant import REFERENCE_GRANT
@@ -48,6 +51,9 @@ _KINDS = (
     HTTP_ROUTE,
     GRPC_ROUTE,
     REFERENCE_GRANT,
+    CANARY,
+    METRIC_TEMPLATE,
+    ALERT_PROVIDER,
 )
 DIALECTS = {(kind.group, kind.name): kind for kind in _KINDS}
 

@@ -38,6 +38,11 @@ def has_strangers(cursor: Cursor) -> bool:
     return isinstance(cursor.value, Mapping) and not set(cursor.value) <= set(cursor.asked(cursor.path))
 
 
+def has_unknown(cursor: Cursor, kind: Kind) -> bool:
+    """Whether a field stands from here down that the API does not have; asked once all has been read."""
+    return any(not _is_unsupported(kind, path) for path in cursor.unread())
+
+
 def _is_unsupported(kind: Kind, path: str) -> bool:
     return any(pattern.match(path) for pattern in _patterns(kind.unsupported))
 

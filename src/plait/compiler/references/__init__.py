@@ -10,6 +10,7 @@ from plait.compiler.references import (
     egress,
     policies,
     rate_limits,
+    rollouts,
     routes,
     services,
     telemetry,
@@ -57,6 +58,10 @@ def check(mesh: Mesh, stated: Stated, known: Known, made: Made) -> Iterator[Find
         "peers", (mesh.peer_authentications, settings, *running), policies.check_peers(mesh, selected)
     )
     yield from part("limits", (mesh.rate_limits, there, *running), rate_limits.check(mesh, selected))
+    if mesh.plans.canaries:
+        tried = (mesh.plans, there, mesh.workloads, mesh.for_clients)
+        others = (stated.owned, stated.attached, stated.destinations)
+        yield from part("rollouts", (*tried, *others), rollouts.check(mesh, stated))
     yield from _asked(mesh, selected, part)
 
 

@@ -7,23 +7,11 @@ from collections.abc import Iterator
 from plait.dialects.checks import dns_label, labels
 from plait.dialects.exports import export
 from plait.dialects.istio.shared import VERSIONS, host
-from plait.dialects.istio.traffic_policies import policies
+from plait.dialects.istio.traffic_policies import UNSUPPORTED, policies
 from plait.dialects.kind import Kind, Subject
 from plait.model.document import Cursor
 from plait.model.reading import Fact
 from plait.model.traffic import NO_POLICY, DestinationSettings, LoadBalancing, PortPolicies, Subset
-
-_UNSUPPORTED = (
-    *(
-        f"tls.{field}"
-        for field in (
-            "clientCertificate", "privateKey", "caCertificates", "credentialName", "subjectAltNames", "sni",
-            "insecureSkipVerify", "caCrl",
-        )
-    ),
-    "tunnel",
-    "proxyProtocol",
-)  # fmt: skip
 
 
 def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
@@ -112,12 +100,12 @@ DESTINATION_RULE = Kind(
         *(
             f"{where}.{field}"
             for where in ("spec.trafficPolicy", "spec.subsets[].trafficPolicy")
-            for field in _UNSUPPORTED
+            for field in UNSUPPORTED
         ),
         *(
             f"{where}.portLevelSettings[].{field}"
             for where in ("spec.trafficPolicy", "spec.subsets[].trafficPolicy")
-            for field in _UNSUPPORTED[:-2]
+            for field in UNSUPPORTED[:-2]
         ),
     ),
 )

@@ -42,6 +42,19 @@ _LARGEST_MAGLEV = 5_000_011
 _ATTRIBUTE_VALUE = re.compile(r"[^;\x00-\x20\x7f]*\Z")
 _HASH_KEYS = ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
 
+UNSUPPORTED = (
+    *(
+        f"tls.{field}"
+        for field in (
+            "clientCertificate", "privateKey", "caCertificates", "credentialName", "subjectAltNames", "sni",
+            "insecureSkipVerify", "caCrl",
+        )
+    ),
+    "tunnel",
+    "proxyProtocol",
+)  # fmt: skip
+"""Fields of a trafficPolicy that are not honoured; the last two stand in no portLevelSettings."""
+
 
 class _Upgrade(StrEnum):
     DEFAULT = "DEFAULT"

@@ -15,6 +15,7 @@ from plait.dialects.istio.faults import fault
 from plait.dialects.istio.gateways import reaches_mesh
 from plait.dialects.istio.headers import changes
 from plait.dialects.istio.matches import matches
+from plait.dialects.istio.retries import retries_of
 from plait.dialects.istio.shared import VERSIONS, host
 from plait.dialects.kind import Kind, Subject
 from plait.model.document import Cursor
@@ -29,40 +30,15 @@ from plait.model.routing import (
     Mirror,
     Redirect,
     RequestMatch,
-    Retries,
     RouteRule,
 )
 
 MOST_WEIGHT = 2**31 - 1
 MOST_WEIGHTS = 2**32 - 1
 """Of all destinations of one rule together: Envoy adds them up in 32 bits."""
-MOST_ATTEMPTS = 100
 
 _OF_DESTINATIONS = ("route", "rewrite", "timeout", "retries", "mirror", "mirrors")
 """What says something of destinations alone."""
-
-RETRY_CONDITIONS = frozenset(
-    {
-        # https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-retry-on
-        "5xx",
-        "gateway-error",
-        "reset",
-        "reset-before-request",
-        "connect-failure",
-        "envoy-ratelimited",
-        "retriable-4xx",
-        "refused-stream",
-        "retriable-status-codes",
-        "retriable-headers",
-        "http3-post-connect-failure",
-        # ... and of x-envoy-retry-grpc-on
-        "cancelled",
-        "deadline-exceeded",
-        "internal",
-        "resource-exhausted",
-        "unavailable",
-    }
-)
 
 
 def read(root: Cursor, subject: Subject) -> tuple[Fact, ...]:
@@ -132,7 +108,7 @@ def _rule(item: Cursor, subject: Subject) -> tuple[RouteRule, tuple[RequestMatch
     injected = fault(item.at("fault"))
     shared = cors(item.at("corsPolicy"))
     timeout = seconds(item.at("timeout"))
-    retries = _retries(item.at("retries"))
+    retries = retries_of(item.at("retries"))
     if alternatives is None and item.at("match").error_count():
         item.error("route.left-out", "this rule is left out: none of its matches can be read")
     if alternatives is None or not (backends or delegate or isinstance(answer, (Redirect, DirectResponse))):
@@ -268,37 +244,6 @@ def _destination(item: Cursor, destination: Cursor, subject: Subject, *, weight:
         weight=weight,
         origin=subject.origin(item),
     )
-
-
-def _retries(cursor: Cursor) -> Retries | None:
-    """The retries that are asked for, None (the default) when they can't be read."""
-    if not cursor.present:
-        return None
-    attempts = cursor.at("attempts").integer(0, least=0, most=MOST_ATTEMPTS)
-    per_try = seconds(cursor.at("perTryTimeout"))
-    on = tuple(_conditions(cursor.at("retryOn")))
-    back_off = seconds(cursor.at("backoff"), least=0.001)
-    other_hosts = cursor.at("retryIgnorePreviousHosts").boolean(default=True)
-    if cursor.error_count():
-        return None
-    if not attempts and (on or per_try is not None or back_off is not None):
-        cursor.error(
-            "retries.disabled", "attempts are missing or 0: nothing is retried, so nothing else can be said"
-        )
-        return None
-    return Retries(
-        attempts=attempts, per_try_timeout=per_try, on=on, back_off=back_off, other_hosts=other_hosts
-    )
-
-
-def _conditions(cursor: Cursor) -> Iterator[str]:
-    for text in cursor.text().split(","):
-        condition = text.strip()
-        status = condition.isdecimal() and len(condition) == 3 and 100 <= int(condition) < 600
-        if condition in RETRY_CONDITIONS or status:
-            yield condition
-        elif condition or cursor.value:
-            cursor.error("retries.condition", f"{condition[:80]!r} is nothing that Envoy retries on")
 
 
 def _warn_about_unreachable(rules: tuple[RouteRule, ...], items: Mapping[object, Cursor]) -> None:

@@ -1,0 +1,1 @@
+"""Flagger's kinds, flagger.app: Canary, MetricTemplate, AlertProvider."""
