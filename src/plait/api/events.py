@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from plait.api.rollouts import CanaryView
 from plait.api.views import FindingView, WorkloadStatus
 
 _BACKLOG = 10_000
@@ -40,13 +41,20 @@ class FindingVanished:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryChanged:
+    """A Canary is new, or something about its rollout has changed; of one that is gone the phase is Terminated."""
+
+    canary: CanaryView
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigChanged:
     """The configuration was built anew, for the n-th time since the control plane started."""
 
     generation: int
 
 
-Event = ReplicaChanged | ReplicaGone | FindingAppeared | FindingVanished | ConfigChanged
+Event = ReplicaChanged | ReplicaGone | FindingAppeared | FindingVanished | CanaryChanged | ConfigChanged
 
 
 class Subscription:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plait.model.rollout import Canary
-from plait.rollout.status import Needs, Seen, Status, Step
+from plait.rollout.status import Command, Needs, Seen, Status, Step
 
 
 def needs(canary: Canary, status: Status, seen: Seen, now: float) -> Needs:
@@ -13,4 +13,9 @@ def needs(canary: Canary, status: Status, seen: Seen, now: float) -> Needs:
 
 def step(canary: Canary, status: Status, seen: Seen, now: float) -> Step:
     """The next status, and what follows from it; the very same status when nothing has changed."""
+    raise NotImplementedError
+
+
+def refused(canary: Canary, status: Status, command: Command) -> str:
+    """Why a command makes no sense now; "" when it does."""
     raise NotImplementedError

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from plait import dialects
-from plait.compiler.merge import merge
+from plait.compiler.merge import NO_SHIFTS, merge
 from plait.compiler.sharing import Made
 from plait.model.catalog import Member
 from plait.model.change import Located
@@ -20,6 +20,7 @@ from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.names import ObjectRef
 from plait.model.reading import Fact, Reading
+from plait.model.rollout import Shifts
 from plait.model.routing import AttachedRoutes
 from plait.model.settings import MeshSettings
 
@@ -48,11 +49,16 @@ class Compilation:
     _readings: Made = field(default_factory=Made)
     _merged: Made = field(default_factory=Made)
 
-    def compile(self, documents: Iterable[Located], running: frozenset[Member] = frozenset()) -> Compiled:
-        """The Mesh of these documents, one for each object, and of the members that run."""
+    def compile(
+        self,
+        documents: Iterable[Located],
+        running: frozenset[Member] = frozenset(),
+        shifts: Shifts = NO_SHIFTS,
+    ) -> Compiled:
+        """The Mesh of these documents, one for each object, of the members that run, and of where rollouts stand."""
         wanted = {located.document.ref: located.document for located in documents}
         self._readings.begin()
-        mesh, findings = self._merge(wanted.values(), running)
+        mesh, findings = self._merge(wanted.values(), running, shifts)
         broken = _broken(findings)
         held = {
             ref: self.good[ref]
@@ -60,7 +66,7 @@ class Compilation:
             if ref in wanted and ref in self.good and self.good[ref].digest != wanted[ref].digest
         }
         if held:
-            mesh, _ = self._merge((wanted | held).values(), running)
+            mesh, _ = self._merge((wanted | held).values(), running, shifts)
             findings = tuple(_say_held(finding, held) for finding in findings)
         known, self.good = self.good, dict(wanted)
         for ref in broken & wanted.keys():
@@ -78,12 +84,12 @@ class Compilation:
         return Compiled(mesh, findings, held, attached)
 
     def _merge(
-        self, documents: Iterable[Document], running: frozenset[Member]
+        self, documents: Iterable[Document], running: frozenset[Member], shifts: Shifts
     ) -> tuple[Mesh, tuple[Finding, ...]]:
         readings = [self._read(document) for document in documents]
         facts: list[Fact] = [fact for reading in readings for fact in reading.facts]
         self._merged.begin()
-        mesh, merged = merge(facts, self.settings, running, self._merged)
+        mesh, merged = merge(facts, self.settings, running, self._merged, shifts)
         return mesh, tuple(finding for reading in readings for finding in reading.findings) + merged
 
     def _read(self, document: Document) -> Reading:

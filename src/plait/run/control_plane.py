@@ -25,6 +25,7 @@ import grpc.aio
 from plait.api.events import Events, Subscription
 from plait.api.listening import serving, serving_tcp
 from plait.api.plane import Looking, Session, Unavailable
+from plait.api.rollouts import CanaryEvent, CanaryView
 from plait.api.targets import NotFound
 from plait.api.views import (
     AuthorityStatus,
@@ -61,18 +62,24 @@ from plait.link.messages import (
 from plait.link.server import AgentAway, Link
 from plait.link.transport import SERVER_OPTIONS, listen
 from plait.model.finding import Severity
-from plait.model.names import Identity, ReplicaKey
+from plait.model.names import Identity, ReplicaKey, WorkloadKey
 from plait.model.settings import (
     CERTIFICATE_LIFETIME,
     LONGEST_CONNECTION,
     MeshSettings,
     OutboundTrafficPolicy,
 )
+from plait.rollout.status import Command
 from plait.run import views
 from plait.run.custody import Custody
 from plait.run.intake import Intake
 from plait.run.loop import Loop
 from plait.run.registry import Registry, common_name_of
+from plait.run.rollouts.alerts import Alerts
+from plait.run.rollouts.asking import Asking
+from plait.run.rollouts.evidence import Evidence
+from plait.run.rollouts.loop import Rollouts
+from plait.run.rollouts.webhooks import Webhooks
 from plait.run.signing import Signing
 from plait.run.state_directory import StateDirectory
 from plait.run.tapped import workload_key
@@ -251,6 +258,18 @@ class ControlPlane:
                 raise NotFound(f"there is no workload {named}")
         return self.loop.taps.open(wanted, rate)
 
+    def canaries(self) -> tuple[CanaryView, ...]:
+        """Every Canary, and where its rollout stands."""
+        return self.loop.rollouts.views()
+
+    def canary_history(self, key: WorkloadKey) -> tuple[CanaryEvent, ...]:
+        """What happened to the rollouts of a Canary, the oldest first."""
+        return self.loop.rollouts.history(key)
+
+    async def canary_command(self, key: WorkloadKey, command: Command) -> None:
+        """Say something to a rollout."""
+        await self.loop.rollouts.command(key, command)
+
     def proxy_metrics(self, replica: ReplicaKey) -> Session:
         """What a replica's Envoy tells Prometheus."""
         return self._open(replica, MetricsRequest(replica=replica))
@@ -375,6 +394,8 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     signing = Signing(authority, tokens, registry, loop.doubts)
     plane = ControlPlane(loop, signing, custody, tracing, intake, telemetry)
     loop.link = Link(plane, trust_domain=trust_domain)
+    asking = Asking(evidence=Evidence(plane.queries()), webhooks=Webhooks(), alerts=Alerts())
+    loop.rollouts = Rollouts(state.control_plane / "rollouts.json", asking, loop)
     loop.metrics.watch(server, loop.link, intake, loop.severities)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
@@ -412,6 +433,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
             running = [
                 tasks.create_task(loop.run()),
                 tasks.create_task(loop.time_pushes()),
+                tasks.create_task(loop.rollouts.run()),
                 tasks.create_task(_watch(folder, loop)),
                 tasks.create_task(custody.run()),
                 tasks.create_task(tracing.run()),
