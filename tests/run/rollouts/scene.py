@@ -23,6 +23,7 @@ from plait.model.rollout import (
     MetricTemplate,
     Plans,
     Shifts,
+    Version,
     Webhook,
 )
 from plait.rollout.revision import revision
@@ -171,6 +172,8 @@ class Others:
     cancelled: list[str] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     alerted: list[str] = field(default_factory=list)
+    deaf: list[str] = field(default_factory=list)
+    """What comes back of those who could not be alerted."""
     broken: bool = False
 
     async def _answer(self, name: str) -> None:
@@ -211,9 +214,10 @@ class Others:
 class Alerts:
     others: Others
 
-    async def tell(self, canary: Canary, told: Told, status: Status, plans: Plans) -> None:
+    async def tell(self, canary: Canary, told: Told, status: Status, plans: Plans) -> tuple[Told, ...]:
         del canary, status, plans
         self.others.alerted.append(told.text)
+        return tuple(_told(text) for text in self.others.deaf)
 
 
 @dataclass
@@ -254,8 +258,8 @@ class Scene:
 
     # What Rollouts asks of a mesh
 
-    def replicas(self, workload: WorkloadKey) -> Replicas:
-        del workload
+    def replicas(self, workload: WorkloadKey, version: Version) -> Replicas:
+        assert workload.name.endswith("-canary") is (version is Version.CANARY)
         return Replicas(wanted=1, ready=int(self.ready))
 
     def touch(self) -> None:

@@ -54,7 +54,7 @@ async def test_all_that_are_needed_are_asked_at_once_and_nobody_else() -> None:
 
 async def test_who_takes_too_long_has_not_agreed_and_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LONGEST_LOOK", 0.01)
-    monkeypatch.setattr(module, "_BETWEEN", -9.99)
+    monkeypatch.setattr(module, "_BEYOND", -9.99)
     others = Others(held={"a": asyncio.Event(), "m": asyncio.Event()})
     found = await ask(others)
     assert found.hooks["a"] == Answer(agreed=False, text="no answer within 0.01 s")

@@ -39,10 +39,6 @@ def test_only_replicas_of_the_assigned_revision_and_name_count() -> None:
     assert replicas(ASSIGNED, reports) == Replicas(wanted=3, ready=1)
 
 
-def test_what_is_not_assigned_has_no_replicas() -> None:
-    assert replicas(None, [report(0, State.READY)]) == Replicas()
-
-
 def test_trouble_says_who_why_and_how_often() -> None:
     reports = [
         report(0, State.FAILED, message="the application exited with code 3", restarts=4),

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from plait.model.rollout import Canary, Metric, MetricTemplate, Plans, Webhook
-from plait.rollout.status import Answer, Finding, Needs, Status, Told, Verdict
+from plait.model.rollout import AlertSeverity, Canary, Metric, MetricTemplate, Plans, Webhook
+from plait.rollout.status import Answer, Finding, Needs, Status, Step, Told, Verdict
 
 log = logging.getLogger(__name__)
 
 _LONGEST_LOOK = 15.0
 """Seconds that a look at a metric may take."""
-_BETWEEN = 5.0
-"""Seconds that a webhook may take at each try beyond its own timeout: to connect, and to wait before the next."""
+_BEYOND = 5.0
+"""Seconds that a webhook may take beyond its timeout, within which it should have given up by itself."""
 
 
 class Evidence(Protocol):
@@ -38,7 +38,8 @@ class Webhooks(Protocol):
 class Alerts(Protocol):
     """Who tells people."""
 
-    async def tell(self, canary: Canary, told: Told, status: Status, plans: Plans) -> None: ...
+    async def tell(self, canary: Canary, told: Told, status: Status, plans: Plans) -> tuple[Told, ...]:
+        """What comes back is who could not be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class Asking:
         metrics = [one for one in canary.analysis.metrics if one.name in needs.metrics]
         templates = {(one.namespace, one.name): one for one in plans.templates}
         answers, verdicts = await asyncio.gather(
-            asyncio.gather(*(self.hook(canary, one, status) for one in hooks)),
+            asyncio.gather(*(self._hook(canary, one, status) for one in hooks)),
             asyncio.gather(
                 *(
                     self._metric(
@@ -83,9 +84,9 @@ class Asking:
                 found[hook.name] = answer
         return Answers(hooks=found, verdicts=tuple(verdicts))
 
-    async def hook(self, canary: Canary, hook: Webhook, status: Status) -> Answer:
+    async def _hook(self, canary: Canary, hook: Webhook, status: Status) -> Answer:
         """What one webhook says."""
-        longest = (hook.timeout + _BETWEEN) * (hook.retries + 1)
+        longest = hook.timeout + _BEYOND
         try:
             async with asyncio.timeout(longest):
                 return await self.webhooks.ask(canary, hook, status)
@@ -95,14 +96,23 @@ class Asking:
             log.exception("%s: asking %s has failed by a mistake", canary.key, hook.name)
             return Answer(agreed=False, text="it could not be asked; the control plane's log says why")
 
-    async def tell(self, canary: Canary, told: Told, status: Status, plans: Plans) -> None:
-        """Event webhooks hear of it and, where it is one for them, alert providers."""
+    async def tell(self, canary: Canary, step: Step, plans: Plans) -> tuple[Told, ...]:
+        """Others hear of a step that was taken; what comes back is who did not, for the history alone."""
+        failed: list[Told] = []
         try:
-            await self.webhooks.tell(canary, told, status)
-            if told.alert:
-                await self.alerts.tell(canary, told, status, plans)
+            for told in step.told:
+                await self.webhooks.tell(canary, told, step.status)
+                if told.alert:
+                    failed += await self.alerts.tell(canary, told, step.status, plans)
         except Exception:
             log.exception("%s: telling others has failed by a mistake", canary.key)
+        for hook in canary.analysis.webhooks:
+            if hook.name in step.hooks:
+                answer = await self._hook(canary, hook, step.status)
+                if not answer.agreed:
+                    text = f"{hook.type} webhook {hook.name}: {answer.text}"
+                    failed.append(Told(severity=AlertSeverity.WARN, text=text))
+        return tuple(failed)
 
     async def _metric(
         self, canary: Canary, metric: Metric, template: MetricTemplate | None, status: Status, now: float

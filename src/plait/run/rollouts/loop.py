@@ -23,9 +23,9 @@ from plait.codec import CodecError
 from plait.model.catalog import Workload
 from plait.model.finding import Finding
 from plait.model.names import ObjectRef, Origin, WorkloadKey
-from plait.model.rollout import NO_PLANS, AlertSeverity, Analysis, Canary, Plans, Shifts, canary_key
+from plait.model.rollout import NO_PLANS, Analysis, Canary, Plans, Shifts, Version, canary_key
 from plait.rollout.revision import revision
-from plait.rollout.status import Command, Needs, Phase, Replicas, Seen, Status, Step, Told
+from plait.rollout.status import Command, Needs, Phase, Replicas, Seen, Status, Step
 from plait.rollout.step import needs, refused, step
 from plait.run.rollouts import kept, views
 from plait.run.rollouts.asking import Answers, Asking
@@ -91,8 +91,8 @@ class Mesh(Protocol):
 
     events: Events
 
-    def replicas(self, workload: WorkloadKey) -> Replicas:
-        """How the replicas of a workload are, of the revision that it should have by now."""
+    def replicas(self, workload: WorkloadKey, version: Version) -> Replicas:
+        """How the replicas of a workload are that is this version, of the revision that it should have by now."""
 
     def touch(self) -> None:
         """Have it compiled again, soon."""
@@ -231,8 +231,8 @@ class Rollouts:
         now = self._clock()
         seen = Seen(
             written=revision(one.written) if one.written else "",
-            serving=self._mesh.replicas(rollout.target),
-            trying=self._mesh.replicas(canary_key(rollout.target)) if rollout.candidate else Replicas(),
+            serving=self._mesh.replicas(rollout.target, Version.PRIMARY),
+            trying=self._mesh.replicas(canary_key(rollout.target), Version.CANARY),
             command=rollout.commands[0] if rollout.commands else None,
             deleted=one.deleted,
         )
@@ -297,15 +297,9 @@ class Rollouts:
     async def _tell(self, one: _Followed) -> None:
         """Tell others of every step, one after the other, however long they take."""
         while (news := await one.telling.get()) is not None:
-            for told in news.step.told:
-                await self._asking.tell(news.canary, told, news.step.status, self._plans)
-            for hook in news.canary.analysis.webhooks:
-                if hook.name in news.step.hooks:
-                    answer = await self._asking.hook(news.canary, hook, news.step.status)
-                    if not answer.agreed:
-                        text = f"{hook.type} webhook {hook.name}: {answer.text}"
-                        failed = Told(severity=AlertSeverity.WARN, text=text)
-                        await self._keep(one, lambda now, failed=failed: now.told([failed], self._clock()))  # type: ignore[misc]
+            failed = await self._asking.tell(news.canary, news.step, self._plans)
+            if failed:
+                await self._keep(one, lambda now, failed=failed: now.told(failed, self._clock()))  # type: ignore[misc]
 
     async def _keep(
         self, one: _Followed, change: Callable[[Rollout], Rollout | None], *, over: bool = False
@@ -367,10 +361,10 @@ class Rollouts:
 
 
 def _holding(plans: Plans) -> Iterator[Canary]:
-    """The Canaries that hold: of those for one target or host the first."""
+    """The Canaries that hold: of those for one target or host the first, and one that has its target before others."""
     taken: set[WorkloadKey | str] = set()
-    for canary in sorted(plans.canaries, key=lambda one: one.key):
-        if not taken & {canary.target, canary.host}:
+    for canary in sorted(plans.canaries, key=lambda one: (one.key not in plans.targets, one.key)):
+        if taken.isdisjoint((canary.target, canary.host)):
             taken |= {canary.target, canary.host}
             yield canary
 

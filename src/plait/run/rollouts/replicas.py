@@ -11,10 +11,8 @@ _MOST_TOLD = 3
 """Replicas whose trouble is told; of others it is said how many they are."""
 
 
-def replicas(assigned: WorkloadAssignment | None, reports: Iterable[ReplicaReport]) -> Replicas:
+def replicas(assigned: WorkloadAssignment, reports: Iterable[ReplicaReport]) -> Replicas:
     """The replicas of a workload that are of the revision it should have; those of earlier ones count for nothing."""
-    if assigned is None:
-        return Replicas()
     ours = [
         one
         for one in reports
