@@ -75,6 +75,11 @@ from plait.run.custody import Custody
 from plait.run.intake import Intake
 from plait.run.loop import Loop
 from plait.run.registry import Registry, common_name_of
+from plait.run.rollouts.alerts import Alerts
+from plait.run.rollouts.asking import Asking
+from plait.run.rollouts.evidence import Evidence
+from plait.run.rollouts.loop import Rollouts
+from plait.run.rollouts.webhooks import Webhooks
 from plait.run.signing import Signing
 from plait.run.state_directory import StateDirectory
 from plait.run.tapped import workload_key
@@ -258,15 +263,15 @@ class ControlPlane:
 
     def canaries(self) -> tuple[CanaryView, ...]:
         """Every Canary, and where its rollout stands."""
-        return ()
+        return self.loop.rollouts.views()
 
     def canary_history(self, key: WorkloadKey) -> tuple[CanaryEvent, ...]:
-        """What happened to the rollouts of a Canary."""
-        raise NotFound(f"there is no Canary {key}")
+        """What happened to the rollouts of a Canary, the oldest first."""
+        return self.loop.rollouts.history(key)
 
     async def canary_command(self, key: WorkloadKey, command: Command) -> None:
         """Say something to a rollout."""
-        raise NotFound(f"there is no Canary {key} to {command}")
+        await self.loop.rollouts.command(key, command)
 
     def proxy_metrics(self, replica: ReplicaKey) -> Session:
         """What a replica's Envoy tells Prometheus."""
@@ -394,6 +399,8 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
     signing = Signing(authority, tokens, registry, loop.doubts)
     plane = ControlPlane(loop, signing, custody, tracing, intake, telemetry, prometheus)
     loop.link = Link(plane, trust_domain=trust_domain)
+    asking = Asking(evidence=Evidence(plane.queries()), webhooks=Webhooks(), alerts=Alerts())
+    loop.rollouts = Rollouts(state.control_plane / "rollouts.json", asking, loop)
     loop.metrics.watch(server, loop.link, intake, loop.severities)
     folder = Folder(paths)
     loop.start(await asyncio.to_thread(folder.load))
@@ -431,6 +438,7 @@ async def serve(  # noqa: PLR0913 - what `plait up` may say
             running = [
                 tasks.create_task(loop.run()),
                 tasks.create_task(loop.time_pushes()),
+                tasks.create_task(loop.rollouts.run()),
                 tasks.create_task(_watch(folder, loop)),
                 tasks.create_task(custody.run()),
                 tasks.create_task(tracing.run()),

@@ -30,8 +30,10 @@ from plait.model.change import Change, Gone, Stated, Unreadable
 from plait.model.finding import Finding
 from plait.model.mesh import Endpoints, Mesh
 from plait.model.names import ReplicaKey, WorkloadKey, service_host
+from plait.model.rollout import REVISION_LABEL, Shifts, Version
 from plait.model.settings import MeshSettings
 from plait.resource import Snapshot
+from plait.rollout.status import Replicas
 from plait.run import offline, views
 from plait.run.assignments import AGENT, assignments
 from plait.run.compilation import Compilation, Compiled
@@ -39,6 +41,8 @@ from plait.run.grants import Doubts, Grants
 from plait.run.held import Held
 from plait.run.own_metrics import OwnMetrics, type_name
 from plait.run.registry import Registry
+from plait.run.rollouts.loop import Rollouts
+from plait.run.rollouts.replicas import replicas
 from plait.run.taps import Taps
 from plait.sources.settle import Settle
 from plait.sources.store import Store
@@ -62,7 +66,7 @@ _TOGETHER = 0.05
 class Loop:
     """Holds what is known, and pushes what follows from it.
 
-    `link` is set once, right after both have been built: each needs the other.
+    `link` and `rollouts` are set once, right after all have been built: each needs the other.
     """
 
     settings: MeshSettings
@@ -73,6 +77,7 @@ class Loop:
     metrics: OwnMetrics = field(default_factory=OwnMetrics)
     link: Link = field(init=False)
     taps: Taps = field(init=False)
+    rollouts: Rollouts = field(init=False)
     generation: int = 0
     stopping: bool = False
     store: Store = field(default_factory=Store)
@@ -94,6 +99,8 @@ class Loop:
     _stated: dict[str, Stated] = field(default_factory=dict)
     _unreadable: set[str] = field(default_factory=set)
     _documents_changed: bool = True
+    _shifts: Shifts | None = None
+    """Where rollouts stood when it was compiled last."""
     _assigned: Assignments | None = None
     _withdrawing: dict[ReplicaKey, asyncio.Task[None]] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -146,6 +153,14 @@ class Loop:
             or any(key.workload == workload for key in self._keys())
         )
 
+    def replicas(self, workload: WorkloadKey, version: Version) -> Replicas:
+        """How the replicas of a workload are that runs as this version, of the revision last assigned."""
+        wanted = self._assigned.workloads if self._assigned else ()
+        assigned = next((one for one in wanted if one.key == workload), None)
+        if assigned is None or (REVISION_LABEL, version) not in assigned.labels:
+            return Replicas()  # a user may have a workload of this name
+        return replicas(assigned, self.registry.reports())
+
     def start(self, changes: list[Change]) -> None:
         """Take in what the sources say at the start, and what was held before a restart; then build at once."""
         held = Held.load(self.held_path)
@@ -170,6 +185,7 @@ class Loop:
     def stop_workloads(self) -> None:
         """Ask every agent to drain and stop everything."""
         self.stopping = True
+        self.rollouts.stop()
         hosts = self._assigned.hosts if self._assigned else ()  # whoever drains still calls others
         self._assign(Assignments(trust_domain=self.settings.trust_domain, workloads=(), hosts=hosts))
 
@@ -210,6 +226,7 @@ class Loop:
             self._vanished(key)
         for report in self.registry.agents[agent].values():
             if before.get(report.replica.key) != report:
+                self.rollouts.replica_changed(report.replica.key.workload)
                 self.events.publish(ReplicaChanged(views.workload(report)))
         log.info("agent %s is connected, with %d replicas", agent, len(believed))
         self.touch()
@@ -238,6 +255,7 @@ class Loop:
 
     def _believe(self, agent: str, report: ReplicaReport) -> None:
         self.registry.report(agent, report)
+        self.rollouts.replica_changed(report.replica.key.workload)
         self.events.publish(ReplicaChanged(views.workload(report)))
         self.touch()
 
@@ -249,6 +267,7 @@ class Loop:
 
     def _vanished(self, key: ReplicaKey) -> None:
         workload = key.workload
+        self.rollouts.replica_changed(workload)
         self.events.publish(
             ReplicaVanished(namespace=workload.namespace, name=workload.name, replica=key.number)
         )
@@ -277,9 +296,10 @@ class Loop:
 
     def _rebuild(self) -> None:
         """From everything known to every proxy's snapshot."""
-        members = self.registry.members()
-        if self._documents_changed or members != self._members or self._compiled is None:
-            self._compile(members)
+        members, shifts = self.registry.members(), self.rollouts.shifts()
+        same = members == self._members and shifts is self._shifts
+        if self._documents_changed or not same or self._compiled is None:
+            self._compile(members, shifts)
         assert self._compiled is not None
         replicas = self.registry.replicas()
         self._endpoints = endpoints(self._compiled.mesh, replicas.values())
@@ -312,10 +332,10 @@ class Loop:
             return None
         return snapshot
 
-    def _compile(self, members: frozenset[Member]) -> None:
+    def _compile(self, members: frozenset[Member], shifts: Shifts) -> None:
         documents_changed, self._documents_changed = self._documents_changed, False
-        self._members = members
-        self._compiled = self._compilation.compile(self.store.documents(), members)
+        self._members, self._shifts = members, shifts
+        self._compiled = self._compilation.compile(self.store.documents(), members, shifts)
         if documents_changed:
             units = {unit: self._stated[unit] for unit in self._unreadable if unit in self._stated}
             Held(units, self._compiled.held).save(self.held_path)
@@ -323,6 +343,7 @@ class Loop:
         self.tell_findings()
         if not self.stopping:
             self._assign(assignments(self._compiled.mesh, self.store.place))
+        self.rollouts.written(self._compiled.mesh.plans, shifts)
 
     def severities(self) -> Counter[str]:
         """How many findings there are of each severity, as they were told last."""
