@@ -78,7 +78,7 @@ def serving(version: str, **env: str) -> dict[str, Any]:
     """The spec of a version that answers with its name."""
     return {
         "command": ["python3", "bistro.py", "reservations", version],
-        "env": [{"name": name, "value": value} for name, value in env.items()],
+        "env": env,
     }
 
 

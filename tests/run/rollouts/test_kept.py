@@ -13,7 +13,7 @@ from plait.model.finding import Severity
 from plait.model.rollout import Affinity, AlertSeverity, Analysis, HookType, Shift
 from plait.rollout.status import Command, Effect, Finding, Phase, Status, Step, Tally, Told, Verdict
 from plait.run.rollouts import kept
-from plait.run.rollouts.kept import FORGOTTEN, MOST_EVENTS, Rollout
+from plait.run.rollouts.kept import FORGOTTEN, MOST_EVENTS, MOST_UNTOLD, News, Rollout
 from tests.run.rollouts.scene import canary, workload
 
 CANARY = canary()
@@ -36,6 +36,7 @@ FULL = replace(
     candidate=V2,
     cookie="abc",
     commands=(Command.APPROVE, Command.PAUSE),
+    untold=(News(status=Status(weight=3), told=(TOLD,), hooks=("after",)),),
 ).told([TOLD], 12.5)
 
 
@@ -75,6 +76,15 @@ def test_of_the_history_the_latest_is_kept() -> None:
     for number in range(MOST_EVENTS + 7):
         rollout = rollout.told([replace(TOLD, text=str(number))], number)
     assert [one.told.text for one in rollout.history] == [str(n) for n in range(7, MOST_EVENTS + 7)]
+
+
+def test_of_what_is_to_be_told_the_latest_waits_and_what_says_nothing_does_not() -> None:
+    rollout = ROLLOUT
+    for number in range(MOST_UNTOLD + 3):
+        told = replace(TOLD, text=str(number))
+        rollout = kept.stepped(rollout, CANARY, Step(status=Status(), told=(told,)), V1, 1.0)
+        rollout = kept.stepped(rollout, CANARY, Step(status=Status(weight=1)), V1, 1.0)
+    assert [one.told[0].text for one in rollout.untold] == [str(n) for n in range(3, MOST_UNTOLD + 3)]
 
 
 @pytest.mark.parametrize(

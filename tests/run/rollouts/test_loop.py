@@ -58,10 +58,17 @@ async def initialized(scene: Scene, **more: Any) -> None:
 
 
 async def ended(scene: Scene) -> None:
-    await until(
-        lambda: scene.phase() in {"Succeeded", "Failed"} and not scene.rollouts._shifts[KEY].candidate,
-        "an end",
-    )
+    """Wait for the end of a run, and for the mesh to be compiled after it."""
+
+    def so() -> bool:
+        shifts = scene.rollouts.shifts()
+        return (
+            scene.phase() in {"Succeeded", "Failed"}
+            and shifts[KEY].candidate is None
+            and scene.in_force[-1] == shifts
+        )
+
+    await until(so, "an end")
 
 
 async def test_a_new_version_takes_over_step_by_step(scene: Scene) -> None:
@@ -173,6 +180,10 @@ async def test_from_whatever_was_ever_kept_the_end_is_the_same(
             assert again.in_force == [before]
             await ended(again)
             assert (again.told(), again.serving()) == (told, serving), file
+            await until(lambda again=again: not again.rollouts._known(KEY).rollout.untold, "all to be told")  # type: ignore[misc]
+            ((left,), _) = kept.load(file)
+            heard = told[: len(left.history) - sum(len(news.told) for news in left.untold)]
+            assert [*heard, *again.others.heard] == told, file
 
 
 async def test_no_step_is_taken_before_what_the_last_one_led_to_is_compiled(scene: Scene) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from plait.model.rollout import AlertSeverity, Canary, Metric, MetricTemplate, Plans, Webhook
-from plait.rollout.status import Answer, Finding, Needs, Status, Step, Told, Verdict
+from plait.rollout.status import Answer, Finding, Needs, Status, Told, Verdict
+from plait.run.rollouts.kept import News
 
 log = logging.getLogger(__name__)
 
@@ -96,19 +97,19 @@ class Asking:
             log.exception("%s: asking %s has failed by a mistake", canary.key, hook.name)
             return Answer(agreed=False, text="it could not be asked; the control plane's log says why")
 
-    async def tell(self, canary: Canary, step: Step, plans: Plans) -> tuple[Told, ...]:
+    async def tell(self, canary: Canary, news: News, plans: Plans) -> tuple[Told, ...]:
         """Others hear of a step that was taken; what comes back is who did not, for the history alone."""
         failed: list[Told] = []
         try:
-            for told in step.told:
-                await self.webhooks.tell(canary, told, step.status)
+            for told in news.told:
+                await self.webhooks.tell(canary, told, news.status)
                 if told.alert:
-                    failed += await self.alerts.tell(canary, told, step.status, plans)
+                    failed += await self.alerts.tell(canary, told, news.status, plans)
         except Exception:
             log.exception("%s: telling others has failed by a mistake", canary.key)
         for hook in canary.analysis.webhooks:
-            if hook.name in step.hooks:
-                answer = await self._hook(canary, hook, step.status)
+            if hook.name in news.hooks:
+                answer = await self._hook(canary, hook, news.status)
                 if not answer.agreed:
                     text = f"{hook.type} webhook {hook.name}: {answer.text}"
                     failed.append(Told(severity=AlertSeverity.WARN, text=text))

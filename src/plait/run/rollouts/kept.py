@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 MOST_EVENTS = 200
 """So much of what happened to a rollout is remembered."""
+MOST_UNTOLD = 50
+"""So many steps wait to be told, where whoever hears of them is slow; of more the latest."""
 FORGOTTEN = "rollout.forgotten"
 
 
@@ -40,12 +42,22 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What others are still to hear of a step, and the webhooks to be called because of it."""
+
+    status: Status
+    told: tuple[Told, ...] = ()
+    hooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """All that is remembered of the rollouts by one Canary.
 
     `primary` is what was promoted last, None before anything was; `candidate` is what is tried.  `revert`: what the
     Canary said of its deletion, which may be seen only after a restart.  `cookie`: the value of this run, for who is
-    to stay at the candidate; "" where nobody is.  `commands` wait for a step to be taken.
+    to stay at the candidate; "" where nobody is.  `commands` wait for a step to be taken,
+    and what is `untold` for others to hear it: after a kill they may hear it twice, but hear it they do.
     """
 
     canary: WorkloadKey
@@ -56,6 +68,7 @@ class Rollout:
     candidate: Workload | None = None
     cookie: str = ""
     commands: tuple[Command, ...] = ()
+    untold: tuple[News, ...] = ()
     history: tuple[Happened, ...] = ()
 
     def told(self, told: Iterable[Told], now: float) -> Rollout:
@@ -129,7 +142,14 @@ def stepped(rollout: Rollout, canary: Canary, step: Step, written: Workload | No
         candidate=candidate,
         cookie=_cookie(canary.key, status) if sticky else "",
         revert=canary.revert_on_deletion,
+        untold=(*rollout.untold, *_news(step))[-MOST_UNTOLD:],
     ).told(step.told, now)
+
+
+def _news(step: Step) -> tuple[News, ...]:
+    if not step.told and not step.hooks:
+        return ()
+    return (News(status=step.status, told=step.told, hooks=step.hooks),)
 
 
 def followed(rollout: Rollout, written: Workload | None) -> Rollout:

@@ -25,7 +25,7 @@ from plait.model.finding import Finding
 from plait.model.names import ObjectRef, Origin, WorkloadKey
 from plait.model.rollout import NO_PLANS, Analysis, Canary, Plans, Shifts, Version, canary_key
 from plait.rollout.revision import revision
-from plait.rollout.status import Command, Needs, Phase, Replicas, Seen, Status, Step
+from plait.rollout.status import Command, Needs, Phase, Replicas, Seen, Status
 from plait.rollout.step import needs, refused, step
 from plait.run.rollouts import kept, views
 from plait.run.rollouts.asking import Answers, Asking
@@ -56,14 +56,6 @@ class _Question:
     now: float = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _News:
-    """What others are to hear of a step."""
-
-    canary: Canary
-    step: Step
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Followed:
     """A Canary whose rollouts are run; `written` is its target as its document says it now."""
@@ -76,7 +68,8 @@ class _Followed:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     line: bytes = b""
     """The rollout as it is kept."""
-    telling: asyncio.Queue[_News | None] = field(default_factory=asyncio.Queue)
+    telling: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is something to tell, or nothing ever again."""
     started: bool = False
 
     def take(self, canary: Canary, written: Workload | None, *, deleted: bool) -> None:
@@ -289,17 +282,29 @@ class Rollouts:
         if await self._keep(one, next_, over=over):
             for told in taken.told:
                 log.info("%s: %s", question.canary.key, told.text)
-            one.telling.put_nowait(_News(canary=question.canary, step=taken))
-            if over:
-                one.telling.put_nowait(None)
+            one.telling.set()
         return True
 
     async def _tell(self, one: _Followed) -> None:
         """Tell others of every step, one after the other, however long they take."""
-        while (news := await one.telling.get()) is not None:
-            failed = await self._asking.tell(news.canary, news.step, self._plans)
-            if failed:
-                await self._keep(one, lambda now, failed=failed: now.told(failed, self._clock()))  # type: ignore[misc]
+        while not one.over:
+            one.telling.clear()
+            while one.rollout.untold:
+                await self._tell_first(one)
+            await one.telling.wait()
+        for news in one.rollout.untold:
+            await self._asking.tell(one.canary, news, self._plans)
+
+    async def _tell_first(self, one: _Followed) -> None:
+        news = one.rollout.untold[0]
+        failed = await self._asking.tell(one.canary, news, self._plans)
+
+        def heard(now: Rollout) -> Rollout:
+            if now.untold[:1] != (news,):
+                return now
+            return replace(now, untold=now.untold[1:]).told(failed, self._clock())
+
+        await self._keep(one, heard)
 
     async def _keep(
         self, one: _Followed, change: Callable[[Rollout], Rollout | None], *, over: bool = False
