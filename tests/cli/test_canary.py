@@ -227,7 +227,13 @@ async def test_ctrl_c_ends_a_watch_with_130() -> None:
 
 
 async def test_the_status_of_the_mesh_has_a_line_for_what_runs_or_has_failed() -> None:
-    rolling = (GATED, replace(SUCCEEDED, name="calm"), replace(FAILED, name="payments"))
+    rolling = (
+        GATED,
+        replace(SUCCEEDED, name="calm"),
+        replace(FAILED, name="payments"),
+        replace(CANARY, name="map", message="too slow (1 of 5 failed checks)"),
+        replace(CANARY, name="menu", phase="Promoting", failed_checks=0, message=""),
+    )
     async with served(FakePlane(rolling=rolling)) as plane:
         shown = await ran(plane.directory, "status")
         told = json.loads((await ran(plane.directory, "status", "-o", "json")).out)
@@ -235,5 +241,7 @@ async def test_the_status_of_the_mesh_has_a_line_for_what_runs_or_has_failed() -
     assert [line for line in shown.out.splitlines() if line.startswith("rollout")] == [
         f"rollout bistro/reservations: {WAITS}",
         f"rollout bistro/payments: Failed; {FAILED.message}",
+        "rollout bistro/map: Progressing, 20 %, up to 50 %; too slow (1 of 5 failed checks)",
+        "rollout bistro/menu: Promoting, 20 %",
     ]
-    assert [one["name"] for one in told["canaries"]] == ["reservations", "calm", "payments"]
+    assert [one["name"] for one in told["canaries"]] == ["reservations", "calm", "payments", "map", "menu"]

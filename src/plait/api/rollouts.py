@@ -8,6 +8,8 @@ from plait.model.rollout import Strategy
 from plait.rollout.status import Phase
 
 _RUNNING = frozenset(phase for phase in Phase if phase.runs)
+_OVER = frozenset({Phase.PROMOTING, Phase.FINALISING})
+"""The analysis is, and what was tried takes over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,9 @@ class CanaryView:
 
     @property
     def goal(self) -> str:
-        """How far the analysis has to go."""
+        """How far the analysis has to go; "" when it is over."""
+        if self.phase in _OVER:
+            return ""
         by_weight = self.strategy == Strategy.CANARY
         return f"up to {self.total} %" if by_weight else f"look {self.step} of {self.total}"
 

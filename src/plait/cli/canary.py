@@ -228,9 +228,10 @@ def rollout_line(one: CanaryView) -> str:
 
 
 def _line(one: CanaryView) -> str:
-    counted = one.failed_checks and one.runs
-    failed = f"{one.failed_checks} of {one.threshold} failed checks" if counted else ""
-    return printable("; ".join(part for part in (one.progress, failed, one.message, _next(one)) if part))
+    failed = f"{one.failed_checks} of {one.threshold} failed checks"
+    told = one.runs and one.failed_checks and failed not in one.message
+    parts = (one.progress, failed if told else "", one.message, _next(one))
+    return printable("; ".join(part for part in parts if part))
 
 
 def _next(one: CanaryView) -> str:
@@ -259,7 +260,8 @@ def _show(one: CanaryView) -> None:
     held = ", paused" * one.paused + ", suspended" * one.suspended
     print_line(f"  phase      {one.phase}{held}, since {one.since}", _COLOURS.get(one.phase, ""))
     if one.runs:
-        print_line(f"  traffic    {_bar(one.weight)} {one.share} to the new version, {one.goal}")
+        goal = one.goal and f", {one.goal}"
+        print_line(f"  traffic    {_bar(one.weight)} {one.share} to the new version{goal}")
         print_line(
             f"  failed     {one.failed_checks} of the {one.threshold} checks at which it is rolled back"
         )
