@@ -147,7 +147,7 @@ def test_the_version_that_serves_keeps_its_name_and_the_tried_one_stands_beside_
     primary, tried = mesh.workloads[KEY], mesh.workloads[canary_key(KEY)]
     assert (primary.process, tried.process) == (SHOP.process, new().process)
     assert (primary.replicas, tried.replicas) == (3, 3)
-    assert dict(primary.labels) == {**dict(SHOP.labels), REVISION_LABEL: "primary"}
+    assert primary.labels == SHOP.labels
     assert dict(tried.labels) == {**dict(SHOP.labels), REVISION_LABEL: "canary"}
     assert (primary.origin, tried.origin) == (written.origin, written.origin)
     assert mesh.plans.targets == {KEY: written}
@@ -287,7 +287,7 @@ def test_policies_and_limits_over_a_workload_are_over_what_is_tried() -> None:
     (inbound,) = view(mesh, replica(mesh.workloads[canary_key(KEY)])).inbound
     assert [one.name for one in inbound.policies] == ["shop"]
     assert [one.requests for one in inbound.limits] == [5]
-    assert [one.name for one in inbound.services] == ["shop", "shop-canary"]
+    assert [one.name for one in inbound.services] == ["shop", "shop-canary", "shop-primary"]
     assert findings == ()
 
 

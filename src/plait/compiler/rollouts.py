@@ -15,7 +15,7 @@ from plait.model.names import Origin, WorkloadKey
 from plait.model.reading import Fact
 from plait.model.rollout import (
     NO_PLANS,
-    REVISION_LABEL,
+    TRIED,
     AlertProvider,
     Canary,
     MetricTemplate,
@@ -29,7 +29,6 @@ from plait.model.rollout import (
 P = TypeVar("P", Canary, MetricTemplate, AlertProvider)
 
 Found = tuple[Finding, ...]
-_OF_A_VERSION = ("version", REVISION_LABEL)
 PLANNED = (Canary, MetricTemplate, AlertProvider)
 """The facts that are about rollouts."""
 
@@ -149,11 +148,11 @@ def _replaced(facts: Iterable[Fact], versions: Mapping[WorkloadKey, tuple[Worklo
 
 def _versions(target: Workload, primary: Workload, candidate: Workload | None) -> tuple[Workload, ...]:
     """The workload that serves, and the one that is tried."""
-    serving = _labelled(_kept(primary, target), Version.PRIMARY)
+    serving = _kept(primary, target)
     if candidate is None:
         return (serving,)
-    tried = _labelled(_kept(candidate, target), Version.CANARY)
-    return serving, replace(tried, name=canary_key(target.key).name)
+    tried = _kept(candidate, target)
+    return serving, replace(tried, name=canary_key(target.key).name, labels=_and_tried(tried.labels))
 
 
 def _kept(version: Workload, target: Workload) -> Workload:
@@ -167,12 +166,8 @@ def _kept(version: Workload, target: Workload) -> Workload:
     return target if same else replace(version, replicas=target.replicas, origin=target.origin)
 
 
-def _labelled(workload: Workload, version: Version) -> Workload:
-    return replace(workload, labels=_with(workload.labels, version))
-
-
-def _with(labels: Labels, version: Version) -> Labels:
-    return tuple(sorted({**dict(labels), REVISION_LABEL: version.value}.items()))
+def _and_tried(labels: Labels) -> Labels:
+    return tuple(sorted({**dict(labels), **dict((TRIED,))}.items()))
 
 
 def _called(canary: Canary, target: Workload, known: Service | None) -> tuple[Service, ...]:
@@ -183,11 +178,12 @@ def _called(canary: Canary, target: Workload, known: Service | None) -> tuple[Se
     service = known or _service(canary, target)
     if service is None:
         return ()
-    parts = (
-        replace(service, name=name, selector=_with(service.selector, version))
-        for name, version in zip(_names(canary), Version, strict=True)
+    primary, tried = _names(canary)
+    return (
+        service,
+        replace(service, name=primary),
+        replace(service, name=tried, selector=_and_tried(service.selector)),
     )
-    return (service, *parts)
 
 
 def _service(canary: Canary, target: Workload) -> Service | None:
@@ -205,7 +201,7 @@ def _service(canary: Canary, target: Workload) -> Service | None:
         namespace=canary.namespace,
         name=canary.service,
         ports=(port,),
-        selector=tuple(sorted((name, value) for name, value in chosen.items() if name not in _OF_A_VERSION)),
+        selector=tuple(sorted((name, value) for name, value in chosen.items() if name != "version")),
         origin=canary.origin,
     )
 

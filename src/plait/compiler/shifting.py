@@ -308,11 +308,13 @@ def _lowered(backends: tuple[Backend, ...]) -> tuple[Backend, ...]:
 def untouched(canaries: Iterable[Canary], owned: Iterable[HostRoutes], attached: Iterable[Attached]) -> Found:
     """What rollouts leave as it is in the routes of their hosts."""
     by_host = {canary.host: canary for canary in canaries}
-    tables = (*owned, *(table for one in attached for table in one.tables))
+    rules = (
+        *(rule for one in owned for rule in one.rules),
+        *(rule for one in attached for table in one.tables for rule in table.rules),
+    )
     return tuple(
         finding
-        for table in tables
-        for rule in table.rules
+        for rule in rules
         for backend in rule.backends
         if backend.host in by_host
         for finding in _left_alone(rule, backend, by_host[backend.host])

@@ -12,11 +12,10 @@ from plait.model.routing import RequestMatch, RouteRule
 from plait.model.traffic import PortPolicies
 
 REVISION_LABEL = "plait.dev/revision"
-"""What tells the replicas of the two versions apart: the value is a Version."""
 
 
 class Version(StrEnum):
-    """The two versions of a workload while one takes over: the values of REVISION_LABEL."""
+    """The two versions of a workload while one takes over."""
 
     PRIMARY = "primary"
     """The one that serves, under the workload's own name."""
@@ -25,7 +24,7 @@ class Version(StrEnum):
 
 
 TRIED = (REVISION_LABEL, Version.CANARY.value)
-"""The label of what is tried: whoever has it is called by what asks for this very label, and by nothing else."""
+"""The label of what is tried, beside those of what serves: whoever has it is called by what asks for this very label, and by nothing else."""
 
 
 def canary_key(target: WorkloadKey) -> WorkloadKey:

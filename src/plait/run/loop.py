@@ -30,7 +30,7 @@ from plait.model.change import Change, Gone, Stated, Unreadable
 from plait.model.finding import Finding
 from plait.model.mesh import Endpoints, Mesh
 from plait.model.names import ReplicaKey, WorkloadKey, service_host
-from plait.model.rollout import REVISION_LABEL, Shifts, Version
+from plait.model.rollout import TRIED, Shifts, Version
 from plait.model.settings import MeshSettings
 from plait.resource import Snapshot
 from plait.rollout.status import Replicas
@@ -157,7 +157,7 @@ class Loop:
         """How the replicas of a workload are that runs as this version, of the revision last assigned."""
         wanted = self._assigned.workloads if self._assigned else ()
         assigned = next((one for one in wanted if one.key == workload), None)
-        if assigned is None or (REVISION_LABEL, version) not in assigned.labels:
+        if assigned is None or (TRIED in assigned.labels) is not (version is Version.CANARY):
             return Replicas()  # a user may have a workload of this name
         return replicas(assigned, self.registry.reports())
 
