@@ -446,6 +446,13 @@ MOMENTS: tuple[Case, ...] = (
     Case(status=at(PROGRESSING), what="a look before its time", seen=_BAD, outcome="Progressing, 20 %"),
     Case(status=_COPIED, what="a good look", seen=_GOOD, canary=MIRRORED, outcome="Progressing, 20 %"),
     Case(status=_MATCHED, what="a good look: A/B", seen=_GOOD, canary=AB, outcome="Progressing, matches"),
+    Case(
+        status=_MATCHED,
+        what="a good look, and the Canary goes by steps after copies now",
+        seen=_GOOD,
+        canary=MIRRORED,
+        outcome="Progressing, 20 %",
+    ),
     Case(status=_ROUND, what="a good look: blue-green", seen=_GOOD, canary=BLUE_GREEN, outcome="Progressing"),
     Case(status=_LAST, what="the last good look", seen=_GOOD, outcome="Promoting, 50 %, promote"),
     Case(
@@ -778,6 +785,15 @@ _HEAD = """# The states of a rollout
 What each phase of a rollout makes of what is seen: a step is taken when something has changed, and when one is due. The first column of a table is what is seen; then come the phase that follows, the traffic that the new version gets, whom the step asks first, what is done (*try*: the written revision starts beside the one that serves; *promote*: what was tried replaces what served; *end trial*: what was tried is drained and stopped; *adopt*: what is written serves at once), and the words that people are told.
 
 The Canary of the examples goes by steps of 20 % and 50 %, with one metric and a threshold of three, unless the row says another thing; what is seen is well unless the row says that it is not.
+
+What is asked where:
+
+- Metrics are looked at from the first stage on: as soon as the new version gets requests or copies, and in A/B and blue-green from the first iteration, whether anybody comes or not. Where nobody comes it waits for traffic, and is rolled back when that takes too long (`trafficDeadlineSeconds`); who has no traffic there says no metrics.
+- `confirm-traffic-increase` is asked before more requests are answered by the new version: before each step, and before the first iteration of A/B; not before copies, nor before another iteration. `confirm-promotion` is asked after the last good look. While a gate is closed looks go on, and a bad one counts; too few requests end nothing there.
+- `rollback` is asked with each look, and while it waits at `confirm-rollout`. `post-rollout` hears of every end of a run.
+- A version that is written during a run takes the place of the one that was tried, and `confirm-rollout` is not asked once more; one that is written while it waits there is asked for anew. One that is written during a promotion is tried after it, or once it is clear that what was promoted is not ready in time.
+- A version that has failed is tried again only after something else was written.
+- Nothing is sent to a version of which no replica is ready and some are known to be in trouble: that ends a run at once, paused or not. Where some replicas are missing, or nobody says why, it has its time (`progressDeadlineSeconds`) to get them back.
 
 Drawn from the code by `make golden`; not by hand.
 

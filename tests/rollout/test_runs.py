@@ -225,9 +225,22 @@ def test_waiting_for_traffic_is_no_failed_check_and_has_an_end() -> None:
     made.passed(INTERVAL)
     assert made.status.weight == 50
     made.metric = says(Finding.WAITING, "waiting for traffic: 3 of 100 requests")
-    made.passed(INTERVAL + PATIENCE)
+    made.passed(PATIENCE)
+    assert made.status.weight == 50
+    made.passed(INTERVAL)
     assert made.status.phase is Phase.FAILED
     assert made.told[-1] == "rolled back: waiting for traffic: 3 of 100 requests, after 60 s"
+
+
+def test_traffic_is_not_waited_for_while_it_is_paused() -> None:
+    made = until(world(), 20)
+    made.metric = says(Finding.WAITING, "waiting for traffic: 12 of 100 requests")
+    made.passed(INTERVAL)
+    made.happened(Command.PAUSE)
+    made.passed(10 * PATIENCE)
+    made.happened(Command.RESUME)
+    made.passed(PATIENCE)
+    assert (made.status.phase, made.status.weight) == (Phase.PROGRESSING, 20)
 
 
 def test_the_end_of_waiting_for_traffic_comes_at_its_time() -> None:
