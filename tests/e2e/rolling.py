@@ -57,7 +57,7 @@ def misbehave(request):
     plain(request)
 
 bistro.misbehave = misbehave
-bistro.main()
+bistro.main(sys.argv[1:])
 """
 
 SUCCESS: Mapping[str, Any] = {
@@ -143,8 +143,11 @@ class Rolling:
         return next(iter(found["canaries"]), {})
 
     async def history(self) -> list[dict[str, Any]]:
-        """What has happened, the oldest first."""
-        found: list[dict[str, Any]] = (await self._get("/v1/canaries/bistro/tables/history"))["events"]
+        """What has happened, the oldest first; [] when there is nobody to tell."""
+        try:
+            found: list[dict[str, Any]] = (await self._get("/v1/canaries/bistro/tables/history"))["events"]
+        except (aiohttp.ClientError, OSError):
+            return []
         return found
 
     async def say(self, command: str) -> int:
@@ -173,8 +176,9 @@ class Rolling:
 
         async def so() -> bool:
             nonlocal last
+            begun = await self.runs()
             last = await self.status()
-            return last.get("phase") in ENDED and await self.runs() >= runs
+            return begun >= runs and last.get("phase") in ENDED
 
         await until(so, f"the end of run {runs}", seconds)
         assert (last["phase"], await self.runs()) == (phase, runs), (last, await self.history())

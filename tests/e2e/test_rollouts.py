@@ -36,6 +36,7 @@ ANALYSIS: Mapping[str, Any] = {
     "threshold": 2,
     "stepWeights": list(STEPS),
     "metrics": [SUCCESS],
+    "trafficDeadlineSeconds": 120,
 }
 UNREADY = {"progressDeadlineSeconds": 8}
 ROUTE = """
@@ -92,7 +93,7 @@ async def test_a_good_version_takes_over_in_steps_and_no_request_fails(tmp_path:
             id="300 ms slower",
         ),
         pytest.param(
-            leaking("v2", RATE // 2),
+            leaking("v2", RATE * 5 // 8),
             SUCCESS,
             r"request-success-rate \d+(\.\d+)? % is under 99 %",
             0.5,

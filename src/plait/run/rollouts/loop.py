@@ -287,13 +287,13 @@ class Rollouts:
 
     async def _tell(self, one: _Followed) -> None:
         """Tell others of every step, one after the other, however long they take."""
-        while not one.over:
-            one.telling.clear()
+        while True:
             while one.rollout.untold:
                 await self._tell_first(one)
+            if one.over:
+                return
+            one.telling.clear()
             await one.telling.wait()
-        for news in one.rollout.untold:
-            await self._asking.tell(one.canary, news, self._plans)
 
     async def _tell_first(self, one: _Followed) -> None:
         news = one.rollout.untold[0]
@@ -304,7 +304,8 @@ class Rollouts:
                 return now
             return replace(now, untold=now.untold[1:]).told(failed, self._clock())
 
-        await self._keep(one, heard)
+        if not await self._keep(one, heard):
+            one.rollout = heard(one.rollout)  # nobody keeps it any more
 
     async def _keep(
         self, one: _Followed, change: Callable[[Rollout], Rollout | None], *, over: bool = False
