@@ -308,7 +308,10 @@ def _lowered(backends: tuple[Backend, ...]) -> tuple[Backend, ...]:
 def untouched(canaries: Iterable[Canary], owned: Iterable[HostRoutes], attached: Iterable[Attached]) -> Found:
     """What rollouts leave as it is in the routes of their hosts."""
     by_host = {canary.host: canary for canary in canaries}
-    tables = (*owned, *(table for one in attached for table in one.tables))
+    tables: tuple[HostRoutes | RouteTable, ...] = (
+        *owned,
+        *(table for one in attached for table in one.tables),
+    )
     return tuple(
         finding
         for table in tables
