@@ -107,11 +107,7 @@ def merge(
         lambda *_: attached(attaching.values(), joint, grants.values()),
     )
     if now.moves:
-        findings += shared.of(
-            "untouched",
-            (now.canaries, owned, tables),
-            untouched,
-        )
+        findings += shared.of("untouched", (now.canaries, owned, tables), untouched)
         owned = moved_routes(owned, now.moves, shared)
         tables = moved_tables(tables, now.moves, shared)
     said = Stated(

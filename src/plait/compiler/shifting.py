@@ -308,13 +308,14 @@ def _lowered(backends: tuple[Backend, ...]) -> tuple[Backend, ...]:
 def untouched(canaries: Iterable[Canary], owned: Iterable[HostRoutes], attached: Iterable[Attached]) -> Found:
     """What rollouts leave as it is in the routes of their hosts."""
     by_host = {canary.host: canary for canary in canaries}
-    rules = (
-        *(rule for one in owned for rule in one.rules),
-        *(rule for one in attached for table in one.tables for rule in table.rules),
+    tables: tuple[HostRoutes | RouteTable, ...] = (
+        *owned,
+        *(table for one in attached for table in one.tables),
     )
     return tuple(
         finding
-        for rule in rules
+        for table in tables
+        for rule in table.rules
         for backend in rule.backends
         if backend.host in by_host
         for finding in _left_alone(rule, backend, by_host[backend.host])

@@ -105,6 +105,7 @@ def before_rollout(canary: Canary, status: Status, seen: Seen, now: float) -> St
 def waiting(canary: Canary, status: Status, gate: HookType, refusals: tuple[str, ...], now: float) -> Step:
     """It stays at the gate until the next look; people are told once."""
     text = f"waits at {gate}: {'; '.join(refusals)}"
+    alert = any(one.type is gate and not one.mute_alert for one in canary.analysis.webhooks)
     phase = Phase.WAITING_PROMOTION if gate is HookType.CONFIRM_PROMOTION else status.phase
     return Step(
         status=replace(
@@ -113,7 +114,7 @@ def waiting(canary: Canary, status: Status, gate: HookType, refusals: tuple[str,
             due=now + canary.analysis.interval,
             message=text,
         ),
-        told=(says(canary, text, AlertSeverity.WARN, alert=True),) if text != status.message else (),
+        told=(says(canary, text, AlertSeverity.WARN, alert=alert),) if text != status.message else (),
     )
 
 

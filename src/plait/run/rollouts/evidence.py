@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import replace
 from math import inf
 
+from plait.compiler.shifting import TRIED_SUBSET
 from plait.model.rollout import Baseline, Builtin, Canary, Metric, MetricTemplate, canary_key
 from plait.rollout import judging
 from plait.rollout.judging import Answers
@@ -19,8 +20,6 @@ from plait.telemetry.queries import By, Callee, Queries, Signals
 OWN = "plait"
 """The provider of a MetricTemplate that is the mesh itself."""
 
-_TRIED_SUBSET = "_canary"
-"""How callers choose the version that is tried; the one that serves is the host without a subset."""
 _WITHIN = 5.0
 """Seconds that the Prometheus of a template may take."""
 _BEFORE = 600.0
@@ -147,7 +146,7 @@ class Evidence:
 
 
 def _tried(canary: Canary) -> Callee:
-    return Callee(workload=canary_key(canary.target), host=canary.host, subset=_TRIED_SUBSET)
+    return Callee(workload=canary_key(canary.target), host=canary.host, subset=TRIED_SUBSET)
 
 
 def _serving(canary: Canary) -> Callee:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from plait.api.rollouts import CanaryEvent, CanaryView, CheckView
-from plait.model.rollout import Canary, HookType, Strategy
-from plait.rollout.status import Command, Phase, Status
-from plait.rollout.step import refused
+from plait.model.rollout import Canary, Strategy
 from plait.run.rollouts.kept import Happened, Rollout
 from plait.run.views import iso
 
@@ -25,6 +23,7 @@ def view(canary: Canary, rollout: Rollout) -> CanaryView:
         since=_time(status.since),
         weight=status.weight,
         mirrored=status.mirrored,
+        matched=status.matched,
         step=status.weight if by_weight else status.iterations,
         total=total,
         failed_checks=status.failed_checks,
@@ -32,7 +31,7 @@ def view(canary: Canary, rollout: Rollout) -> CanaryView:
         paused=status.paused,
         suspended=canary.suspend,
         message=status.message,
-        gate=_gate(canary, status),
+        gate="" if status.gate is None or status.asking else status.gate,
         promoted=status.promoted,
         applied=status.applied,
         checks=tuple(
@@ -53,21 +52,6 @@ def event(happened: Happened) -> CanaryEvent:
         weight=happened.weight,
         failed_checks=happened.failed_checks,
     )
-
-
-def _gate(canary: Canary, status: Status) -> str:
-    """The gate that it waits at, "" for none."""
-    if refused(canary, status, Command.APPROVE):
-        return ""
-    match status.phase:
-        case Phase.WAITING:
-            return HookType.CONFIRM_ROLLOUT
-        case Phase.WAITING_PROMOTION:
-            return HookType.CONFIRM_PROMOTION
-        case Phase.PROGRESSING:
-            return HookType.CONFIRM_TRAFFIC_INCREASE
-        case _:
-            return ""
 
 
 def _time(seconds: float) -> str:
