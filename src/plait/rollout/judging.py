@@ -51,6 +51,14 @@ def judged(metric: Metric, answers: Answers) -> Verdict:
     return bounded(metric, value)
 
 
+def of_this_step(verdict: Verdict, *, seen: float, wanted: float) -> Verdict:
+    """A verdict on what was seen up to a time: it is good as soon as enough of this step is among it, and bad before."""
+    if verdict.finding is not Finding.PASSED or seen >= wanted:
+        return verdict
+    text = f"{verdict.text}; waits for what is counted at this step"
+    return replace(verdict, finding=Finding.WAITING, text=text)
+
+
 def bounded(metric: Metric, value: float) -> Verdict:
     """What a value says by the metric's bounds; a value on a bound passes."""
     least, most = metric.bounds.least, metric.bounds.most

@@ -17,7 +17,6 @@ from plait.model.rollout import Analysis, HookType
 from plait.rollout.status import Answer, Command, Finding, Phase, Seen, Step, Verdict
 from plait.run.rollouts import kept
 from plait.run.rollouts import loop as module
-from plait.run.rollouts import views as views_module
 from plait.run.rollouts.kept import FORGOTTEN, Rollout
 from tests.run.rollouts.scene import (
     Rules,
@@ -41,7 +40,6 @@ V1, V2, V3 = workload("v1"), workload("v2"), workload("v3")
 def rules(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("needs", "step", "refused"):
         monkeypatch.setattr(module, name, getattr(Rules, name))
-    monkeypatch.setattr(views_module, "refused", Rules.refused)
     monkeypatch.setattr(module, "_BREATH", 0.0)
 
 

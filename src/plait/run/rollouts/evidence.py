@@ -59,9 +59,10 @@ class Evidence:
         found = await self._queries.count(_tried(canary), since=status.started, last=metric.window)
         if found.left_out:
             return judging.unknown(metric, _TOO_MANY)
-        return judging.judged(
+        verdict = judging.judged(
             metric, Answers(requests=found.requests, failed=found.failed, p99_ms=found.p99_ms)
         )
+        return judging.of_this_step(verdict, seen=found.end, wanted=_whole(canary, status))
 
     async def _compared(self, canary: Canary, metric: Metric, baseline: Baseline, status: Status) -> Verdict:
         before = next((one for one in status.tallies if one.metric == metric.name), None)
@@ -78,8 +79,10 @@ class Evidence:
             before = begun
         slower = before.slow_ms or inf
         tried = await self._queries.count(_tried(canary), since=before.until, slower_than=slower)
+        wanted = _whole(canary, status)
         if not tried.heard:
-            return judging.compared(metric, baseline, before, _NOTHING, until=before.until)
+            verdict = judging.compared(metric, baseline, before, _NOTHING, until=before.until)
+            return judging.of_this_step(verdict, seen=before.until, wanted=wanted)
         serving = await self._queries.count(
             _serving(canary), since=before.until, until=tried.end, slower_than=slower
         )
@@ -92,7 +95,8 @@ class Evidence:
             primary_bad=serving.slow if durations else serving.failed,
         )
         gap = tried.end - before.until - tried.heard
-        return judging.compared(metric, baseline, before, block, until=tried.end, gap=gap)
+        verdict = judging.compared(metric, baseline, before, block, until=tried.end, gap=gap)
+        return judging.of_this_step(verdict, seen=tried.end, wanted=wanted)
 
     async def _begun(self, canary: Canary, before: Tally, status: Status) -> Tally | int:
         """With what is slow, by the version that serves: by what it took before the run.
@@ -143,6 +147,11 @@ class Evidence:
             return None
         (signals,) = found.groups.values() or (Signals(),)
         return query.asked.of(signals)
+
+
+def _whole(canary: Canary, status: Status) -> float:
+    """When the first interval of this step was over: what is counted comes some seconds later."""
+    return status.progressed + canary.analysis.interval
 
 
 def _tried(canary: Canary) -> Callee:
