@@ -368,7 +368,8 @@ async def test_a_mistake_of_ours_stops_one_rollout_alone(
     scene.state(canary(), canary("other", "other"))
     scene.write(V1, workload("v1", name="other"))
     await until(lambda: scene.phase("other") == "Initialized", "the other to be adopted")
-    assert "the rollout of bistro/tables is stopped by a mistake" in caplog.text
+    stopped = "the rollout of bistro/tables is stopped by a mistake"
+    await until(lambda: stopped in caplog.text, "the mistake to be told")
     broken = False
     scene.write(V2)
     await until(lambda: scene.phase() == "Initialized", "it to go on")
