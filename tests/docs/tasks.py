@@ -20,7 +20,7 @@ PAGES = tuple(sorted(set(FOLDER.glob("*.md")) - {INDEX}))
 
 _BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"`([\w./-]+\.yaml)`:\s*\Z")
-_LOOKS = re.compile(r"plait (logs|status)\b")
+_LOOKS = re.compile(r"plait (logs|status|canary (list|status))\b")
 _UNSURE = re.compile(r"(?<!\S)(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)(?!\S)|\.\.\.")
 
 

@@ -64,7 +64,7 @@ class Reader:
             case Save(file=file, texts=texts):
                 write(self.place / file, texts[min(self.way, len(texts) - 1)])
             case Type(script=script, looks=True, shown=str(shown)):
-                await until(partial(self._shows, script, shown), f"{script}to show\n{shown}", 10)
+                await until(partial(self._shows, script, shown), f"{script}to show\n{shown}", 60)
             case Type(script=script, shown=shown):
                 assert await self.findings() == ()
                 seen, code = await self._type(script)

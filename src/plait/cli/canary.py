@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ _HISTORY: Codec[CanaryHistory] = Codec(CanaryHistory)
 _COLUMNS = ("CANARY", "STRATEGY", "PHASE", "TRAFFIC", "", "FAILED", "")
 _CHECKS = ("CHECK", "SAYS", "")
 _EVENTS = ("TIME", "", "PHASE", "WEIGHT", "FAILED", "")
+_OF_REPLICAS = re.compile(r"(?<= are ready): [^;]*")
 _BAR = 20
 """Cells of the bar that shows a weight."""
 _ENDS = (Phase.SUCCEEDED, Phase.FAILED, Phase.TERMINATED)
@@ -182,8 +184,9 @@ async def _follow(client: Client, key: WorkloadKey, output: OutputFormat) -> str
             if ended:
                 typer.echo(f"plait: nothing runs; waits for the next run of {key}, Ctrl-C ends it", err=True)
         line = _CANARY.encode(now).decode() if output is OutputFormat.JSON else _line(now)
-        if line != shown:
-            shown = line
+        gist = line if output is OutputFormat.JSON else _gist(line)
+        if gist != shown:
+            shown = gist
             time = "" if output is OutputFormat.JSON else f"{datetime.now(UTC):%H:%M:%S}  "
             write_out(f"{time}{line}\n".encode())
         if not ended:
@@ -232,6 +235,11 @@ def _line(one: CanaryView) -> str:
     told = one.runs and one.failed_checks and failed not in one.message
     parts = (one.progress, failed if told else "", one.message, _next(one))
     return printable("; ".join(part for part in parts if part))
+
+
+def _gist(line: str) -> str:
+    """A line without what is told of single replicas, which comes and goes while they start."""
+    return _OF_REPLICAS.sub("", line)
 
 
 def _next(one: CanaryView) -> str:
