@@ -228,12 +228,12 @@ def walk(mesh: Mesh, step: Step) -> tuple[str, str]:
         return f"{', '.join(absent)}: not installed", ""
     before = mesh.envoys()
     for command in step.commands[:-1]:
-        output, code = mesh.type(command)
+        output, code = mesh.type(command, step.seconds)
         if code != 0:
             return f"`{command}` ends with {code}", output
     deadline = time.monotonic() + PATIENCE
     while True:
-        output, code = mesh.type(step.commands[-1])
+        output, code = mesh.type(step.commands[-1], step.seconds)
         missing = step.missing(Seen(output=output, exit_code=code, before=before, now=mesh.envoys()))
         if not missing or time.monotonic() > deadline:
             return missing, output

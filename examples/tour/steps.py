@@ -35,6 +35,8 @@ class Step:
     told: str
     missing: Callable[[Seen], str]
     needs: tuple[str, ...] = ("curl",)
+    seconds: float = 30.0
+    """How long a command may take."""
 
 
 _TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -135,6 +137,11 @@ def _traced(seen: Seen) -> str:
 def _in_step(seen: Seen) -> str:
     absent = [name for name in WORKLOADS if name not in seen.output]
     return f"a line for {', '.join(absent)}" if absent else ""
+
+
+def _undone(seen: Seen) -> str:
+    wanted = ("20 % of the traffic go to the new version", "Failed; rolled back: request-success-rate")
+    return ", ".join(text for text in wanted if text not in seen.output)
 
 
 def _compiled(seen: Seen) -> str:
@@ -314,5 +321,19 @@ TOUR = (
         "reads it, and the object and field behind each resource.",
         missing=_compiled,
         needs=(),
+    ),
+    Step(
+        title="A release that goes wrong",
+        commands=(
+            "cp more/canary.yaml bistro/",
+            """sed -i.before 's/"python3"/"env", "FAIL_PERCENT=33", "python3"/' bistro/reviews.yaml""",
+            "plait canary watch bistro/reviews",
+        ),
+        told="A new version of reviews starts beside the old one and gets 20 % of the requests, of which a third "
+        "fail.  Two looks, five seconds apart, and it is gone, by itself: the old one has all of them again.  "
+        "`plait canary history bistro/reviews` tells it once more.",
+        missing=_undone,
+        needs=(),
+        seconds=90.0,
     ),
 )

@@ -334,8 +334,13 @@ class Loop:
 
     def _compile(self, members: frozenset[Member], shifts: Shifts) -> None:
         documents_changed, self._documents_changed = self._documents_changed, False
-        self._members, self._shifts = members, shifts
+        before = self._compiled.mesh.workloads if self._compiled else {}
+        self._members = members
         self._compiled = self._compilation.compile(self.store.documents(), members, shifts)
+        if self.rollouts.met(self._compiled.mesh.plans, before):
+            shifts = self.rollouts.shifts()
+            self._compiled = self._compilation.compile(self.store.documents(), members, shifts)
+        self._shifts = shifts
         if documents_changed:
             units = {unit: self._stated[unit] for unit in self._unreadable if unit in self._stated}
             Held(units, self._compiled.held).save(self.held_path)

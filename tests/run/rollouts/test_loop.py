@@ -13,7 +13,7 @@ import pytest
 
 from plait.api.targets import NotFound
 from plait.model.names import WorkloadKey
-from plait.model.rollout import Analysis, HookType
+from plait.model.rollout import Analysis, HookType, Plans
 from plait.rollout.status import Answer, Command, Finding, Phase, Seen, Step, Verdict
 from plait.run.rollouts import kept
 from plait.run.rollouts import loop as module
@@ -496,3 +496,21 @@ async def test_a_hundred_rollouts_at_once(scene: Scene) -> None:
     await until(lambda: all_are("Succeeded"), "all to end")
     assert {scene.serving(name)["primary"] for name in names} == {"v2"}
     assert len(kept.load(scene.path)[0]) == 100
+
+
+async def test_a_canary_that_comes_along_with_a_change_is_about_that_change(scene: Scene) -> None:
+    plan = canary()
+    plans = Plans(canaries=(plan,), targets={plan.key: V2})
+    assert scene.rollouts.met(plans, {V1.key: V1})
+    assert scene.rollouts.shifts()[plan.key].primary == V1
+    assert not scene.rollouts.met(plans, {V1.key: V1}), "it is known by now"
+    scene.write(V2)
+    scene.state(plan)
+    await ended(scene)
+    assert scene.phase() == "Succeeded"
+    assert scene.serving() == {"primary": "v2"}
+
+
+async def test_a_canary_whose_target_stays_as_it_is_begins_with_that(scene: Scene) -> None:
+    plan = canary()
+    assert not scene.rollouts.met(Plans(canaries=(plan,), targets={plan.key: V1}), {V1.key: V1})

@@ -17,7 +17,7 @@ from plait.identity.files import Insecure, read_private, write_private
 from plait.model.catalog import Workload
 from plait.model.finding import Finding, Severity
 from plait.model.names import WorkloadKey
-from plait.model.rollout import Canary, Shift
+from plait.model.rollout import AlertSeverity, Canary, Shift
 from plait.rollout.revision import revision
 from plait.rollout.status import Command, Effect, Phase, Status, Step, Told
 
@@ -144,6 +144,21 @@ def stepped(rollout: Rollout, canary: Canary, step: Step, written: Workload | No
         revert=canary.revert_on_deletion,
         untold=(*rollout.untold, *_news(step))[-MOST_UNTOLD:],
     ).told(step.told, now)
+
+
+def begun(canary: Canary, serving: Workload, now: float) -> Rollout:
+    """Of a Canary that came along with a change of its target: that is its first run, and what served before is kept."""
+    known = revision(serving)
+    status = Status(phase=Phase.INITIALIZED, promoted=known, applied=known, since=now)
+    rollout = Rollout(
+        canary=canary.key,
+        target=canary.target,
+        revert=canary.revert_on_deletion,
+        status=status,
+        primary=serving,
+    )
+    text = f"{canary.target.name}: initialized: what served before the Canary came serves on"
+    return rollout.told((Told(severity=AlertSeverity.INFO, text=text),), now)
 
 
 def _news(step: Step) -> tuple[News, ...]:

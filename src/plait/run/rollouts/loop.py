@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -124,6 +124,23 @@ class Rollouts:
     def shifts(self) -> Shifts:
         """Where the rollouts stand, for the next compile; the same object until that changes."""
         return self._shifts
+
+    def met(self, plans: Plans, before: Mapping[WorkloadKey, Workload]) -> bool:
+        """Take in Canaries that came along with a change of their targets: what served `before` serves on.
+
+        Whether there are any: then the mesh is to be compiled again before agents are told.
+        """
+        found = False
+        for canary in _holding(plans):
+            serving, target = before.get(canary.target), plans.targets.get(canary.key)
+            known = self._all.get(canary.key)
+            if known is None and serving and target and revision(serving) != revision(target):
+                rollout = kept.begun(canary, serving, self._clock())
+                self._all[canary.key] = _Followed(canary=canary, rollout=rollout)
+                found = True
+        if found:
+            self._shifts = self._reckoned()
+        return found
 
     def written(self, plans: Plans, shifts: Shifts) -> None:
         """The mesh was compiled with these shifts, and the agents were told; this is what is written of rollouts."""
