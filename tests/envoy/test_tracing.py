@@ -22,11 +22,11 @@ from aiohttp import web
 from plait.compiler.endpoints import endpoints
 from plait.compiler.merge import merge
 from plait.compiler.view import view
-from plait.envoy import api, names
+from plait.envoy import api, names, tracing
 from plait.envoy.render import Renderer
 from plait.model.catalog import Protocol, Replica
 from plait.model.names import WorkloadKey
-from plait.model.telemetry import Collector, Observed, Tag, TagSource, Tracing
+from plait.model.telemetry import Collector, Observed, Side, Tag, TagSource, Tracing
 from plait.telemetry import otlp
 from plait.telemetry.spans import Kind, Span, Teller
 from tests.compiler.facts import SETTINGS, listens, origin, port, replica, service, workload
@@ -382,6 +382,37 @@ async def test_how_many_begin_is_told_by_the_runtime_and_changes_no_listener(tow
     trace, header = sampled()
     assert await town.ask(traceparent=header) == 200
     assert len(await told(town, trace, 6)) == 6
+    await town.say()
+
+
+@pytest.mark.parametrize("percent", [0.0, 0.1, 1.0, 37.5, 100.0])
+async def test_id_and_chance_pick_as_many_as_are_asked_for(town: Town, percent: float) -> None:
+    mesh, _ = merge((*WORKLOADS, *SERVICES), SETTINGS)
+    said = Observed(tracing=Tracing(sampled=percent))
+    told = tracing.runtime(replace(view(mesh, town.replicas["front"]), client=said, server=said))
+    by_id, client, server = (
+        told[key]["numerator"] / 1e6
+        for key in (names.TRACE_BY_ID, names.trace(Side.CLIENT), names.trace(Side.SERVER))
+    )
+    assert 100 * (by_id / 256 + client * 255 / 256) == pytest.approx(percent, abs=1e-3)
+    assert 100 * server == pytest.approx(percent)
+    assert by_id == 1 or client == 0
+
+
+async def test_an_id_that_is_picked_begins_a_trace_wherever_it_is_passed_on(town: Town) -> None:
+    few = Observed(tracing=Tracing(sampled=100 / 256))
+    await town.say(**dict.fromkeys(CHAIN, few))
+    town.passing["middle"] = ("x-request-id",)
+
+    async def begins_with(start: str) -> bool:
+        assert await town.ask(x_request_id=f"{start}{secrets.token_hex(8)}") == 200
+        ends = {town.seen[name]["traceparent"][-3:] for name in ("middle", "cellar")}
+        assert len(ends) == 1
+        return ends == {"-01"}
+
+    await eventually(lambda: begins_with("00"))
+    assert not await begins_with("ff")
+    del town.passing["middle"]
     await town.say()
 
 

@@ -98,6 +98,8 @@ FROM_HEADER = "x-plait-from"
 """Beside it: the address of who calls."""
 UNDECIDED_HEADER = "x-plait-undecided"
 """On a request without context of whose caller nobody knows that he has decided not to trace it."""
+TRACE_BY_ID = "plait.trace-by-id"
+"""The key in an Envoy's runtime that says how many requests at the client begin a trace of those that ids pick."""
 B3_TAGS = {"plait.b3": "b3", "plait.b3.traceid": "x-b3-traceid"}
 """Tags on the spans of calls whose requests have these headers of B3, which Envoy's tracer does not take up."""
 
@@ -194,11 +196,6 @@ def tap(side: Side) -> str:
 def trace(side: Side) -> str:
     """The key in an Envoy's runtime that says how many requests at one end begin a trace by chance."""
     return f"plait.trace.{side}"
-
-
-def trace_by_id(side: Side) -> str:
-    """The key there that says how many of those do that are picked by their ids."""
-    return f"plait.trace-by-id.{side}"
 
 
 def node_cluster(node: ReplicaKey) -> str:

@@ -81,16 +81,23 @@ OF_OURS = (names.TRACED_HEADER, names.FROM_HEADER)
 def runtime(view: View) -> Mapping[str, Any]:
     """What a proxy's runtime says of tracing, as in its JSON: of so many requests each begins a trace that is told.
 
-    First those whose x-request-id is one of a few, so that one which is passed on is decided about alike everywhere;
-    where more are asked for, chance picks among the others.  A plain number would be in percent, and only whole ones.
+    At the client first those whose x-request-id is one of a few, so that one which is passed on is decided about alike
+    everywhere; where more are asked for, chance picks among the others.  A plain number would be in percent, and only
+    whole ones.
     """
-    found = {}
-    for side, said in ((Side.CLIENT, view.client.tracing), (Side.SERVER, view.server.tracing)):
-        percent = said.sampled if said.reported else 0.0
-        by_id = min(percent, _BY_ID)
-        found[names.trace_by_id(side)] = build.share(round(by_id / _BY_ID * _MILLION))
-        found[names.trace(side)] = build.share(round((percent - by_id) / (_ALL - _BY_ID) * _MILLION))
-    return found
+    client, server = (
+        said.sampled if said.reported else 0.0 for said in (view.client.tracing, view.server.tracing)
+    )
+    by_id = min(client, _BY_ID)
+    return {
+        names.TRACE_BY_ID: _share(by_id / _BY_ID),
+        names.trace(Side.CLIENT): _share((client - by_id) / (_ALL - _BY_ID)),
+        names.trace(Side.SERVER): _share(server / _ALL),
+    }
+
+
+def _share(part: float) -> dict[str, Any]:
+    return build.share(round(part * _MILLION))
 
 
 def of_listener(side: Observed) -> Observed:
@@ -120,15 +127,16 @@ def routes(side: Side, cluster: str, named: str = "") -> list[dict[str, Any]]:
 
     That is what somebody has decided to trace, or what nobody has decided about, and id or chance pick.
     """
-    undecided: list[dict[str, Any]] = [_absent(CONTEXT)]
-    if side is Side.SERVER:
-        undecided.append({"name": names.UNDECIDED_HEADER, "present_match": True})
-    by_id = {"name": _ID, "string_match": {"prefix": _PICKED}}
     matches: list[dict[str, Any]] = [
-        *({"headers": [{"name": CONTEXT, "string_match": {"suffix": end}}]} for end in _SAMPLED),
-        {"headers": [by_id, *undecided], **_part(names.trace_by_id(side))},
-        {"headers": undecided, **_part(names.trace(side))},
+        {"headers": [{"name": CONTEXT, "string_match": {"suffix": end}}]} for end in _SAMPLED
     ]
+    undecided = [_absent(CONTEXT)]
+    if side is Side.CLIENT:
+        by_id = {"name": _ID, "string_match": {"prefix": _PICKED}}
+        matches.append({"headers": [by_id, *undecided], **_part(names.TRACE_BY_ID)})
+    else:
+        undecided.append({"name": names.UNDECIDED_HEADER, "present_match": True})
+    matches.append({"headers": undecided, **_part(names.trace(side))})
     return [_to_traced(side, cluster, named, match) for match in matches]
 
 
