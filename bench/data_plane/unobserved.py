@@ -1,7 +1,8 @@
 """Plait as it is, but for all that observes requests: no metrics and no traces, at either end.
 
 `python -m bench.data_plane.unobserved up FOLDER ...` is `plait up FOLDER ...`, and the control plane that it starts is
-this module as well.  What observes is taken out of listeners when they are made, so that all else stays as it is.
+this module as well.  What observes is taken out of listeners and routes when they are made, so that all else stays as
+it is.
 """
 
 from __future__ import annotations
