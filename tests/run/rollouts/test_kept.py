@@ -129,6 +129,16 @@ def test_labels_and_ports_follow_what_is_written_in_the_version_that_is_written_
     assert kept.followed(rollout, None) is rollout
 
 
+def test_while_nobody_looked_no_deadline_ran() -> None:
+    status = Status(phase=Phase.PROGRESSING, weight=10, progressed=5.0, starved=6.0, due=7.0, since=4.0)
+    running = replace(ROLLOUT, status=status)
+    assert kept.resumed(running, 100.0).status == replace(status, progressed=100.0, starved=100.0)
+    enough = replace(status, starved=0.0)
+    assert kept.resumed(replace(ROLLOUT, status=enough), 100.0).status.starved == 0
+    ended = replace(ROLLOUT, status=replace(status, phase=Phase.FAILED))
+    assert kept.resumed(ended, 100.0) is ended
+
+
 def test_shifts_follow_from_what_is_kept_and_send_nothing_to_what_does_not_run() -> None:
     assert kept.shift(ROLLOUT) is None
     status = Status(weight=30, mirrored=20, matched=True)

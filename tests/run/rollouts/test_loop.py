@@ -300,6 +300,17 @@ async def test_a_command_that_was_taken_outlives_a_kill(tmp_path: Path) -> None:
         assert again.status().message == "aborted by a user"
 
 
+async def test_a_run_that_is_taken_up_has_its_deadlines_anew(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.json"
+    async with running(path) as scene:
+        await asked(scene)
+    (rollout,), _ = kept.load(path)
+    waited = replace(rollout, status=replace(rollout.status, progressed=1.0, starved=2.0))
+    kept.save(path, [kept.line(waited)])
+    async with running(path) as again:
+        assert (again.status().progressed, again.status().starved) == (again.now, again.now)
+
+
 async def test_a_mesh_that_is_being_stopped_is_left_as_it_is(scene: Scene) -> None:
     await asked(scene)
     before = scene.path.read_bytes()

@@ -167,6 +167,19 @@ def _news(step: Step) -> tuple[News, ...]:
     return (News(status=step.status, told=step.told, hooks=step.hooks),)
 
 
+def resumed(rollout: Rollout, now: float) -> Rollout:
+    """As it goes on after nobody looked for a while: no deadline ran meanwhile, for without us no replica starts."""
+    status = rollout.status
+    if not status.phase.runs:
+        return rollout
+    waits = replace(
+        status,
+        progressed=now if status.progressed else 0.0,
+        starved=now if status.starved else 0.0,
+    )
+    return replace(rollout, status=waits)
+
+
 def followed(rollout: Rollout, written: Workload | None) -> Rollout:
     """With what is no matter of revisions as it is written now: labels, ports, replicas and the like.
 

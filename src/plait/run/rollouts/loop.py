@@ -116,7 +116,10 @@ class Rollouts:
         self._more = asyncio.Event()
         known, found = kept.load(path)
         for one in known:
-            self._all[one.canary] = _Followed(canary=_remembered(one), rollout=one, line=kept.line(one))
+            rollout = kept.resumed(one, clock())
+            self._all[one.canary] = _Followed(
+                canary=_remembered(one), rollout=rollout, line=kept.line(rollout)
+            )
         self._shifts = self._reckoned()
         if found:
             mesh.notice("rollouts", found)
