@@ -17,6 +17,8 @@ from tests.docs.pages import ROOT
 FOLDER = ROOT / "docs" / "tasks"
 INDEX = FOLDER / "README.md"
 PAGES = tuple(sorted(set(FOLDER.glob("*.md")) - {INDEX}))
+ROLLOUTS = ("ab-testing", "approval", "blue-green", "canary")
+"""The pages, by name, in which a version takes over."""
 
 _BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"`([\w./-]+\.yaml)`:\s*\Z")

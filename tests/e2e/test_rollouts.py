@@ -96,6 +96,7 @@ async def test_a_good_version_takes_over_in_steps_and_no_request_fails(tmp_path:
             DURATION,
             r"request-duration \d+(\.\d+)? ms is over 280 ms",
             0.0,
+            marks=pytest.mark.prove,
             id="300 ms slower",
         ),
         pytest.param(
@@ -103,6 +104,7 @@ async def test_a_good_version_takes_over_in_steps_and_no_request_fails(tmp_path:
             SUCCESS,
             r"request-success-rate \d+(\.\d+)? % is under 99 %",
             0.5,
+            marks=pytest.mark.prove,
             id="fails above half",
         ),
     ],
@@ -150,6 +152,7 @@ async def test_a_version_that_does_not_get_ready_is_met_by_nobody(
         assert not load.failures
 
 
+@pytest.mark.prove
 async def test_what_failed_is_tried_again_only_once_it_is_another(tmp_path: Path) -> None:
     async with rolling(tmp_path, ANALYSIS, UNREADY) as (one, load):
         one.version(crashing())
@@ -165,6 +168,7 @@ async def test_what_failed_is_tried_again_only_once_it_is_another(tmp_path: Path
         assert not load.failures, one.mesh.told()
 
 
+@pytest.mark.prove
 async def test_a_change_during_a_run_begins_anew_and_a_way_back_ends_it(tmp_path: Path) -> None:
     slow = {
         **ANALYSIS,
@@ -187,6 +191,7 @@ async def test_a_change_during_a_run_begins_anew_and_a_way_back_ends_it(tmp_path
         assert not load.failures, one.mesh.told()
 
 
+@pytest.mark.prove
 async def test_too_little_traffic_is_waited_for_and_then_a_reason_of_its_own(tmp_path: Path) -> None:
     scarce = {**ANALYSIS, "metrics": [{**SUCCESS, "minRequests": 10_000}], "trafficDeadlineSeconds": 12}
     async with rolling(tmp_path, scarce) as (one, load):
@@ -197,6 +202,7 @@ async def test_too_little_traffic_is_waited_for_and_then_a_reason_of_its_own(tmp
         assert not load.failures
 
 
+@pytest.mark.prove
 async def test_a_suspended_canary_begins_nothing_until_it_is_resumed(tmp_path: Path) -> None:
     async with rolling(tmp_path, ANALYSIS) as (one, load):
         one.canary(ANALYSIS, {"suspend": True})
@@ -210,6 +216,7 @@ async def test_a_suspended_canary_begins_nothing_until_it_is_resumed(tmp_path: P
         assert not load.failures
 
 
+@pytest.mark.prove
 async def test_a_user_pauses_and_aborts(tmp_path: Path) -> None:
     async with rolling(tmp_path, ANALYSIS) as (one, load):
         assert await one.say("abort") == 409
