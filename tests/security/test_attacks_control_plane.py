@@ -23,7 +23,7 @@ from plait.link.codec import FROM_AGENT, SIGN_REQUEST
 from plait.link.messages import Hello, SignRequest, State
 from plait.link.transport import LINK, SESSION_ID, unix_target
 from plait.resource import CLUSTER
-from plait.run.control_plane import authorize
+from plait.run.peers import authorize
 from plait.run.registry import Registry
 from plait.xds.conversation import Peer
 from tests.e2e.mesh import until
