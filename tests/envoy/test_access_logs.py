@@ -12,7 +12,6 @@ import pytest_asyncio
 
 from plait.dialects.cel import ATTRIBUTES
 from plait.dialects.istio.log_formats import OPERATORS
-from plait.envoy import names
 from plait.explain import flags
 from tests.envoy.support import eventually
 from tests.fields.mesh import Mesh, running
@@ -138,44 +137,6 @@ spec: {action: DENY, rules: [{to: [{operation: {paths: ["/shut"]}}]}]}
 
     for name, proxy in mesh.proxies.items():
         assert "s3cret" not in proxy.log, name
-
-
-@pytest.mark.parametrize("context", [{}, {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}])
-async def test_what_an_application_says_of_traces_keeps_no_request_from_the_log(
-    mesh: Mesh, context: dict[str, str]
-) -> None:
-    """Neither of one that is answered, nor of one that leads nowhere or is none."""
-    forged = {
-        names.TRACED_HEADER: "127.0.0.1:1",
-        names.FROM_HEADER: "192.0.2.1",
-        names.UNDECIDED_HEADER: "true",
-        **context,
-    }
-    await say(mesh, ALL)
-    await renewed(mesh)
-    traced = "traced" if context else "not-traced"
-    for headers, kind in ((forged, "forged"), (context, "plain")):
-        path = f"/{traced}-{kind}"
-        answer = await mesh.ask(path, host=HOST, headers=headers)
-        assert answer.status == 200
-        assert not [name for name in answer.asked if name.lower().startswith("x-plait")]
-        for name in ("frontend", "reservations-v1"):
-            told = await line(mesh, name, path)
-            assert (told["address"], told["status"]) == ("127.0.0.1", 200)
-        assert (await mesh.ask(f"{path}/nowhere", host="nowhere:8080", headers=headers)).status == 404
-        assert (await line(mesh, "frontend", f"{path}/nowhere"))["status"] == 404
-        await spoken(mesh, f"GET {path}/no-host HTTP/1.1", headers)
-        assert (await line(mesh, "frontend", f"{path}/no-host"))["status"] == 400
-
-
-async def spoken(mesh: Mesh, first: str, headers: Mapping[str, str]) -> None:
-    """Sent to the frontend's proxy as it is, until that closes."""
-    at = mesh.proxies["frontend"].replica.sidecar
-    reader, writer = await asyncio.open_connection(at.address, at.outbound)
-    lines = [first, *(f"{name}: {value}" for name, value in headers.items()), "connection: close"]
-    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-    assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
-    writer.close()
 
 
 async def test_a_line_says_what_refused_a_request(mesh: Mesh) -> None:

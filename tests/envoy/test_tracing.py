@@ -22,11 +22,11 @@ from aiohttp import web
 from plait.compiler.endpoints import endpoints
 from plait.compiler.merge import merge
 from plait.compiler.view import view
-from plait.envoy import api, names, tracing
+from plait.envoy import api, names
 from plait.envoy.render import Renderer
 from plait.model.catalog import Protocol, Replica
 from plait.model.names import WorkloadKey
-from plait.model.telemetry import Collector, Observed, Side, Tag, TagSource, Tracing
+from plait.model.telemetry import Collector, Observed, Tag, TagSource, Tracing
 from plait.telemetry import otlp
 from plait.telemetry.spans import Kind, Span, Teller
 from tests.compiler.facts import SETTINGS, listens, origin, port, replica, service, workload
@@ -46,12 +46,10 @@ from tests.envoy.support import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHAIN = ("front", "middle", "shelf", "cellar")
-GONE = workload("gone", listens(8080))
-"""Whose application does not run."""
 COLLECTOR = workload("collector", listens(4317, Protocol.GRPC), listens(4318))
-WORKLOADS = (*(workload(name, listens(8080)) for name in CHAIN), GONE, COLLECTOR)
+WORKLOADS = (*(workload(name, listens(8080)) for name in CHAIN), COLLECTOR)
 SERVICES = (
-    *(service(name, port(8080)) for name in (*CHAIN, "gone")),
+    *(service(name, port(8080)) for name in CHAIN),
     service("collector", port(4317, Protocol.GRPC), port(4318)),
 )
 ROTEL = str(files("rotel").joinpath("rotel-agent"))
@@ -87,10 +85,6 @@ class Town:
 
     async def answer(self, name: str, request: web.Request) -> web.StreamResponse:
         self.seen[name] = request.headers
-        if "upgrade" in request.headers:
-            return await _repeated(request)
-        if request.can_read_body:
-            return web.Response(body=await request.read(), headers={"x-answer": "whole"})
         later = CHAIN[CHAIN.index(name) + 1 :]
         if later:
             told = self.passing.get(name, PASSED_ON)
@@ -128,14 +122,6 @@ class Town:
         return sorted(found, key=lambda span: span.start)
 
 
-async def _repeated(request: web.Request) -> web.StreamResponse:
-    socket = web.WebSocketResponse()
-    await socket.prepare(request)
-    async for message in socket:
-        await socket.send_str(f"again: {message.data}")
-    return socket
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def town() -> AsyncIterator[Town]:
     authority = Authority()
@@ -154,8 +140,7 @@ async def town() -> AsyncIterator[Town]:
                 running = envoy(one, authority, plane, folder / name)
                 town.proxies[name] = await stack.enter_async_context(running)
                 answer = lambda request, name=name: town.answer(name, request)  # noqa: E731
-                if name != "gone":
-                    await stack.enter_async_context(application(places[name][1], 8080, name, answer))
+                await stack.enter_async_context(application(places[name][1], 8080, name, answer))
             await stack.enter_async_context(rotel(town, places["collector"][1], folder))
             await town.say()
             await ready(town.proxies.values())
@@ -233,30 +218,6 @@ async def test_each_hop_is_told_once_below_who_called_it(town: Town) -> None:
     assert not any(span.failed for span in spans)
 
 
-@pytest.mark.parametrize(("flags", "number"), [("03", 6), ("02", 0), ("00", 0)])
-async def test_the_flags_of_a_context_say_whether_it_is_told(town: Town, flags: str, number: int) -> None:
-    trace, header = sampled()
-    assert await town.ask(traceparent=header[:-2] + flags) == 200
-    assert town.seen["cellar"]["traceparent"].startswith(f"00-{trace}-")
-    later, after = sampled()
-    assert await town.ask(traceparent=after) == 200
-    await told(town, later, 6)
-    assert len(await told(town, trace, number)) == number
-
-
-async def test_who_says_that_its_call_is_traced_loses_its_own_span_alone(town: Town) -> None:
-    trace, header = sampled()
-    forged = {names.TRACED_HEADER.replace("-", "_"): "127.0.0.1:1"}
-    assert await town.ask(traceparent=header, **forged) == 200
-    spans = await told(town, trace, 5)
-    assert [(span.service, span.kind) for span in spans][:2] == [
-        ("middle", Kind.SERVER),
-        ("middle", Kind.CLIENT),
-    ]
-    assert spans[0].parent == header.split("-")[2]
-    assert len(spans) == 5
-
-
 async def test_no_query_and_no_header_that_forces_a_trace_leaves_a_proxy(town: Town) -> None:
     trace, header = sampled()
     assert await town.ask(traceparent=header) == 200
@@ -265,95 +226,7 @@ async def test_no_query_and_no_header_that_forces_a_trace_leaves_a_proxy(town: T
     assert b"http://middle:8080/menu" in everything
     assert b"token" not in everything
     assert b"secret=" not in everything
-    assert not [name for name in town.seen["cellar"] if name.lower().startswith("x-plait")]
-
-
-def context(*, sampled: bool) -> str:
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-0{sampled:d}"
-
-
-async def both_ways(
-    town: Town, method: str, url: str, **more: Any
-) -> list[tuple[int, bytes, dict[str, str]]]:
-    """What comes of a request that is traced, and of one that is not."""
-    found = []
-    for traced in (True, False):
-        headers = {"traceparent": context(sampled=traced), "x-request-id": "mine", **more.pop("headers", {})}
-        async with (
-            aiohttp.ClientSession() as session,
-            session.request(
-                method, url, proxy=town.proxies["front"].url, headers=headers, **more
-            ) as response,
-        ):
-            said = {key: value for key, value in response.headers.items() if key.lower() != "date"}
-            found.append((response.status, await response.read(), said))
-    return found
-
-
-async def test_nobody_sees_another_request_or_answer_for_it_is_traced(town: Town) -> None:
-    body = secrets.token_bytes(900_000)
-    seen = []
-    for traced in (True, False):
-        forged = {names.TRACED_HEADER: "127.0.0.1:1", "X-Forwarded-For": "192.0.2.1", "X-Odd": "a%2Fb"}
-        async with (
-            aiohttp.ClientSession() as session,
-            session.put(
-                "http://cellar:8080/a%252Fb//c?d=%2F",
-                proxy=town.proxies["front"].url,
-                headers={"traceparent": context(sampled=traced), "x-request-id": "mine", **forged},
-                data=body,
-            ) as response,
-        ):
-            assert (response.status, await response.read()) == (200, body)
-            assert not [name for name in response.headers if name.lower().startswith("x-plait")]
-            answered = {key.lower() for key in response.headers}
-        headers = {key.lower(): value for key, value in town.seen["cellar"].items()}
-        assert headers.pop("traceparent").endswith("-01" if traced else "-00")
-        headers.pop("tracestate", None)
-        seen.append((headers, answered))
-    assert seen[0] == seen[1]
-    assert "x-forwarded-client-cert" in seen[0][0]
-
-
-async def test_an_application_that_is_not_there_is_told_of_alike(town: Town) -> None:
-    first, second = await both_ways(town, "GET", "http://gone:8080/")
-    assert first == second
-    assert first[0] == 503
-
-
-@pytest.mark.parametrize("traced", [True, False])
-async def test_a_websocket_goes_through(town: Town, traced: bool) -> None:  # noqa: FBT001
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(
-            "http://cellar:8080/",
-            proxy=town.proxies["front"].url,
-            headers={"traceparent": context(sampled=traced)},
-        ) as socket,
-    ):
-        await socket.send_str("hello")
-        assert await socket.receive_str() == "again: hello"
-
-
-async def test_what_is_traced_is_counted_once_and_as_what_is_not(town: Town) -> None:
-    def counts(page: str) -> dict[str, float]:
-        return {
-            line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
-            for line in page.splitlines()
-            if line.startswith("istio_requests_total{") and 'destination_workload="cellar"' in line
-        }
-
-    async def counted() -> tuple[dict[str, float], dict[str, float]]:
-        for name in ("front", "cellar"):
-            await town.proxies[name].merged()
-        front, cellar = [await town.proxies[name].metrics() for name in ("front", "cellar")]
-        return counts(front), counts(cellar)
-
-    await both_ways(town, "GET", "http://cellar:8080/")
-    before = await counted()
-    await both_ways(town, "GET", "http://cellar:8080/")
-    for had, has in zip(before, await counted(), strict=True):
-        assert sorted(has[key] - had.get(key, 0) for key in has if has[key] != had.get(key)) == [2.0]
+    assert names.FORCED_HEADER not in {name.lower() for name in town.seen["cellar"]}
 
 
 async def test_who_tells_stands_in_the_resource(town: Town) -> None:
@@ -367,7 +240,7 @@ async def test_who_tells_stands_in_the_resource(town: Town) -> None:
         for one in resource.resource.attributes
         if one.key == "service.instance.id"
     }
-    assert said - {"bistro/gone/0"} == {f"bistro/{name}/0" for name in CHAIN}
+    assert said == {f"bistro/{name}/0" for name in CHAIN}
 
 
 async def test_how_many_begin_is_told_by_the_runtime_and_changes_no_listener(town: Town) -> None:
@@ -382,37 +255,6 @@ async def test_how_many_begin_is_told_by_the_runtime_and_changes_no_listener(tow
     trace, header = sampled()
     assert await town.ask(traceparent=header) == 200
     assert len(await told(town, trace, 6)) == 6
-    await town.say()
-
-
-@pytest.mark.parametrize("percent", [0.0, 0.1, 1.0, 37.5, 100.0])
-async def test_id_and_chance_pick_as_many_as_are_asked_for(town: Town, percent: float) -> None:
-    mesh, _ = merge((*WORKLOADS, *SERVICES), SETTINGS)
-    said = Observed(tracing=Tracing(sampled=percent))
-    told = tracing.runtime(replace(view(mesh, town.replicas["front"]), client=said, server=said))
-    by_id, client, server = (
-        told[key]["numerator"] / 1e6
-        for key in (names.TRACE_BY_ID, names.trace(Side.CLIENT), names.trace(Side.SERVER))
-    )
-    assert 100 * (by_id / 256 + client * 255 / 256) == pytest.approx(percent, abs=1e-3)
-    assert 100 * server == pytest.approx(percent)
-    assert by_id == 1 or client == 0
-
-
-async def test_an_id_that_is_picked_begins_a_trace_wherever_it_is_passed_on(town: Town) -> None:
-    few = Observed(tracing=Tracing(sampled=100 / 256))
-    await town.say(**dict.fromkeys(CHAIN, few))
-    town.passing["middle"] = ("x-request-id",)
-
-    async def begins_with(start: str) -> bool:
-        assert await town.ask(x_request_id=f"{start}{secrets.token_hex(8)}") == 200
-        ends = {town.seen[name]["traceparent"][-3:] for name in ("middle", "cellar")}
-        assert len(ends) == 1
-        return ends == {"-01"}
-
-    await eventually(lambda: begins_with("00"))
-    assert not await begins_with("ff")
-    del town.passing["middle"]
     await town.say()
 
 

@@ -57,7 +57,7 @@ _OF_REQUESTS = {
     "grpc_status": "%GRPC_STATUS%",
     "upstream_ms": "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%",
     "request_id": "%REQUEST_HEADER(X-REQUEST-ID)%",
-    "traceparent": "%REQUEST_HEADER(TRACEPARENT)%",
+    "trace_id": "%TRACE_ID%",
     "route": "%ROUTE_NAME%",
     "user_agent": "%REQUEST_HEADER(USER-AGENT)%",
 }
@@ -78,7 +78,6 @@ def _of_rbac(prefix: str) -> str:
 _REQUESTS = {
     Side.CLIENT: {
         **_OF_REQUESTS,
-        "address": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
         "origin": f"%METADATA(ROUTE:{names.METADATA}:{names.ORIGIN})%",
     },
@@ -103,7 +102,7 @@ _CONNECTIONS = {
 _TEXT_OF_REQUEST = (
     '[%START_TIME%] {side} "%REQUEST_HEADER(:METHOD)% %PATH(NQ:ORIG_OR_PATH)% %PROTOCOL%" %RESPONSE_CODE%'
     " %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION%"
-    ' "%REQUEST_HEADER(USER-AGENT)%" "%REQUEST_HEADER(X-REQUEST-ID)%" %REQUEST_HEADER(TRACEPARENT)% "%REQUEST_HEADER(:AUTHORITY)%"'
+    ' "%REQUEST_HEADER(USER-AGENT)%" "%REQUEST_HEADER(X-REQUEST-ID)%" %TRACE_ID% "%REQUEST_HEADER(:AUTHORITY)%"'
     ' {caller} {callee} "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %ROUTE_NAME% {more}'
 )
 _TEXT_OF_CONNECTION = (

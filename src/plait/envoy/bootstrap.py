@@ -107,13 +107,6 @@ def bootstrap(  # noqa: PLR0913 - what one Envoy is told apart from another by
     return {
         "node": {"id": str(node), "cluster": names.node_cluster(node)},
         "admin": {"address": _pipe(admin_socket)},
-        # For requests that are traced, see tracing.
-        "bootstrap_extensions": [
-            _extension(
-                "envoy.bootstrap.internal_listener",
-                "extensions.bootstrap.internal_listener.v3.InternalListener",
-            )
-        ],
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "DELTA_GRPC",

@@ -22,20 +22,6 @@ def extension(name: str, message_name: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "typed_config": api.pack(api.message(message_name)(**fields))}
 
 
-def set_header(name: str, value: str) -> dict[str, Any]:
-    """A header that a request or an answer has from now on, whatever it had before."""
-    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-
-
-def early(*mutations: dict[str, Any]) -> dict[str, Any]:
-    """What a manager changes of a request's headers before anything else is done."""
-    return extension(
-        "envoy.http.early_header_mutation.header_mutation",
-        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=mutations,
-    )
-
-
 def seconds(value: float) -> dict[str, int]:
     """A google.protobuf.Duration."""
     nanos = round(value * 1_000_000_000)

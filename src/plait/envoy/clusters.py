@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from plait.envoy import api, build, names, tls, tracing, traffic
+from plait.envoy import api, build, names, tls, traffic
 from plait.model.catalog import Protocol
 from plait.model.mesh import Cluster, InboundPort
 
@@ -15,8 +15,6 @@ _CLUSTER = "envoy.config.cluster.v3.Cluster"
 # An idle connection is closed by the side that opened it, before the other side would: the sidecar behind an
 # outbound cluster waits twice as long (see listeners), applications are trusted to wait a second and no more.
 _TO_APPLICATION = {"idle_timeout": build.seconds(0.5)}
-
-_TRACED_IDLE_SECONDS = 30.0
 
 _HTTP1: dict[str, Any] = {"http_protocol_options": {}}
 
@@ -84,34 +82,6 @@ def _application(port: InboundPort, name: str, options: dict[str, Any]) -> Any:
         load_assignment={
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
-        },
-    )
-
-
-def traced(listener: str, ways: int) -> Any:
-    """To the manager that traces, inside of this Envoy: in the version that was spoken to us, with our headers more.
-
-    By so many ways that are the same but for their name, of which Envoy makes the cookie of a session that begins.
-    """
-    common = {
-        "idle_timeout": build.seconds(_TRACED_IDLE_SECONDS),
-        "max_headers_count": {"value": tracing.MOST_HEADERS},
-        "max_response_headers_kb": {"value": tracing.MOST_HEADERS_KB},
-    }
-    addresses = [
-        {"envoy_internal_address": {"server_listener_name": listener, "endpoint_id": str(way)}}
-        for way in range(ways)
-    ]
-    return api.message(_CLUSTER)(
-        name=listener,
-        type="STATIC",
-        lb_policy="RANDOM",
-        connect_timeout=build.seconds(traffic.CONNECT_SECONDS),
-        circuit_breakers={"thresholds": [traffic.thresholds()]},
-        typed_extension_protocol_options=_options(common, use_downstream_protocol_config=_HTTP1 | _http2()),
-        load_assignment={
-            "cluster_name": listener,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": one}} for one in addresses]}],
         },
     )
 

@@ -12,8 +12,6 @@ OUTBOUND_LISTENER = "outbound"
 INBOUND_LISTENER = "inbound"
 HEALTH_LISTENER = "health"
 METRICS_LISTENER = "metrics"
-TRACED_OUTBOUND = "traced-outbound"
-"""The listener of those requests of the application that are traced, and the cluster that leads there."""
 OTLP_GRPC_LISTENER = "otlp-grpc"
 OTLP_HTTP_LISTENER = "otlp-http"
 
@@ -91,15 +89,8 @@ CALLED_HEADER = "x-plait-called"
 NOBODY_HEADER = "x-plait-nobody"
 """Where a token is looked for that nobody can have."""
 
-TRACED_HEADER = "x-plait-traced"
-"""On a request that is traced, from the manager that everything comes to until it leaves the one that traces: the
-address that was called."""
-FROM_HEADER = "x-plait-from"
-"""Beside it: the address of who calls."""
-UNDECIDED_HEADER = "x-plait-undecided"
-"""On a request without context of whose caller nobody knows that he has decided not to trace it."""
-TRACE_BY_ID = "plait.trace-by-id"
-"""The key in an Envoy's runtime that says how many requests at the client begin a trace of those that ids pick."""
+FORCED_HEADER = "x-client-trace-id"
+"""By which Envoy decides to trace a request, whatever it says; it never leaves a proxy."""
 B3_TAGS = {"plait.b3": "b3", "plait.b3.traceid": "x-b3-traceid"}
 """Tags on the spans of calls whose requests have these headers of B3, which Envoy's tracer does not take up."""
 
@@ -163,11 +154,6 @@ def inbound_http(number: int) -> str:
     return f"inbound|{number}|http|"
 
 
-def traced(number: int) -> str:
-    """The listener of those requests to a port that are traced, and the cluster that leads there."""
-    return f"traced-inbound|{number}"
-
-
 def of_port(filter_name: str, number: int) -> str:
     """A filter whose configuration is a resource for each port of the workload: `inbound|8080|jwt|`."""
     return f"inbound|{number}|{filter_name}|"
@@ -191,11 +177,6 @@ def limit(one: Limit) -> str:
 def tap(side: Side) -> str:
     """The key in an Envoy's runtime that says of how many requests at one end whoever looks is told."""
     return f"plait.tap.{side}"
-
-
-def trace(side: Side) -> str:
-    """The key in an Envoy's runtime that says how many requests at one end begin a trace by chance."""
-    return f"plait.trace.{side}"
 
 
 def node_cluster(node: ReplicaKey) -> str:

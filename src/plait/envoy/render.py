@@ -23,7 +23,7 @@ from plait.model.mesh import Cluster, Endpoints, InboundPort, OutboundRoutes, Vi
 from plait.model.names import Origin, ReplicaKey
 from plait.model.policy import MtlsMode
 from plait.model.settings import OutboundTrafficPolicy
-from plait.model.telemetry import NOTHING_SAID, Observed, Tracing
+from plait.model.telemetry import NOTHING_SAID, Observed
 from plait.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -90,8 +90,6 @@ class _Own:
     """The sweep before which it was asked for last."""
 
 
-_WAYS = 32
-"""Of requests to what traces: so many sessions may begin that lead to replicas of their own."""
 _UNGUARDED: Mapping[str, Any] = {"policies": (), "limits": (), "tokens": (), "authorizer": None}
 """Of a port, without all that says who may."""
 
@@ -138,7 +136,7 @@ class Renderer:
 
     def _of_all_alike(self, view: View, found: Endpoints) -> Tables:
         sidecar = view.sidecar
-        client = tracing.of_listener(view.client)
+        client, _ = tracing.of_listeners(view)
         place = (sidecar.outbound, sidecar.ipv6, _said(client)) if sidecar.transparent else None
         key = (view.node.workload.namespace, place, view.outbound.scope, view.outbound.place)
         inputs = (view.outbound, view.settings, found)
@@ -234,7 +232,6 @@ def _made(pieces: Iterable[_Piece], before: _Made, make: Callable[[_Piece], Reso
 
 
 def _clusters(called: Iterable[Cluster], trust_domains: tuple[str, ...]) -> Iterator[_Piece]:
-    yield _Piece(CLUSTER, names.TRACED_OUTBOUND, (), partial(clusters.traced, names.TRACED_OUTBOUND, _WAYS))
     for one in called:
         yield _Piece(
             CLUSTER,
@@ -278,23 +275,17 @@ def _routes(called: Iterable[OutboundRoutes]) -> Iterator[_Piece]:
 
 def _listeners(view: View, client: Observed) -> Iterator[_Piece]:
     """Where everything comes to that an application in transparent mode sends, and the ports that are not HTTP."""
-    yield from _main_listeners(view, client)
+    yield _main_listener(view, client)
     for port in view.outbound.tcp:
         name = names.tcp_listener(port.host, port.port)
         yield _Piece(LISTENER, name, (port, _said(client)), partial(outbound.tcp, port, client), port.origins)
 
 
-def _main_listeners(view: View, client: Observed) -> Iterator[_Piece]:
+def _main_listener(view: View, client: Observed) -> _Piece:
     sidecar, settings = view.sidecar, view.settings
     shared = sidecar.transparent
-    yield _Piece(
-        LISTENER,
-        names.TRACED_OUTBOUND,
-        (shared, _said(client)),
-        partial(outbound.traced, client, transparent=shared),
-    )
     place: tuple[Hashable, ...] = (sidecar.outbound, sidecar.ipv6) if shared else (sidecar,)
-    yield _Piece(
+    return _Piece(
         LISTENER,
         names.OUTBOUND_LISTENER,
         (*place, settings, _said(client)),
@@ -308,12 +299,12 @@ def _of_proxy(view: View, tapped: Tapped) -> Iterator[_Piece]:
 
     Each piece is made from a port without what it does not depend on, so that it is not made again for that.
     """
-    client, server = tracing.of_listener(view.client), tracing.of_listener(view.server)
+    client, server = tracing.of_listeners(view)
     values = runtime.runtime(view, tapped)
     content = json.dumps(values, sort_keys=True)
     yield _Piece(RUNTIME, names.RUNTIME_LAYER, content, partial(runtime.layer, values))
     if not view.sidecar.transparent:
-        yield from _main_listeners(view, client)
+        yield _main_listener(view, client)
     if view.inbound:
         ports = tuple(replace(port, **_UNGUARDED) for port in view.inbound)
         admitting = []
@@ -329,10 +320,8 @@ def _of_proxy(view: View, tapped: Tapped) -> Iterator[_Piece]:
         )
     for port in view.inbound:
         yield from _application(port)
-        if port.protocol.may_be_http:
-            yield from _traced(port.number, server.tracing)
         ruled = replace(port, address="", port=0, app_address="", app_port=0, mtls=MtlsMode.STRICT)
-        yield from _guards(ruled, server)
+        yield from _guards(ruled)
     if view.sidecar.transparent or any(port.protocol.may_be_tcp for port in view.inbound):
         yield _Piece(CLUSTER, names.BLACK_HOLE_CLUSTER, (), clusters.black_hole)
     if view.sidecar.transparent:
@@ -353,14 +342,7 @@ def _application(port: InboundPort) -> Iterator[_Piece]:
         yield _Piece(CLUSTER, name, there, partial(clusters.inbound_http, there), port.origins)
 
 
-def _traced(port: int, told: Tracing) -> Iterator[_Piece]:
-    """By way of the manager that traces."""
-    name = names.traced(port)
-    yield _Piece(CLUSTER, name, (), partial(clusters.traced, name, 1))
-    yield _Piece(LISTENER, name, (port, told), partial(inbound.traced, port, told))
-
-
-def _guards(port: InboundPort, server: Observed) -> Iterator[_Piece]:
+def _guards(port: InboundPort) -> Iterator[_Piece]:
     """Who may, how often, and as which service it was called."""
     name = names.inbound(port.number)
     origins = (*port.origins, *(policy.origin for policy in port.policies))
@@ -370,9 +352,7 @@ def _guards(port: InboundPort, server: Observed) -> Iterator[_Piece]:
     if port.protocol.may_be_http:
         yield from _questions(port)
         limits = tuple(limit.origin for limit in port.limits)
-        told = server.tracing
-        content = (port, told.reported)
-        yield _Piece(ROUTES, name, content, partial(routes.inbound, port, told), (*origins, *limits))
+        yield _Piece(ROUTES, name, port, partial(routes.inbound, port), (*origins, *limits))
 
 
 def _questions(port: InboundPort) -> Iterator[_Piece]:

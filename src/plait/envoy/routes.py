@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from plait.envoy import api, build, names, tracing
+from plait.envoy import api, build, names
 from plait.envoy.filters import ORDER, session
 from plait.model.mesh import ClusterKey, InboundPort, OutboundRoutes, ServiceName
 from plait.model.names import aliases
@@ -25,7 +25,6 @@ from plait.model.routing import (
     RouteRule,
     StringMatch,
 )
-from plait.model.telemetry import NOTHING_SAID, Side, Tracing
 from plait.model.traffic import HashKey, HashKind
 
 _ROUTES = "envoy.config.route.v3.RouteConfiguration"
@@ -69,8 +68,7 @@ def outbound(routes: OutboundRoutes) -> Any:
     """The routes to one host and port, in the order of the rules; what matches none is answered 404."""
     return api.message(_ROUTES)(
         name=names.routes(routes.host, routes.port),
-        request_headers_to_remove=[names.CALLED_HEADER, *tracing.OF_OURS],
-        most_specific_header_mutations_wins=True,
+        request_headers_to_remove=[names.CALLED_HEADER, names.FORCED_HEADER],
         response_headers_to_remove=[names.NOT_SENT_HEADER],
         max_direct_response_body_size_bytes={"value": largest}
         if (largest := _largest_body(routes))
@@ -79,10 +77,7 @@ def outbound(routes: OutboundRoutes) -> Any:
             {
                 "name": f"{routes.host}:{routes.port}",
                 "domains": ["*"],
-                "routes": [
-                    *tracing.routes(Side.CLIENT, names.TRACED_OUTBOUND),
-                    *(route for rule in routes.rules for route in _routes(rule, routes.port)),
-                ],
+                "routes": [route for rule in routes.rules for route in _routes(rule, routes.port)],
             }
         ],
     )
@@ -95,21 +90,20 @@ def _largest_body(routes: OutboundRoutes) -> int:
     return largest if largest > _DEFAULT_BODY else 0
 
 
-def inbound(port: InboundPort, told: Tracing = NOTHING_SAID.tracing) -> Any:
+def inbound(port: InboundPort) -> Any:
     """What comes in for one port of the workload: who may, and as which service it was called."""
     per_filter = {}
     for http_filter in ORDER:
         said = http_filter.on_inbound(port)
         if said is not None:
             per_filter[http_filter.at(port.number)] = api.pack(said)
-    hosts = [_inbound_host(port, service, _domains(service), told) for service in port.services]
+    hosts = [_inbound_host(port, service, _domains(service)) for service in port.services]
     first = port.services[0] if port.services else None
     return api.message(_ROUTES)(
         name=names.inbound(port.number),
         ignore_port_in_host_matching=True,
-        virtual_hosts=[*hosts, _inbound_host(port, first, ["*"], told)],
-        request_headers_to_remove=[names.UNDECIDED_HEADER, *tracing.OF_OURS],
-        most_specific_header_mutations_wins=True,
+        request_headers_to_remove=[names.FORCED_HEADER],
+        virtual_hosts=[*hosts, _inbound_host(port, first, ["*"])],
         typed_per_filter_config=per_filter,
     )
 
@@ -118,15 +112,12 @@ def _domains(service: ServiceName) -> list[str]:
     return list(aliases(service.namespace, service.name, service.namespace))
 
 
-def _inbound_host(
-    port: InboundPort, service: ServiceName | None, domains: list[str], told: Tracing
-) -> dict[str, Any]:
+def _inbound_host(port: InboundPort, service: ServiceName | None, domains: list[str]) -> dict[str, Any]:
     """Its route is called as the service is, which metrics say."""
-    route: dict[str, Any] = {
+    route = {
         "name": service.host if service is not None else "",
         "match": {"prefix": "/"},
         "response_headers_to_remove": [names.NOT_SENT_HEADER],
-        **tracing.to_application(told),
         "route": {
             "cluster": names.inbound(port.number)
             if port.protocol.is_http
@@ -136,8 +127,7 @@ def _inbound_host(
             "retry_policy": {"retry_on": "reset-before-request", "num_retries": {"value": 1}},
         },
     }
-    first = tracing.routes(Side.SERVER, names.traced(port.number), route["name"]) if told.reported else []
-    return {"name": domains[0], "domains": domains, "routes": [*first, route]}
+    return {"name": domains[0], "domains": domains, "routes": [route]}
 
 
 def _routes(whole: RouteRule, port: int) -> Iterator[dict[str, Any]]:

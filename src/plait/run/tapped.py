@@ -22,8 +22,6 @@ End = tuple[ReplicaKey, Side]
 _LOGS = "opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest"
 _NODE = "node_name"
 """By which Envoy says who it is."""
-_TRACED = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-0[13]")
-"""The context of a request that is traced."""
 _GLOB = re.compile(r"[*?\[]")
 _STATUS = re.compile(r"[1-5]xx|\d{1,3}")
 
@@ -80,14 +78,8 @@ def request(record: Any, end: End) -> TappedRequest:
         cluster=said.get("cluster", ""),
         route=said.get("route", ""),
         request_id=said.get("request_id", ""),
-        trace_id=_trace(said.get("traceparent", "")),
+        trace_id=record.trace_id.hex(),
     )
-
-
-def _trace(context: str) -> str:
-    """The trace of a request that is traced; otherwise none."""
-    found = _TRACED.fullmatch(context)
-    return found[1] if found else ""
 
 
 def workload_key(text: str) -> WorkloadKey:

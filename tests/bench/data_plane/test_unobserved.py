@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bench.data_plane.unobserved import unobserved, untraced
-from plait.envoy import api, names
-from plait.resource import LISTENER, ROUTES
+from bench.data_plane.unobserved import unobserved
+from plait.envoy import api
+from plait.resource import LISTENER
 from tests.envoy.cases import CASES
 
 
@@ -28,23 +28,8 @@ def loggers(listener: Any) -> list[str]:
 def test_no_log_counts_and_the_others_stay(case: str) -> None:
     for resource in CASES[case].snapshot()[LISTENER].values():
         whole = api.parse(LISTENER, resource.body)
-        if whole.name.startswith("traced-inbound|"):  # which tells of no request
-            continue
         before = loggers(whole)
         assert "envoy.access_loggers.stats" in before
         after = loggers(unobserved(whole))
         assert after == [name for name in before if name != "envoy.access_loggers.stats"]
-        assert b"plait.traced" not in api.serialize(whole)
         assert len(whole.filter_chains) == len(api.parse(LISTENER, resource.body).filter_chains)
-
-
-@pytest.mark.parametrize("case", ["transparent-server", "routing"])
-def test_no_route_leads_to_what_traces_and_the_others_stay(case: str) -> None:
-    for resource in CASES[case].snapshot()[ROUTES].values():
-        whole = api.parse(ROUTES, resource.body)
-        assert b"traced-" in resource.body
-        left = api.serialize(untraced(whole))
-        assert all(host.routes for host in whole.virtual_hosts)
-        assert b"traced-" not in left
-        assert b"traceparent" not in left
-        assert names.TRACED_HEADER.encode() not in left

@@ -15,7 +15,6 @@ from plait.envoy.filters import (
     rbac,
     router,
     session,
-    traced,
 )
 from plait.envoy.filters.kind import HttpFilter
 
@@ -31,7 +30,6 @@ ORDER: tuple[HttpFilter, ...] = (
     rbac.ALLOW,
     rate_limit.RATE_LIMIT,
     session.SESSION,
-    traced.TRACED,
     router.ROUTER,
 )
 """An answer that a fault gives can be read in a browser like any other."""

@@ -2,7 +2,7 @@
 
 An access log over OTLP (by HTTP), on a connection like that of xDS, that filters first: while nobody looks a request
 costs one look into the runtime, by which it is turned on (see `runtime`).  Nothing is told of what a caller may keep
-secret: no query, and of all headers the id of the request and its trace alone.  What is not in a record never leaves Envoy.
+secret: no query, and of all headers the id of the request alone.  What is not in a record never leaves Envoy.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ _OF_REQUEST = {
     "status": "%RESPONSE_CODE%",
     "grpc_status": "%GRPC_STATUS_NUMBER%",
     "request_id": "%REQUEST_HEADER(X-REQUEST-ID):64%",
-    "traceparent": "%REQUEST_HEADER(TRACEPARENT):55%",
 }
 _AT_CLIENT = {"callee": labels.CALLEE}
 _AT_SERVER = {"principal": "%DOWNSTREAM_PEER_URI_SAN%", "subject": "%DOWNSTREAM_PEER_SUBJECT%"}

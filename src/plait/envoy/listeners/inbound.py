@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from plait.envoy import access_log, api, build, names, tls, tracing
-from plait.envoy.filters import ORDER, admission, denials, rate_limit, router, stats, tap
+from plait.envoy.filters import ORDER, admission, denials, rate_limit, stats, tap
 from plait.envoy.listeners import parts
 from plait.model.catalog import Protocol, SidecarAddresses
 from plait.model.mesh import InboundPort
 from plait.model.policy import MtlsMode
 from plait.model.settings import MeshSettings
-from plait.model.telemetry import NOTHING_SAID, Observed, Side, Tracing
+from plait.model.telemetry import NOTHING_SAID, Observed, Side
 from plait.model.traffic import LONGEST_IDLE
 
 _PEER_IDLE_SECONDS = 2 * LONGEST_IDLE
@@ -179,7 +179,8 @@ def _manager(port: InboundPort, settings: MeshSettings, observed: Observed, *, m
             tap.at_server(),
             *access_log.of_requests(observed.logs, Side.SERVER),
         ],
-        **_routes(port.number),
+        **tracing.of_manager(observed.tracing, outbound=False),
+        rds={"route_config_name": names.inbound(port.number), "config_source": build.ADS},
         common_http_protocol_options={
             "idle_timeout": build.seconds(_PEER_IDLE_SECONDS),
             "max_connection_duration": build.seconds(_connection_seconds(settings)),
@@ -189,27 +190,10 @@ def _manager(port: InboundPort, settings: MeshSettings, observed: Observed, *, m
         # Who calls is what the certificate says, never what a header says.
         forward_client_cert_details="SANITIZE_SET",
         set_current_client_cert_details={"subject": {"value": True}, "uri": True},
-        early_header_mutation_extensions=[_early(decided=mtls or not observed.tracing.reported)],
+        early_header_mutation_extensions=[_without_envoy_headers(), *tracing.early(observed.tracing)],
         local_reply_config=_local_replies(),
         **parts.HTTP_1_0,  # who is called by the replica's own address is told what the client says
     )
-
-
-def traced(port: int, told: Tracing) -> Any:
-    """The listener of those requests to a port that are traced: all else is done before."""
-    return parts.traced(
-        names.traced(port),
-        direction="INBOUND",
-        filters=[parts.installed(router.ROUTER)],
-        forward_client_cert_details="ALWAYS_FORWARD_ONLY",
-        local_reply_config=_local_replies(),
-        **tracing.of_manager(told, outbound=False),
-        **_routes(port),
-    )
-
-
-def _routes(port: int) -> dict[str, Any]:
-    return {"rds": {"route_config_name": names.inbound(port), "config_source": build.ADS}}
 
 
 def _tcp(
@@ -260,13 +244,13 @@ _NOT_FOR_APPLICATIONS: tuple[dict[str, str], ...] = (
 """What would steer our router, and what an application may take for a header of ours: to many `_` is as good as `-`."""
 
 
-def _early(*, decided: bool) -> dict[str, Any]:
-    """Removes what would let a caller steer our router, or tell the application things of its caller's.
-
-    Of a caller without a sidecar nobody has `decided` whether its requests are traced.
-    """
-    removed = [{"remove_on_match": {"key_matcher": matcher}} for matcher in _NOT_FOR_APPLICATIONS]
-    return build.early(*removed, *(() if decided else (tracing.UNDECIDED,)))
+def _without_envoy_headers() -> dict[str, Any]:
+    """Removes what would let a caller steer our router, or tell the application things of its caller's."""
+    return build.extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[{"remove_on_match": {"key_matcher": matcher}} for matcher in _NOT_FOR_APPLICATIONS],
+    )
 
 
 def _local_replies() -> dict[str, Any]:
@@ -274,6 +258,9 @@ def _local_replies() -> dict[str, Any]:
 
     The first that fits is given.
     """
-    mark = build.set_header(names.NOT_SENT_HEADER, "true")
+    mark = {
+        "header": {"key": names.NOT_SENT_HEADER, "value": "true"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
     unreachable = {"response_flag_filter": {"flags": ["UF"]}}
     return {"mappers": [{"filter": unreachable, "headers_to_add": [mark]}, rate_limit.explanation()]}

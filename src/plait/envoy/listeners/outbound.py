@@ -14,7 +14,6 @@ from typing import Any
 
 from plait.envoy import access_log, api, build, names, tracing
 from plait.envoy.filters import ORDER, stats, tap
-from plait.envoy.filters.traced import once
 from plait.envoy.listeners import parts
 from plait.model.catalog import SidecarAddresses
 from plait.model.mesh import TcpPort
@@ -29,9 +28,19 @@ _ATTEMPTS = 3
 _LOOPBACK, _LOOPBACK_6 = "127.0.0.1", "::1"
 
 
-def _called(address: str) -> dict[str, Any]:
-    """Says of each request to which address it was sent."""
-    return {"append": build.set_header(names.CALLED_HEADER, address)}
+_CALLED = build.extension(
+    "called",
+    "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+    mutations=[
+        {
+            "append": {
+                "header": {"key": names.CALLED_HEADER, "value": "%DOWNSTREAM_LOCAL_ADDRESS%"},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        }
+    ],
+)
+"""Says of each request to which address it was sent."""
 
 
 def main(sidecar: SidecarAddresses, settings: MeshSettings, observed: Observed = NOTHING_SAID) -> Any:
@@ -113,61 +122,34 @@ def _to(prefix: str, length: int, *also: str) -> dict[str, Any]:
 
 
 def _manager(observed: Observed, *, transparent: bool) -> dict[str, Any]:
+    """Whom the application calls chooses the routes: the address that it has connected to, or the whole authority."""
     fields: dict[str, Any] = {
         "common_http_protocol_options": {"idle_timeout": build.seconds(_APPLICATION_IDLE_SECONDS)}
     }
-    early = [] if observed.tracing.reported else [tracing.UNDECIDED]
+    chosen_by, early = ":authority", tracing.early(observed.tracing)
     if transparent:  # nobody has been told that there is a proxy
         fields |= parts.HTTP_1_0
-        early.append(_called("%DOWNSTREAM_LOCAL_ADDRESS%"))
+        early = [_CALLED, *early]
+        chosen_by = names.CALLED_HEADER
     return parts.manager(
         "outbound",
-        filters=_filters(),
-        access_log=[once(log) for log in _access_log(observed)],
-        early_header_mutation_extensions=[build.early(*early)] if early else [],
-        strip_trailing_host_dot=True,  # the same name, said to be whole
-        **_routes(transparent=transparent),
-        **fields,
-    )
-
-
-def traced(observed: Observed, *, transparent: bool) -> Any:
-    """The listener of those requests that are traced."""
-    early = [_called(f"%REQ({names.TRACED_HEADER})%")] if transparent else []
-    return parts.traced(
-        names.TRACED_OUTBOUND,
-        direction="OUTBOUND",
-        filters=_filters(),
-        access_log=_access_log(observed),
-        early_header_mutation_extensions=[build.early(*early)] if early else [],
+        filters=[parts.installed(one) for one in ORDER if one.outbound],
+        access_log=[
+            *([stats.at_source()] if observed.metrics else []),
+            tap.at_client(),
+            *access_log.of_requests(observed.logs, Side.CLIENT),
+        ],
+        early_header_mutation_extensions=early,
         **tracing.of_manager(observed.tracing, outbound=True),
-        **_routes(transparent=transparent),
-    )
-
-
-def _filters() -> list[dict[str, Any]]:
-    return [parts.installed(one) for one in ORDER if one.outbound]
-
-
-def _access_log(observed: Observed) -> list[dict[str, Any]]:
-    return [
-        *([stats.at_source()] if observed.metrics else []),
-        tap.at_client(),
-        *access_log.of_requests(observed.logs, Side.CLIENT),
-    ]
-
-
-def _routes(*, transparent: bool) -> dict[str, Any]:
-    """Whom the application calls chooses the routes: the address that it has connected to, or the whole authority."""
-    chosen_by = names.CALLED_HEADER if transparent else ":authority"
-    return {
-        "scoped_routes": {
+        strip_trailing_host_dot=True,  # the same name, said to be whole
+        scoped_routes={
             "name": names.OUTBOUND_LISTENER,
             "scope_key_builder": {"fragments": [{"header_value_extractor": {"name": chosen_by, "index": 0}}]},
             "rds_config_source": build.ADS,
             "scoped_rds": {"scoped_rds_config_source": build.ADS},
-        }
-    }
+        },
+        **fields,
+    )
 
 
 def _limits(port: TcpPort) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from plait.envoy import api, build, names, tracing
+from plait.envoy import api, build
 from plait.envoy.filters import HttpFilter
 
 LISTENER = "envoy.config.listener.v3.Listener"
@@ -50,34 +50,8 @@ def manager(stat_prefix: str, *, filters: Iterable[dict[str, Any]], **fields: An
         server_header_transformation="PASS_THROUGH",
         preserve_external_request_id=True,
         stream_idle_timeout=build.seconds(0),
-        **{**_PATHS, **fields},
-    )
-
-
-def traced(name: str, *, direction: str, filters: Iterable[dict[str, Any]], **fields: Any) -> Any:
-    """The listener of what is traced, which is inside of this Envoy: its manager takes a request as the first left it."""
-    tracing_manager = manager(
-        name,
-        filters=filters,
-        normalize_path={"value": False},
-        merge_slashes=False,
-        path_with_escaped_slashes_action="KEEP_UNCHANGED",
-        max_request_headers_kb={"value": tracing.MOST_HEADERS_KB},
-        common_http_protocol_options={"max_headers_count": {"value": tracing.MOST_HEADERS}},
-        original_ip_detection_extensions=[
-            build.extension(
-                "from",
-                "envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig",
-                header_name=names.FROM_HEADER,
-            )
-        ],
+        **_PATHS,
         **fields,
-    )
-    return api.message(LISTENER)(
-        name=name,
-        internal_listener={},
-        traffic_direction=direction,
-        filter_chains=[{"filters": [tracing_manager]}],
     )
 
 
