@@ -190,9 +190,15 @@ async def a_filter_chooses_what_is_logged(mesh: Mesh) -> None:
 
 async def contexts(mesh: Mesh, client: str = "frontend", number: int = 4) -> set[str]:
     """What the application that is called is told of whether its request is sampled; "": nothing at all."""
-    await asyncio.sleep(1.2)  # connections to listeners that were replaced have ended by then
+    await _drained(mesh)
     found = [(await mesh.ask("/a", client=client)).asked.get("traceparent", "") for _ in range(number)]
     return {one.rpartition("-")[2] for one in found}
+
+
+async def _drained(mesh: Mesh) -> None:
+    """Wait until nobody is connected to a listener that was replaced."""
+    await settled(mesh, *mesh.proxies)
+    await asyncio.sleep(1.2)
 
 
 async def counted(mesh: Mesh, name: str, reporter: str) -> int:
@@ -256,6 +262,7 @@ tracing:
 )
 async def spans_have_tags_of_the_users_own(mesh: Mesh) -> None:
     path = f"/tags/{next(STATUSES)}"
+    await _drained(mesh)
     await mesh.ask(path, headers={"x-guest": "alice"})
 
     async def told() -> bool:
