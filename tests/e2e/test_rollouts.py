@@ -256,7 +256,7 @@ async def test_a_canary_that_is_deleted_leaves_what_is_written(tmp_path: Path) -
 
 
 async def test_a_rollout_goes_on_after_kills_of_the_control_plane(tmp_path: Path) -> None:
-    async with rolling(tmp_path, PATIENT, {"progressDeadlineSeconds": 15}) as (one, load):
+    async with rolling(tmp_path, PATIENT, UNREADY) as (one, load):
         await _rollouts_under_kills(one, load, kills=4, longest=4.0)
 
 
@@ -265,7 +265,7 @@ async def test_a_rollout_goes_on_after_kills_of_the_control_plane(tmp_path: Path
 async def test_a_hundred_kills_of_the_control_plane_change_no_end(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    async with rolling(tmp_path, PATIENT, {"progressDeadlineSeconds": 15}) as (one, load):
+    async with rolling(tmp_path, PATIENT, UNREADY) as (one, load):
         rollouts = await _rollouts_under_kills(one, load, kills=100, longest=12.0)
     record_property("kills of the control plane during rollouts", 100)
     record_property("rollouts, each with the end that it would have had", rollouts)

@@ -204,15 +204,21 @@ async def test_replicas_that_get_ready_are_looked_at_at_once(scene: Scene) -> No
     scene.ready = False
     scene.write(V2)
     await until(lambda: scene.phase() == "Progressing", "the run to begin")
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.1)
     assert scene.status().weight == 0
     scene.ready = True
-    scene.rollouts.replica_changed(WorkloadKey("bistro", "others"))
-    await asyncio.sleep(0.02)
-    assert scene.status().weight == 0
     scene.rollouts.replica_changed(WorkloadKey("bistro", "tables-canary"))
     await ended(scene)
     assert scene.serving() == {"primary": "v2"}
+
+
+@pytest.mark.parametrize(("name", "woken"), [("tables", True), ("tables-canary", True), ("others", False)])
+async def test_who_is_woken_by_replicas(scene: Scene, name: str, *, woken: bool) -> None:
+    await initialized(scene)
+    news = scene.rollouts._known(KEY).news
+    news.clear()
+    scene.rollouts.replica_changed(WorkloadKey("bistro", name))
+    assert news.is_set() is woken
 
 
 async def test_a_slow_webhook_holds_up_nobody_else(scene: Scene) -> None:
@@ -334,9 +340,10 @@ async def test_while_nothing_is_due_nothing_is_looked_at(
 
     monkeypatch.setattr(module, "step", counted)
     await initialized(scene)
-    await asyncio.sleep(0.05)
+    await until(lambda: scene.others.heard == ["initialized"], "all to be told")
+    await asyncio.sleep(0.3)
     before = len(steps)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.3)
     assert len(steps) == before
 
 

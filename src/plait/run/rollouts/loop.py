@@ -357,7 +357,11 @@ class Rollouts:
         try:
             one.line = kept.line(rollout) if rollout is not None else b""
             lines = [known.line for known in self._all.values()]
-            await asyncio.to_thread(kept.save, self._path, lines)
+            writing = asyncio.create_task(asyncio.to_thread(kept.save, self._path, lines))
+            try:
+                await asyncio.shield(writing)
+            finally:
+                await writing  # who is cancelled does not leave a thread behind that writes
         except (OSError, CodecError) as error:
             if not self._unkept:
                 log.error("where rollouts stand is not kept: %s: %s", self._path, error)  # noqa: TRY400 - the disk's
