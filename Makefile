@@ -19,9 +19,9 @@ demo: $(VENV)/installed ## The bistro in a mesh, with a guided tour, until Ctrl-
 test: $(VENV)/developing ## Every test but the long proofs
 	@$(BIN)/pytest -m "not prove" -n $(JOBS) --dist loadfile $(ARGS)
 
-prove: $(VENV)/developing ## The long proofs; writes their figures to docs/proofs.md
+prove: $(VENV)/developing ## The long proofs, or those in the files of ARGS; writes their figures to docs/proofs.md
 	@$(BIN)/pytest -m prove -n 0 -o junit_family=xunit1 --junitxml=$(VENV)/proofs.xml $(ARGS); status=$$?; \
-	$(if $(ARGS),:,$(BIN)/python tools/proofs.py $(VENV)/proofs.xml docs/proofs.md) && exit $$status
+	$(BIN)/python tools/proofs.py $(VENV)/proofs.xml docs/proofs.md && exit $$status
 
 check: $(VENV)/developing ## Format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

@@ -2,7 +2,7 @@
 
     python tools/proofs.py REPORT.xml docs/proofs.md
 
-The report is pytest's (JUnit XML).  A proof tells its figures through pytest's own fixture:
+Of modules that the report says nothing of, the page keeps what it said.  The report is pytest's (JUnit XML).  A proof tells its figures through pytest's own fixture:
 `record_property("requests", 5000)`.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -48,16 +48,29 @@ def read(report: str) -> Iterator[Proof]:
         )
 
 
-def render(proofs: Sequence[Proof], head: str) -> str:
-    """The page: a table for each module."""
-    lines = ["# Proofs", "", "Written by `make prove`; not by hand.", "", head]
+def sections(proofs: Sequence[Proof], head: str) -> dict[str, str]:
+    """A table for each module, below when and where it was proven."""
+    found = {}
     ordered = sorted(proofs, key=lambda proof: (proof.module, proof.promise))
     for module, rows in groupby(ordered, lambda proof: proof.module):
-        lines += ["", f"## {module}", "", "| promise | verdict | took | figures |", "|---|---|---|---|"]
+        lines = [head, "", "| promise | verdict | took | figures |", "|---|---|---|---|"]
         for proof in rows:
             figures = "; ".join(f"{name}: {value}" for name, value in proof.figures).replace("|", "\\|")
             lines.append(f"| {proof.promise} | {proof.verdict} | {proof.seconds:.0f} s | {figures} |")
-    return "\n".join(lines) + "\n"
+        found[module] = "\n".join(lines)
+    return found
+
+
+def recorded(page: str) -> dict[str, str]:
+    """The sections of a page, by module."""
+    parts = (part.partition("\n") for part in page.split("\n## ")[1:])
+    return {module: text.strip() for module, _, text in parts}
+
+
+def render(found: Mapping[str, str]) -> str:
+    """The page."""
+    parts = "".join(f"\n## {module}\n\n{found[module]}\n" for module in sorted(found))
+    return f"# Proofs\n\nWritten by `make prove`; not by hand.\n{parts}"
 
 
 def machine() -> str:
@@ -76,7 +89,10 @@ def _output(*command: str) -> str:
 
 def main(report: str, page: str) -> None:
     proofs = tuple(read(Path(report).read_text(encoding="utf-8")))
-    Path(page).write_text(render(proofs, machine()), encoding="utf-8")
+    record = Path(page)
+    before = recorded(record.read_text(encoding="utf-8")) if record.exists() else {}
+    there = {module: text for module, text in before.items() if Path(module).exists()}
+    record.write_text(render(there | sections(proofs, machine())), encoding="utf-8")
     print(f"{len(proofs)} proofs recorded in {page}")
 
 
