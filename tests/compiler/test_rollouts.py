@@ -131,6 +131,12 @@ def test_without_a_plan_the_very_same_facts_come_back() -> None:
     assert all(one is other for one, other in zip(rolled(facts, {}).facts, facts, strict=True))
 
 
+def test_a_shift_of_what_the_plan_was_for_before_is_not_heeded() -> None:
+    before = replace(SHOP, name="stall")
+    mesh, _ = mesh_of(at=Shift(primary=before, candidate=replace(new(), name="stall"), weight=50))
+    assert {key.name for key in mesh.workloads} == {"frontend", "shop"}
+
+
 def test_a_plan_without_a_shift_changes_no_workload_and_no_route() -> None:
     plain, _ = merge((FRONTEND, SHOP, service("frontend"), service("shop")), SETTINGS)
     mesh, findings = mesh_of()

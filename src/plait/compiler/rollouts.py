@@ -67,6 +67,10 @@ def rolled(facts: Iterable[Fact], shifts: Shifts, made: Made | None = None) -> R
     moves: list[Move] = []
     for canary in held:
         target, shift = targets[canary.key], shifts.get(canary.key)
+        if (
+            shift is not None and shift.primary.key != target.key
+        ):  # it is about what the Canary was for before
+            shift = None
         if shift is not None:
             inputs = (target, shift.primary, shift.candidate)
             versions[target.key] = shared.of(("versions", canary.key), inputs, _versions)
