@@ -2,7 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 3
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test prove check golden bounds bench bench-quick descriptors
@@ -11,7 +11,7 @@ help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 	@echo
 	@echo "  ARGS=... is handed on: make test ARGS=tests/model, make bench-quick ARGS='--only sidecars';"
-	@echo "  JOBS=2 tests in two processes, where three are too many."
+	@echo "  JOBS=2 tests in two processes, where four are too many."
 
 demo: $(VENV)/installed ## The bistro in a mesh, with a guided tour, until Ctrl-C; CHECK=1 walks the tour itself
 	@$(BIN)/python examples/tour/demo.py $(if $(CHECK),--check) $(if $(MODE),--mode $(MODE))

@@ -89,6 +89,7 @@ async def test_a_good_version_takes_over_in_steps_and_no_request_fails(tmp_path:
             SUCCESS,
             r"request-success-rate 9\d(\.\d+)? % is under 99 %",
             0.05,
+            marks=pytest.mark.prove,
             id="5 % fail",
         ),
         pytest.param(
@@ -136,7 +137,12 @@ async def test_a_version_that_serves_badly_is_rolled_back_for_that_reason(
     ("bad", "reason"),
     [
         pytest.param(crashing(), r"not ready within 8 s: 0 of 1 replicas .*3", id="crashes"),
-        pytest.param(deaf(), r"not ready within 8 s: 0 of 1 replicas .*not ready", id="is never ready"),
+        pytest.param(
+            deaf(),
+            r"not ready within 8 s: 0 of 1 replicas .*not ready",
+            marks=pytest.mark.prove,
+            id="is never ready",
+        ),
     ],
 )
 async def test_a_version_that_does_not_get_ready_is_met_by_nobody(
@@ -235,6 +241,7 @@ async def test_a_user_pauses_and_aborts(tmp_path: Path) -> None:
         assert not load.failures
 
 
+@pytest.mark.prove
 async def test_a_canary_that_is_deleted_leaves_what_is_written(tmp_path: Path) -> None:
     slow = {**ANALYSIS, "metrics": [{**SUCCESS, "minRequests": 10_000}]}
     async with rolling(tmp_path, slow, {"revertOnDeletion": True}) as (one, load):
