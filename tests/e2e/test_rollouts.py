@@ -136,7 +136,7 @@ async def test_a_version_that_serves_badly_is_rolled_back_for_that_reason(
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        pytest.param(crashing(), r"not ready within 8 s: 0 of 1 replicas .*(3|restarted)", id="crashes"),
+        pytest.param(crashing(), r"not ready within 8 s: 0 of 1 replicas .*(code 3|restarted)", id="crashes"),
         pytest.param(
             deaf(),
             r"not ready within 8 s: 0 of 1 replicas .*not ready",

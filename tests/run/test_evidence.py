@@ -128,6 +128,24 @@ async def test_a_success_rate_is_that_of_the_new_version_in_its_window_alone(run
     assert (few.finding, few.text) == (Finding.WAITING, "waiting for traffic: 400 of 1000 requests")
 
 
+@pytest.mark.parametrize(("interval", "counted"), [(60.0, 50), (12.0, 5), (5.0, 5), (2.0, 5)])
+async def test_a_step_is_good_once_it_was_counted_itself_and_bad_before(
+    run: Rollout, interval: float, counted: int
+) -> None:
+    plan = replace(CANARY, analysis=Analysis(interval=interval))
+    await run.reported(menu_canary=canary(100))
+    run.status = replace(run.status, progressed=run.clock.now)  # a step begins
+    for seconds in range(0, counted + 5, 5):
+        found = await run.evidence.look(plan, RATE, None, run.status, run.clock.now)
+        assert found.finding is (Finding.PASSED if seconds >= counted else Finding.WAITING), seconds
+        await run.reported(menu_canary=canary(100))
+    run.status = replace(run.status, progressed=run.clock.now)
+    await run.reported(menu_canary=canary(0, 100))
+    plan = replace(CANARY, analysis=Analysis(interval=600.0))
+    found = await run.evidence.look(plan, RATE, None, run.status, run.clock.now)
+    assert found.finding is Finding.FAILED
+
+
 async def test_attempts_that_a_retry_healed_count_against_the_new_version(run: Rollout) -> None:
     await run.reported(menu_canary=canary(98), menu=primary(900), lost=2)
     found = await run.look(RATE)

@@ -529,6 +529,18 @@ async def test_a_canary_that_comes_along_with_a_change_is_about_that_change(scen
     assert scene.serving() == {"primary": "v2"}
 
 
+async def test_what_serves_beside_such_a_canary_is_kept_before_any_step(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "step", lambda canary_, status, *_: Step(status=status))  # as if suspended
+    plan = canary()
+    assert scene.rollouts.met(Plans(canaries=(plan,), targets={plan.key: V2}), {V1.key: V1})
+    scene.write(V2)
+    scene.state(plan)
+    path = tmp_path / "rollouts.json"
+    await until(lambda: [one.primary for one in kept.load(path)[0]] == [V1], "it to be kept")
+
+
 async def test_a_canary_whose_target_stays_as_it_is_begins_with_that(scene: Scene) -> None:
     plan = canary()
     assert not scene.rollouts.met(Plans(canaries=(plan,), targets={plan.key: V1}), {V1.key: V1})

@@ -14,6 +14,7 @@ from plait.rollout.sequential import Block
 from plait.rollout.status import Finding, Status, Tally, Verdict
 from plait.run.rollouts.templates import TemplateError, own_query, rendered
 from plait.telemetry import promql
+from plait.telemetry.database import STEP
 from plait.telemetry.promql import PrometheusError
 from plait.telemetry.queries import By, Callee, Queries, Signals
 
@@ -29,6 +30,8 @@ _FOR_A_PERCENTILE = 100
 _SHORTEST = 1.0
 """Milliseconds: Envoy counts whole ones."""
 _SHORTEST_WINDOW = 5.0
+_LATE = 10.0
+"""Seconds after which what was counted is surely known."""
 _FEW = 4
 _TOO_MANY = "there is more traffic than is told apart"
 _NOTHING = Block(canary=0, canary_bad=0, primary=0, primary_bad=0)
@@ -150,8 +153,9 @@ class Evidence:
 
 
 def _whole(canary: Canary, status: Status) -> float:
-    """When the first interval of this step was over: what is counted comes some seconds later."""
-    return status.progressed + canary.analysis.interval
+    """Up to when this step has to have been counted: its first interval, but for what comes too late for a look then."""
+    interval = canary.analysis.interval
+    return status.progressed + max(interval - _LATE, min(interval, STEP))
 
 
 def _tried(canary: Canary) -> Callee:

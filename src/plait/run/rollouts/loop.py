@@ -339,7 +339,8 @@ class Rollouts:
             after = None if one.over else change(before)
             if after is None:
                 return False
-            if after is before and not over:
+            unkept = not one.line and after.primary is not None
+            if after is before and not over and not unkept:
                 return True
             await self._save(one, None if over else after)
             if one.rollout is not before or (over and not one.deleted):
