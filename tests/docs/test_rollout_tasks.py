@@ -12,6 +12,12 @@ __all__ = ["readers"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.mark.parametrize("name", ROLLOUTS)
+_SLOW = frozenset({"ab-testing", "blue-green"})
+"""Done by `make prove`."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.prove) if one in _SLOW else one for one in ROLLOUTS]
+)
 async def test_a_rollout_shows_what_its_page_says_and_leaves_nothing(readers: Readers, name: str) -> None:
     await do(await readers.of(0), name)

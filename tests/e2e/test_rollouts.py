@@ -60,6 +60,7 @@ spec:
 """
 
 
+@pytest.mark.prove  # docs/tasks/canary.md is its short form
 async def test_a_good_version_takes_over_in_steps_and_no_request_fails(tmp_path: Path) -> None:
     async with rolling(tmp_path, ANALYSIS, documents=[ROUTE]) as (one, load):
         assert await answered(load) == {"v1": pytest.approx(2 * RATE, abs=RATE)}
