@@ -13,7 +13,9 @@ from typing import Any
 from plait.api.events import Events, Subscription
 from plait.api.listening import serving
 from plait.api.plane import Unavailable
+from plait.api.proxies import ProxyView
 from plait.api.rollouts import CanaryEvent, CanaryView, CheckView
+from plait.api.services import ObjectView, RefusalView, ServiceView
 from plait.api.targets import NotFound
 from plait.api.views import (
     AuthorityStatus,
@@ -280,6 +282,10 @@ class FakePlane:
     traffic: Queries | None = None
     agents: tuple[str, ...] = ("local",)
     rolling: tuple[CanaryView, ...] = ()
+    services: tuple[ServiceView, ...] = ()
+    refused: tuple[RefusalView, ...] = ()
+    objects: tuple[ObjectView, ...] = ()
+    pushed: dict[str, ProxyView] = field(default_factory=dict)
     joining: dict[str, TokenStatus] = field(default_factory=dict)
     bus: Events = field(default_factory=Events)
     act: Act | None = None
@@ -319,9 +325,31 @@ class FakePlane:
     def findings(self) -> tuple[FindingView, ...]:
         return self.found
 
-    async def graph(self, window: float, namespace: str) -> Graph:
-        self.asked.append((window, namespace))
+    async def graph(self, window: float, namespace: str, until: float | None) -> Graph:
+        self.asked.append((window, namespace, until))
         return self.drawn
+
+    def service(self, namespace: str, name: str) -> ServiceView:
+        for one in self.services:
+            if (one.namespace, one.name) == (namespace, name):
+                return one
+        raise NotFound(f"there is no service {namespace}/{name}")
+
+    async def refusals(self, window: float, service: str, until: float | None) -> tuple[RefusalView, ...]:
+        self.asked.append((window, service, until))
+        return tuple(one for one in self.refused if service in {"", one.service})
+
+    def object(self, kind: str, namespace: str, name: str) -> ObjectView:
+        for one in self.objects:
+            if (one.written.kind, one.written.namespace, one.written.name) == (kind, namespace, name):
+                return one
+        raise NotFound(f"there is no {kind} {namespace}/{name}")
+
+    def proxy(self, replica: ReplicaKey) -> ProxyView:
+        for one in self.proxied:
+            if one.node == str(replica):
+                return self.pushed.get(one.node, ProxyView(status=one))
+        raise NotFound(f"there is no proxy {replica}")
 
     def queries(self) -> Queries:
         assert self.traffic is not None

@@ -78,6 +78,7 @@ async def test_lists_stand_under_a_named_key_and_every_field_is_there() -> None:
                         "field": "spec.http[0]",
                         "file": "/etc/bistro/routes.yaml",
                         "line": 12,
+                        "remedy": "",
                     }
                 ]
             },

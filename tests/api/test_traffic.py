@@ -42,12 +42,12 @@ async def plane(tmp_path: Path) -> AsyncIterator[FakePlane]:
 async def test_the_picture_arrives_as_it_was_drawn(plane: FakePlane) -> None:
     async with Client(plane.socket) as client:
         assert await client.graph(window=300, namespace="shop") == plane.drawn
-        assert plane.asked == [(300, "shop")]
+        assert plane.asked == [(300, "shop", None)]
     status, answer = await asked(plane, "GET", "/v1/graph")
     assert status == 200
     assert isinstance(answer, dict)
     assert set(answer) == {"until", "window", "heard", "left_out", "services", "workloads", "edges"}
-    assert plane.asked[-1] == (60, "")
+    assert plane.asked[-1] == (60, "", None)
 
 
 async def test_traffic_over_a_window_and_as_it_went(plane: FakePlane) -> None:
@@ -74,7 +74,7 @@ async def test_traffic_over_a_window_and_as_it_went(plane: FakePlane) -> None:
     [
         ("graph?window=0", "window must be between"),
         ("graph?window=90000", "window must be between"),
-        ("graph?windwo=60", "windwo is none of namespace, window"),
+        ("graph?windwo=60", "windwo is none of namespace, until, window"),
         ("traffic?by=luck", "by must be one of service"),
         ("traffic?step=soon", "step must be a number"),
         ("traffic?destination=menu", "destination is none of"),

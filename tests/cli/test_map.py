@@ -15,7 +15,7 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from plait.cli import figures
+from plait.api import figures
 from plait.cli.map import lines as map_lines
 from plait.cli.top import Sort
 from plait.cli.top import lines as top_lines
@@ -230,7 +230,7 @@ async def test_piped_both_are_plain_and_end_and_options_reach_the_mesh() -> None
         assert shown.out.splitlines() == text(map_lines(GRAPH, None)).splitlines()
         told = json.loads((await ran(plane.directory, "map", "-o", "json")).out)
         topped = await ran(plane.directory, "top", "--edges", "--sort", "p99")
-        assert plane.asked == [(300, "bistro"), (60, ""), (60, "")]
+        assert plane.asked == [(300, "bistro", None), (60, "", None), (60, "", None)]
     assert told["edges"][1]["signals"]["sent"] == 2400.0
     assert (
         topped.out.splitlines() == text(top_lines(GRAPH, edges=True, sort=Sort.P99, width=None)).splitlines()

@@ -13,7 +13,9 @@ from urllib.parse import quote
 import aiohttp
 
 from plait.api.events import Event
+from plait.api.proxies import ProxyView
 from plait.api.rollouts import Canaries, CanaryEvent, CanaryHistory, CanaryView
+from plait.api.services import ObjectView, Refusals, RefusalView, ServiceView
 from plait.api.views import (
     AuthorityStatus,
     ExecEnd,
@@ -38,7 +40,7 @@ from plait.api.views import (
     Traffic,
 )
 from plait.codec import Codec, CodecError
-from plait.model.names import WorkloadKey
+from plait.model.names import ReplicaKey, WorkloadKey
 from plait.rollout.status import Command
 from plait.telemetry.graph import Graph
 from plait.telemetry.queries import ANYBODY, By, Where
@@ -64,6 +66,10 @@ _EXEC_END: Codec[ExecEnd] = Codec(ExecEnd, lenient=True)
 _LOG_LINE: Codec[LogLine] = Codec(LogLine, lenient=True)
 _TAP_LINE: Codec[TapLine] = Codec(TapLine, lenient=True)
 _GRAPH: Codec[Graph] = Codec(Graph, lenient=True)
+_SERVICE: Codec[ServiceView] = Codec(ServiceView, lenient=True)
+_REFUSALS: Codec[Refusals] = Codec(Refusals, lenient=True)
+_OBJECT: Codec[ObjectView] = Codec(ObjectView, lenient=True)
+_PROXY: Codec[ProxyView] = Codec(ProxyView, lenient=True)
 _TRAFFIC: Codec[Traffic] = Codec(Traffic, lenient=True)
 _FAILURE: Codec[Failure] = Codec(Failure, lenient=True)
 
@@ -119,17 +125,50 @@ class Client:
         """Everything that is wrong with what was written."""
         return (await self._ask(_FINDINGS, "GET", "/v1/findings")).findings
 
-    async def graph(self, *, window: float = 60, namespace: str = "") -> Graph:
-        """Who calls whom, and how that goes, over the past `window` seconds; of one namespace, or of all."""
-        query = {"window": str(int(window)), "namespace": namespace}
+    async def graph(self, *, window: float = 60, namespace: str = "", until: float | None = None) -> Graph:
+        """Who calls whom, and how that goes, over `window` seconds up to now, or a time (since the epoch)."""
+        query = {"window": str(int(window)), "namespace": namespace, **_until(until)}
         return await self._ask(_GRAPH, "GET", "/v1/graph", params=query)
 
-    async def traffic(
-        self, by: By, where: Where = ANYBODY, *, window: float = 60, step: float = 0, at_least: int = 1
+    async def service(self, namespace: str, name: str) -> ServiceView:
+        """A service as it is routed and guarded now; ApiError (not_found)."""
+        return await self._ask(_SERVICE, "GET", f"/v1/services/{_path(namespace, name)}")
+
+    async def refusals(
+        self, *, window: float = 60, service: str = "", until: float | None = None
+    ) -> tuple[RefusalView, ...]:
+        """Who was kept out, of one service (its host) or of all, most first."""
+        query = {"window": str(int(window)), "service": service, **_until(until)}
+        return (await self._ask(_REFUSALS, "GET", "/v1/refusals", params=query)).refusals
+
+    async def object(self, kind: str, namespace: str, name: str) -> ObjectView:
+        """An object as it stands in its file; ApiError (not_found)."""
+        query = {"kind": kind, "namespace": namespace, "name": name}
+        return await self._ask(_OBJECT, "GET", "/v1/objects", params=query)
+
+    async def proxy(self, replica: ReplicaKey) -> ProxyView:
+        """One proxy, and what it was sent last; ApiError (not_found)."""
+        path = _path(replica.workload.namespace, replica.workload.name, str(replica.number))
+        return await self._ask(_PROXY, "GET", f"/v1/proxies/{path}")
+
+    async def traffic(  # noqa: PLR0913 - see GET /v1/traffic
+        self,
+        by: By,
+        where: Where = ANYBODY,
+        *,
+        window: float = 60,
+        step: float = 0,
+        at_least: int = 1,
+        until: float | None = None,
     ) -> Traffic:
-        """How traffic went over the past `window` seconds and, with a step of seconds, as it went."""
+        """How traffic went over `window` seconds up to now or a time and, with a step of seconds, as it went."""
         numbers = {"window": int(window), "step": int(step), "at_least": at_least}
-        query = {"by": str(by), **{name: str(number) for name, number in numbers.items()}, **asdict(where)}
+        query = {
+            "by": str(by),
+            **{name: str(number) for name, number in numbers.items()},
+            **asdict(where),
+            **_until(until),
+        }
         return await self._ask(_TRAFFIC, "GET", "/v1/traffic", params=query)
 
     async def create_token(self, agent: str, lifetime: float = 600.0) -> TokenView:
@@ -293,7 +332,15 @@ class RemoteCommand:
 
 
 def _canary(key: WorkloadKey) -> str:
-    return f"/v1/canaries/{quote(key.namespace, safe='')}/{quote(key.name, safe='')}"
+    return f"/v1/canaries/{_path(key.namespace, key.name)}"
+
+
+def _path(*parts: str) -> str:
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+def _until(until: float | None) -> dict[str, str]:
+    return {} if until is None else {"until": f"{until:.3f}"}
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:

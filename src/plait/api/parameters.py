@@ -7,6 +7,8 @@ from collections.abc import Set as AbstractSet
 
 from aiohttp import web
 
+_LONGEST_WINDOW = 86_400
+
 
 def known(request: web.Request, names: AbstractSet[str]) -> None:
     """ValueError for what nobody would heed."""
@@ -41,4 +43,12 @@ def seconds(request: web.Request, name: str) -> float | None:
         found = math.nan
     if found is not None and not 0 <= found < 1e12:
         raise ValueError(f"{name} must be seconds, not {text!r}")
+    return found
+
+
+def window(request: web.Request) -> int:
+    """The seconds that are looked at."""
+    found = number(request, "window", default=60)
+    if not 0 < found <= _LONGEST_WINDOW:
+        raise ValueError(f"window must be between 1 and {_LONGEST_WINDOW} seconds, not {found}")
     return found

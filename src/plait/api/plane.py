@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from plait.api.events import Subscription
+from plait.api.proxies import ProxyView
 from plait.api.rollouts import CanaryEvent, CanaryView
+from plait.api.services import ObjectView, RefusalView, ServiceView
 from plait.api.views import (
     AuthorityStatus,
     FindingView,
@@ -71,8 +73,20 @@ class Plane(Protocol):
 
     def findings(self) -> tuple[FindingView, ...]: ...
 
-    async def graph(self, window: float, namespace: str) -> Graph:
-        """Who calls whom, over the past `window` seconds; of one namespace, or ("") of all."""
+    async def graph(self, window: float, namespace: str, until: float | None) -> Graph:
+        """Who calls whom, over `window` seconds; of one namespace, or ("") of all; up to a time, or (None) now."""
+
+    def service(self, namespace: str, name: str) -> ServiceView:
+        """A service as it is routed and guarded now; NotFound."""
+
+    async def refusals(self, window: float, service: str, until: float | None) -> tuple[RefusalView, ...]:
+        """Who was kept out over `window` seconds, most first; of one service (its host), or ("") of all."""
+
+    def object(self, kind: str, namespace: str, name: str) -> ObjectView:
+        """An object as it stands in its file; NotFound."""
+
+    def proxy(self, replica: ReplicaKey) -> ProxyView:
+        """One proxy, and what it was sent last; NotFound."""
 
     def queries(self) -> Queries:
         """Who is asked about traffic."""

@@ -11,12 +11,13 @@ from aiohttp.typedefs import Middleware
 
 from plait.api.answers import errors
 from plait.api.plane import Plane
-from plait.api.routes import access, mesh, metrics, replicas, rollouts, traces, traffic
+from plait.api.routes import access, mesh, metrics, replicas, rollouts, services, traces, traffic
 
 _SUBJECTS = (
     mesh.routes,
     metrics.routes,
     traffic.routes,
+    services.routes,
     traces.routes,
     replicas.routes,
     rollouts.routes,

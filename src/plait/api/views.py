@@ -80,8 +80,33 @@ class ProxyStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Where something is said: in which field of which object, and in which file and line ("" and 0: not known)."""
+
+    kind: str
+    namespace: str
+    name: str
+    field: str = ""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def object(self) -> str:
+        """KIND NAMESPACE/NAME, as findings have it."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+    @property
+    def place(self) -> str:
+        """FILE:LINE, as an editor takes it."""
+        return f"{self.file}:{self.line}" if self.file and self.line else self.file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindingView:
-    """One remark about what was written; `object` is its kind, namespace and name, `line` 0 the file as a whole."""
+    """One remark about what was written; `object` is its kind, namespace and name, `line` 0 the file as a whole.
+
+    `remedy` says what is mostly to be done about it.
+    """
 
     severity: str
     code: str
@@ -90,6 +115,7 @@ class FindingView:
     field: str = ""
     file: str = ""
     line: int = 0
+    remedy: str = ""
 
     @property
     def place(self) -> str:

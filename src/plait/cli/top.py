@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from plait.api import figures
 from plait.api.client import Client
-from plait.cli import figures
 from plait.cli.map import OUTSIDE, Names, headline
 from plait.cli.online import ask
 from plait.cli.options import Namespace, Output, OutputFormat, StateDir, Window

@@ -9,7 +9,9 @@ from importlib.metadata import version
 
 from plait.api.events import Subscription
 from plait.api.plane import Looking, Session, Unavailable
+from plait.api.proxies import ProxyView
 from plait.api.rollouts import CanaryEvent, CanaryView
+from plait.api.services import ObjectView, RefusalView, ServiceView
 from plait.api.targets import NotFound
 from plait.api.views import (
     AuthorityStatus,
@@ -140,9 +142,9 @@ class ControlPlane:
         """Everything wrong with what was written, with the lines as they are now."""
         return tuple(views.finding(found) for found in self.loop.all_findings())
 
-    async def graph(self, window: float, namespace: str) -> Graph:
+    async def graph(self, window: float, namespace: str, until: float | None) -> Graph:  # noqa: ARG002
         """Who calls whom."""
-        found = await seen(self.telemetry, window)
+        found = await seen(self.telemetry, window)  # up to now, whatever is asked
         mesh, reports = self.loop.mesh, self.loop.registry.reports()
 
         def drawn() -> Graph:
@@ -150,6 +152,27 @@ class ControlPlane:
             return graph.graph(found, services, workloads, namespace=namespace)
 
         return await asyncio.to_thread(drawn)  # of a large mesh it takes a tenth of a second
+
+    def service(self, namespace: str, name: str) -> ServiceView:
+        """A service as it is routed and guarded now."""
+        raise NotFound(f"there is no service {namespace}/{name}")
+
+    async def refusals(
+        self,
+        window: float,  # noqa: ARG002
+        service: str,  # noqa: ARG002
+        until: float | None,  # noqa: ARG002
+    ) -> tuple[RefusalView, ...]:
+        """Who was kept out."""
+        return ()
+
+    def object(self, kind: str, namespace: str, name: str) -> ObjectView:
+        """An object as it stands in its file."""
+        raise NotFound(f"there is no {kind} {namespace}/{name}")
+
+    def proxy(self, replica: ReplicaKey) -> ProxyView:
+        """One proxy, and what it was sent last."""
+        raise NotFound(f"there is no proxy {replica}")
 
     def queries(self) -> Queries:
         """What the store knows, or the Prometheus that is asked in its place."""

@@ -8,7 +8,7 @@ from dataclasses import fields
 from aiohttp import web
 
 from plait.api.answers import answer, iso
-from plait.api.parameters import known, number
+from plait.api.parameters import known, number, seconds, window
 from plait.api.plane import Plane
 from plait.api.views import Traffic, TrafficGroup
 from plait.codec import Codec
@@ -17,8 +17,6 @@ from plait.telemetry.queries import By, History, Signals, Where
 
 _GRAPH: Codec[Graph] = Codec(Graph)
 _TRAFFIC: Codec[Traffic] = Codec(Traffic)
-
-_LONGEST_WINDOW = 86_400
 
 
 def routes(plane: Plane) -> tuple[web.RouteDef, ...]:
@@ -36,23 +34,24 @@ class _Paths:
         self._plane = plane
 
     async def graph(self, request: web.Request) -> web.Response:
-        known(request, {"window", "namespace"})
-        found = await self._plane.graph(_window(request), request.query.get("namespace", ""))
+        known(request, {"window", "namespace", "until"})
+        namespace, until = request.query.get("namespace", ""), seconds(request, "until")
+        found = await self._plane.graph(window(request), namespace, until)
         return await asyncio.to_thread(answer, _GRAPH, found)
 
     async def traffic(self, request: web.Request) -> web.Response:
         """How traffic went, by what is told apart; with a step also as it went."""
         filters = {field.name for field in fields(Where)}
-        known(request, {"by", "window", "step", "at_least"} | filters)
+        known(request, {"by", "window", "step", "at_least", "until"} | filters)
         by = _by(request)
         where = Where(**{name: value for name, value in request.query.items() if name in filters})
-        window, step = _window(request), number(request, "step", default=0)
-        at_least = number(request, "at_least", default=1)
+        width, step = window(request), number(request, "step", default=0)
+        at_least, end = number(request, "at_least", default=1), seconds(request, "until")
         queries = self._plane.queries()
-        found = await queries.measure(by, where, window=window, at_least=at_least)
+        found = await queries.measure(by, where, window=width, end=end, at_least=at_least)
         history = History(start=0.0, step=0.0, groups={})
         if step:
-            history = await queries.history(by, where, window=window, step=step, at_least=at_least)
+            history = await queries.history(by, where, window=width, step=step, end=end, at_least=at_least)
         told = Traffic(
             by=by,
             until=iso(found.end),
@@ -71,13 +70,6 @@ class _Paths:
             ),
         )
         return await asyncio.to_thread(answer, _TRAFFIC, told)
-
-
-def _window(request: web.Request) -> int:
-    window = number(request, "window", default=60)
-    if not 0 < window <= _LONGEST_WINDOW:
-        raise ValueError(f"window must be between 1 and {_LONGEST_WINDOW} seconds, not {window}")
-    return window
 
 
 def _by(request: web.Request) -> By:

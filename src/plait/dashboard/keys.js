@@ -1,0 +1,51 @@
+// The keys of every page, and light and dark.  What is done here asks nobody.
+(() => {
+  const theme = () => (document.body.classList.contains("body--dark") ? "dark" : "light");
+  const setTheme = (wanted) => {
+    document.cookie = `plait-theme=${wanted}; path=/; max-age=31536000; samesite=strict`;
+    Quasar.Dark.set(wanted === "dark");
+    window.dispatchEvent(new CustomEvent("plait-theme", { detail: wanted }));
+  };
+  const words = [
+    ["g then m, s, t, c, p, f", "Map, Services, Traces, Canaries, Proxies, Findings"],
+    ["/", "Look for something on this page"],
+    ["d", "Light or dark"],
+    ["Esc", "Close what is open"],
+    ["?", "These keys"],
+  ];
+  const help = () => {
+    let dialog = document.getElementById("plait-keys");
+    if (!dialog) {
+      dialog = document.createElement("dialog");
+      dialog.id = "plait-keys";
+      dialog.setAttribute("aria-label", "Keys");
+      const rows = words.map(([key, what]) => `<dt><kbd>${key}</kbd></dt><dd>${what}</dd>`).join("");
+      dialog.innerHTML = `<h2>Keys</h2><dl>${rows}</dl><form method="dialog"><button class="button">Close</button></form>`;
+      document.body.append(dialog);
+    }
+    dialog.open ? dialog.close() : dialog.showModal();
+  };
+  const acts = { theme: () => setTheme(theme() === "dark" ? "light" : "dark"), help };
+  document.addEventListener("click", (event) => {
+    const act = event.target.closest?.("[data-act]")?.dataset.act;
+    if (act) acts[act]?.();
+  });
+  let going = 0;
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest?.("input, textarea, select, [contenteditable]")) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (Date.now() - going < 1500) {
+      going = 0;
+      const way = document.querySelector(`.rail [data-key="${CSS.escape(event.key)}"]`);
+      if (way) way.click();
+    } else if (event.key === "g") going = Date.now();
+    else if (event.key === "d") acts.theme();
+    else if (event.key === "?") help();
+    else if (event.key === "/") document.querySelector(".page input[type=search], .page input")?.focus();
+    else return;
+    event.preventDefault();
+  });
+})();
