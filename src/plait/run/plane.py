@@ -142,9 +142,9 @@ class ControlPlane:
         """Everything wrong with what was written, with the lines as they are now."""
         return tuple(views.finding(found) for found in self.loop.all_findings())
 
-    async def graph(self, window: float, namespace: str, until: float | None) -> Graph:  # noqa: ARG002
+    async def graph(self, window: float, namespace: str, until: float | None) -> Graph:
         """Who calls whom."""
-        found = await seen(self.telemetry, window)  # up to now, whatever is asked
+        found = await seen(self.telemetry, window, until)
         mesh, reports = self.loop.mesh, self.loop.registry.reports()
 
         def drawn() -> Graph:
