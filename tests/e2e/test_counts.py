@@ -148,6 +148,11 @@ async def test_a_mesh_that_is_told_of_a_prometheus_asks_it_and_it_counts_each_re
             assert sum(one.requests for one in counted) == sent["restaurants", 200]
             assert sum(one.failed for one in counted) == 0
             await until(told, "the API to answer by Prometheus", 30)
+            refusals = await client.refusals(window=120)
+            assert sum(one.requests for one in refusals) == sent["payments", 403]
+            assert {one.written.object for one in refusals if one.written} == {
+                "AuthorizationPolicy bistro/payments"
+            }
 
 
 async def _as_many_everywhere(mesh: Mesh, tmp_path: Path, number: int) -> Counter[Edge]:

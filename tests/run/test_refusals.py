@@ -114,7 +114,7 @@ def test_each_is_told_with_its_rule_and_the_most_first(tmp_path: Path) -> None:
         (
             "",
             40,
-            "no rule allows it, of those in AuthorizationPolicy money/clerks and AuthorizationPolicy money/nothing",
+            "no rule of AuthorizationPolicy money/clerks or money/nothing allows it",
             "AuthorizationPolicy money/clerks spec.rules",
             line("  rules:"),
         ),
@@ -193,3 +193,25 @@ def test_who_was_kept_out_of_what_is_no_more_is_told_all_the_same(tmp_path: Path
         Measured(start=0, end=60, heard=60, groups={known: Signals(refused=1)}), None, (), lambda *_: None
     )
     assert (one.requests, one.destination, one.written) == (60, "bank", None)
+
+
+def test_where_no_rule_holds_some_policies_are_named_and_the_narrowest_alone_is_where_one_is_written(
+    tmp_path: Path,
+) -> None:
+    nothing = "\n---\n" + WRITTEN.split("---\n")[2]
+    wide = WRITTEN + nothing.replace("nothing", "never") + nothing.replace("nothing", "none")
+    (one,) = told(tmp_path, (group("no ALLOW rule holds"), 1), text=wide)
+    assert one[2:4] == (
+        "no rule of AuthorizationPolicy money/clerks, money/never, money/none or 1 more allows it",
+        "AuthorizationPolicy money/clerks spec.rules",
+    )
+    (one,) = told(
+        tmp_path,
+        (group("no ALLOW rule holds"), 1),
+        text=wide.replace("{app: bank}}\n  rules", "{app: safe}}\n  rules"),
+    )
+    assert one[2:] == (
+        "no rule of AuthorizationPolicy money/never, money/none or money/nothing allows it",
+        "",
+        0,
+    )

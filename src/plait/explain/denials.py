@@ -6,7 +6,7 @@ it of the workload, that is named; what is written may have changed since.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from plait.envoy import names
@@ -37,6 +37,8 @@ _WORDS = {
     f"{_AUTHORIZER}invalid": "the authorizer answers what can't be done",
 }
 _ASKED = "an authorizer keeps it out"
+_SHOWN = 3
+"""Policies that are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +103,18 @@ def _by_none(over: Over) -> Denial:
     allowing = [one for one in over.policies if one.decides and one.action is Action.ALLOW]
     if not allowing:
         return Denial("no ALLOW rule let it in")
-    narrow = [one for one in allowing if one.selector or one.targets] or allowing
-    named = " and ".join(str(one.origin.ref) for one in allowing)
-    return Denial(
-        f"no rule allows it, of those in {named}",
-        _only(Origin(one.origin.ref, "spec.rules") for one in narrow),
-    )
+    narrow = [one for one in allowing if one.selector or one.targets]
+    named = _named((*narrow, *(one for one in allowing if one not in narrow)))
+    where = _only(Origin(one.origin.ref, "spec.rules") for one in narrow or allowing)
+    return Denial(f"no rule of AuthorizationPolicy {named} allows it", where)
+
+
+def _named(policies: Sequence[AuthorizationPolicy]) -> str:
+    """Some of them, in few words."""
+    shown = [f"{one.namespace}/{one.name}" for one in policies[:_SHOWN]]
+    if len(policies) > _SHOWN:
+        shown.append(f"{len(policies) - _SHOWN} more")
+    return " or ".join(part for part in (", ".join(shown[:-1]), shown[-1]) if part)
 
 
 def _of_token(told: str) -> str:

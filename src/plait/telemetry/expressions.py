@@ -56,9 +56,12 @@ _HEARD = "max(max_over_time(up[{}s])) > 0"
 
 
 def measured(by: By, where: Where, seconds: int) -> dict[str, str]:
-    """How it went over so many seconds: whether anything was scraped (`heard`), and each part of Signals."""
+    """How it went over so many seconds: whether anything was scraped (`heard`), and each part of Signals.
+
+    Refusals are few, and told of one by one: so they are counted exactly where nothing else is asked for.
+    """
     labels = GROUPED[by]
-    denied = _increase(_DENIED, _matchers(where), seconds)
+    denied = (_grown if by is By.REFUSAL else _increase)(_DENIED, _matchers(where), seconds)
     found = {"heard": _HEARD.format(seconds), "refused": _sum(labels, [denied])}
     return found if by is By.REFUSAL else found | _traffic(by, where, seconds)
 
