@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from plait.api.answers import iso
 from plait.api.client import ApiError, Client
+from plait.api.services import RefusalView
 from plait.telemetry.graph import graph
 from plait.telemetry.kept import StoreQueries, seen
 from plait.telemetry.prometheus import PrometheusQueries
 from plait.telemetry.queries import By, Group, Where
 from tests.api.planes import FakePlane, served
 from tests.api.test_api import asked
-from tests.telemetry.said import Clock, http, opened, report
+from tests.telemetry.said import NOW, Clock, http, opened, report
 from tests.telemetry.test_graph import SERVICES, WORKLOADS
 
 MENU = "menu.shop.svc.cluster.local"
+REFUSED = RefusalView(
+    source_namespace="shop",
+    source="spy",
+    source_version="",
+    service="bank.money.svc.cluster.local",
+    destination_namespace="money",
+    destination="bank",
+    destination_version="",
+    requests=3,
+    reason="its token has expired",
+    written=None,
+)
 
 
 @pytest.fixture
@@ -69,13 +84,30 @@ async def test_traffic_over_a_window_and_as_it_went(plane: FakePlane) -> None:
         assert (await client.traffic(By.EDGE, Where(source_workload="nobody"))).groups == ()
 
 
+async def test_a_past_is_asked_for_by_its_end(plane: FakePlane) -> None:
+    plane.refused = (REFUSED, replace(REFUSED, service=MENU))
+    async with Client(plane.socket) as client:
+        first = await client.traffic(By.CODE, window=5, step=5, until=NOW + 7.5)
+        assert (first.until, first.window, first.heard) == (iso(NOW + 5), 5, 5)
+        assert [(one.group.code, len(one.points)) for one in first.groups] == [("200", 1)]
+        later = await client.traffic(By.CODE, window=600, until=NOW + 10_000)
+        assert (later.until, [one.group.code for one in later.groups]) == (iso(NOW + 15), ["200", "503"])
+        never = await client.traffic(By.CODE, window=60, step=60, until=1000)
+        assert (never.heard, never.groups, never.until) == (0, (), iso(960))
+        await client.graph(until=NOW + 7.5)
+        assert await client.refusals(window=30, service=MENU, until=NOW) == plane.refused[1:]
+    assert plane.asked == [(60, "", NOW + 7.5), (30, MENU, NOW)]
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
         ("graph?window=0", "window must be between"),
         ("graph?window=90000", "window must be between"),
         ("graph?windwo=60", "windwo is none of namespace, until, window"),
-        ("traffic?by=luck", "by must be one of service"),
+        ("graph?until=yesterday", "until must be seconds"),
+        ("refusals?until=-1", "until must be seconds"),
+        ("traffic?by=luck", "by must be one of service, version, edge, code, refusal"),
         ("traffic?step=soon", "step must be a number"),
         ("traffic?destination=menu", "destination is none of"),
     ],

@@ -403,7 +403,7 @@ _REFUSED = RefusalView(
     destination="payments",
     destination_version="v1",
     requests=36,
-    reason="no ALLOW rule holds for it",
+    reason="no rule of AuthorizationPolicy bistro/payments or bistro/allow-nothing allows it",
     written=None,
 )
 _STRANGER = replace(
@@ -412,7 +412,7 @@ _STRANGER = replace(
     service=_host("reservations"),
     destination="reservations",
     requests=4,
-    reason="denied by a rule of AuthorizationPolicy bistro/reservations",
+    reason="rules[0] of AuthorizationPolicy bistro/reservations denies it",
     written=ALLOW,
 )
 

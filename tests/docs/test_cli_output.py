@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from plait.api.proxies import ProxyView
 from plait.api.rollouts import Canaries, CanaryHistory
+from plait.api.services import ObjectView, Refusals, ServiceView
 from plait.api.views import (
     AuthorityStatus,
     Findings,
@@ -47,5 +49,9 @@ def test_the_examples_have_every_field_and_no_other() -> None:
         (Codec[Any](TraceView), shown("trace")),
         (Codec[Any](Graph), shown("until")),
         (Codec[Any](Traffic), shown("by")),
+        (Codec[Any](ServiceView), shown("namespace")),
+        (Codec[Any](Refusals), shown("refusals")),
+        (Codec[Any](ObjectView), shown("written")),
+        (Codec[Any](ProxyView), shown("status")),
     ):
         assert codec.to_json(codec.from_json(example)) == example

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from plait.api.client import ApiError, Client, NoMesh
+from plait.api.views import Written
 from plait.model.names import WorkloadKey
 from plait.telemetry.prometheus import PrometheusQueries
 from plait.telemetry.queries import By, Callee, Counts, Where
@@ -31,8 +32,19 @@ _MIX: tuple[tuple[int, str, str, dict[str, str]], ...] = (
     (2, "GET", "http://restaurants:8080/restaurants", {}),
     (1, "POST", "http://reservations:8080/reservations", {"x-fail": "reservations=100"}),
     (1, "GET", "http://payments:8080/", {}),
+    (1, "GET", "http://payments:8080/vault", {}),
 )
-"""Of ten requests of the frontend so many each.  The third kind fails, the last is refused; none is tried again."""
+"""Of eleven requests of the frontend so many each.  The third kind fails, the last two are refused; none is tried again."""
+
+_SHUT = """\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: shut, namespace: bistro}
+spec:
+  action: DENY
+  rules:
+    - to: [{operation: {paths: [/vault]}}]
+"""
 
 _CALLED = ("payments", "reservations-v1", "reservations-v2", "restaurants")
 RESTAURANTS = "restaurants.bistro.svc.cluster.local"
@@ -136,10 +148,16 @@ async def test_a_mesh_that_is_told_of_a_prometheus_asks_it_and_it_counts_each_re
             assert sum(one.requests for one in counted) == sent["restaurants", 200]
             assert sum(one.failed for one in counted) == 0
             await until(told, "the API to answer by Prometheus", 30)
+            refusals = await client.refusals(window=120)
+            assert sum(one.requests for one in refusals) == sent["payments", 403]
+            assert {one.written.object for one in refusals if one.written} == {
+                "AuthorizationPolicy bistro/payments"
+            }
 
 
 async def _as_many_everywhere(mesh: Mesh, tmp_path: Path, number: int) -> Counter[Edge]:
     async with _scraped(mesh, tmp_path) as scraped:
+        await _write(mesh, "shut.yaml", _SHUT)
         sent = await _send(f"http://{await mesh.sidecar('frontend')}:15001", number)
         assert sent.total() == number
         assert {status for _, status in sent} == {200, 403, 500}
@@ -160,7 +178,44 @@ async def _as_many_everywhere(mesh: Mesh, tmp_path: Path, number: int) -> Counte
             await until(all_of_them, f"{where} to know of all", 30)
             assert seen == sent, where
         assert await _drawn(mesh) == _by_service(sent)
+        await _refusals_are_told_with_what_is_written(mesh, sent["payments", 403])
     return sent
+
+
+async def _write(mesh: Mesh, name: str, text: str) -> None:
+    """Until all proxies know of it."""
+    async with Client(mesh.state / "run" / "api.sock") as client:
+        before = (await client.status()).mesh.generation
+        (mesh.folder / name).write_text(text)
+
+        async def known() -> bool:
+            built = (await client.status()).mesh.generation > before
+            return built and all(one.synced for one in await client.proxies())
+
+        await until(known, f"{name} to hold")
+
+
+async def _refusals_are_told_with_what_is_written(mesh: Mesh, refused: int) -> None:
+    """By the DENY rule that held, and where none did by the policy that could have let them in."""
+    async with Client(mesh.state / "run" / "api.sock") as client:
+        found = await client.refusals(window=600)
+        assert await client.refusals(window=600, until=time.time() - 3600) == ()
+    assert {(one.source_namespace, one.source, one.service, one.destination) for one in found} == {
+        ("bistro", "frontend", "payments.bistro.svc.cluster.local", "payments")
+    }
+    told = {one.written.object: one for one in found if one.written}
+    assert {
+        name: (one.written.field, _line_of(one.written)) for name, one in told.items() if one.written
+    } == {
+        "AuthorizationPolicy bistro/shut": ("spec.rules[0]", "- to: [{operation: {paths: [/vault]}}]"),
+        "AuthorizationPolicy bistro/payments": ("spec.rules", "rules:"),
+    }
+    few, many = sorted(one.requests for one in found)
+    assert (many + few, many - few in {0, 1}) == (refused, True), "the mix has as many of either"
+
+
+def _line_of(written: Written) -> str:
+    return Path(written.file).read_text().splitlines()[written.line - 1].strip()
 
 
 async def _send(proxy: str, number: int) -> Counter[Edge]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from plait.codec import Codec
 from plait.envoy import labels
 from plait.model.catalog import Protocol, Service, ServicePort
 from plait.model.names import ObjectRef, Origin, WorkloadKey
+from plait.telemetry import database
 from plait.telemetry.graph import Edge, Graph, ProcessUse, Standing, graph
 from plait.telemetry.kept import seen
 from plait.telemetry.reports import Pool, Traffic, Usage
@@ -56,8 +58,8 @@ class Town:
         self.clock.now += seconds
         await self.store.write(self.clock.now)
 
-    async def seen(self, window: float = 60, namespace: str = "") -> Graph:
-        return graph(await seen(self.store, window), SERVICES, WORKLOADS, namespace=namespace)
+    async def seen(self, window: float = 60, namespace: str = "", until: float | None = None) -> Graph:
+        return graph(await seen(self.store, window, until), SERVICES, WORKLOADS, namespace=namespace)
 
 
 @pytest.fixture
@@ -213,3 +215,75 @@ async def test_a_picture_goes_through_json_and_comes_back(town: Town) -> None:
     found = await town.seen()
     codec: Codec[Graph] = Codec(Graph)
     assert codec.decode(codec.encode(found)) == found
+
+
+async def test_a_past_is_drawn_as_it_was(town: Town) -> None:
+    start = town.clock.now
+    pool = Pool(cluster=f"outbound|80|v2|{MENU}", connections=3, requests=2, overflowed=0, retried=0)
+
+    async def minute(caller: str, *milliseconds: float) -> None:
+        said = http("destination", caller, "shop/menu-v1", *milliseconds, service="shop/menu")
+        usage = Usage(cpu=float(len(milliseconds)), memory=1 << 20)
+        await town.reported("shop/menu-v1", said, sidecar=usage, pools=(pool,))
+        await town.later(60)
+
+    await minute("shop/guest", 1.0)
+    await minute("money/vault", 1.0, 2.0)
+    await minute("money/bank", 1.0, 2.0, 3.0)
+    then = start + 120
+    drawn = await town.seen(until=then)
+    assert [(edge.source, edge.idle, edge.signals.requests) for edge in drawn.edges] == [
+        ("vault", False, 2),
+        ("guest", True, 0),
+    ], "who called later is not there yet"
+    assert (drawn.window, drawn.heard) == (60, 5)
+    assert datetime.fromisoformat(drawn.until).timestamp() == then
+    menu = next(one for one in drawn.workloads if one.name == "menu-v1")
+    assert (menu.sidecar.cpu, menu.signals.requests) == (0.4, 2)
+    assert all((one.pool_connections, one.pool_requests) == (0, 0) for one in drawn.services)
+    now = await town.seen()
+    assert await town.seen(until=town.clock.now) == await town.seen(until=town.clock.now + 1000) == now
+    assert next(one for one in now.services if one.host == MENU).pool_connections == 3
+
+
+async def test_of_a_past_before_an_hour_there_are_minutes(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database.KEPT, 5, 600)
+    start = town.clock.now
+    said = http("destination", "shop/guest", "shop/menu-v1", 1.0, service="shop/menu")
+    for _ in range(30):
+        await town.reported("shop/menu-v1", said)
+        await town.later(60)
+    drawn = await town.seen(window=60, until=start + 95)
+    assert datetime.fromisoformat(drawn.until).timestamp() == start + 60
+    assert (drawn.window, drawn.heard, [edge.signals.requests for edge in drawn.edges]) == (60, 5, [1])
+
+
+@pytest.mark.parametrize("until", [0, 59, 1_000_000_000])
+async def test_of_what_the_store_does_not_keep_the_picture_is_empty_and_says_so(
+    town: Town, until: float
+) -> None:
+    await town.reported(
+        "shop/menu-v1", http("destination", "shop/guest", "shop/menu-v1", 1.0, service="shop/menu")
+    )
+    await town.later(60)
+    drawn = await town.seen(until=until)
+    assert (drawn.heard, drawn.edges, drawn.left_out) == (0, (), False)
+    assert datetime.fromisoformat(drawn.until).timestamp() == until // 60 * 60
+    assert {one.name for one in drawn.services} == {"menu", "idle", "bank"}
+
+
+async def test_who_is_there_no_more_is_in_the_picture_of_when_it_was(town: Town) -> None:
+    """A version that was replaced still has its share of what there was."""
+    for version in ("menu-v0", "menu-v1"):
+        said = http("destination", "shop/diner", f"shop/{version}", 1.0, service="shop/menu")
+        await town.reported(f"shop/{version}", said)
+    await town.later()
+    drawn = await town.seen()
+    found = {one.name: (one.replicas, one.services, one.signals.requests) for one in drawn.workloads}
+    assert found["menu-v0"] == (0, (MENU,), 1)
+    assert found["diner"] == (0, (), 0)
+    assert found["menu-v1"] == (1, (MENU,), 1)
+    await town.later(60)
+    assert "menu-v0" not in {one.name for one in (await town.seen()).workloads}

@@ -31,6 +31,7 @@ START = 1_700_000_040
 """A minute that is over: blocks are made of it, so that nothing waits for the time to pass."""
 SLOTS, SILENT = 24, {12, 13}
 """How many slots there are, and in which of them nobody listened."""
+REFUSED = "jwt_authn_access_denied{Jwks_doesn't_have_key_to_match_kid_or_alg_from_Jwt}"
 MENU = "menu.shop.svc.cluster.local"
 CLUSTER, UNREACHED = f"outbound|80|trial|{MENU}", 3
 """What is called, and how often in each slot nobody is reached there."""
@@ -51,9 +52,13 @@ def traffic(slot: int) -> Mapping[str, tuple[Traffic, ...]]:
     tcp = replace(
         http("destination", guest, "shop/db", family="tcp"), count=3, closed=1, received=50, sent=700
     )
-    denied = replace(
-        http("destination", "shop/spy", menu, 1.0, family="denied", service="shop/menu"), durations=()
-    )
+    denied = [
+        replace(
+            http("destination", spy, menu, 1.0, family="denied", service="shop/menu", reason=reason),
+            durations=(),
+        )
+        for spy, reason in (("shop/spy", "ext_authz_denied"), ("shop/spy", REFUSED), ("", REFUSED))
+    ]
     return {
         guest: (
             http("source", guest, menu, *away, service="shop/menu"),
@@ -75,7 +80,7 @@ def traffic(slot: int) -> Mapping[str, tuple[Traffic, ...]]:
                 grpc="14",
                 protocol="grpc",
             ),
-            denied,
+            *denied,
         ),
         "shop/menu-v2": (
             http("destination", guest, "shop/menu-v2", *took(7, 6), service="shop/menu", code="404"),
@@ -205,6 +210,7 @@ QUESTIONS = [
     (By.SERVICE, Where(reporter="source")),
     (By.VERSION, Where(service="menu.shop.svc.cluster.local", destination_version="v1")),
     (By.CODE, Where(source_workload="guest-v3", source_namespace="shop", source_version="v3")),
+    (By.REFUSAL, Where(service="menu.shop.svc.cluster.local")),
     (By.EDGE, Where(destination_workload="open", destination_namespace="shop")),
 ]
 

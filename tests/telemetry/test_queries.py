@@ -362,3 +362,60 @@ async def test_tcp_and_denials_have_rates_of_their_own(shop: Shop) -> None:
     assert (found.requests, found.error_share, found.p50_ms) == (0, None, None)
     edges = {group.source_workload: one.refused for group, one in (await shop.ask(By.EDGE)).items()}
     assert edges == {"guest": 0.0, "spy": 0.4}
+
+
+async def test_refusals_are_told_apart_by_who_was_kept_out_and_why(shop: Shop) -> None:
+    rule = "ns[shop]-policy[shut]-rule[1]"
+
+    def refused(source: str, times: int, reason: str) -> Traffic:
+        said = http(
+            "destination",
+            source,
+            "shop/menu-v2",
+            service="shop/menu",
+            mtls=bool(source),
+            family="denied",
+            reason=reason,
+        )
+        return replace(said, count=times)
+
+    answered = both("shop/spy", "shop/menu-v2", 1.0, 1.0, 1.0, service="shop/menu", code="403")
+    await shop.reported(
+        menu_v2=(
+            refused("shop/spy", 2, f"rbac_access_denied_matched_policy[{rule}]"),
+            refused("shop/spy", 1, "jwt_authn_access_denied{Jwt_is_expired}"),
+            refused("", 4, f"rbac_access_denied_matched_policy[{rule}]"),
+            answered[1],
+        ),
+        spy=answered[0],
+    )
+    found = {
+        (group.source_workload, group.destination_version, group.reason): round(one.refused * 5)
+        for group, one in (await shop.ask(By.REFUSAL)).items()
+    }
+    assert found == {
+        ("spy", "v2", rule): 2,
+        ("spy", "v2", "jwt_authn_access_denied{Jwt_is_expired}"): 1,
+        ("", "v2", rule): 4,
+    }
+    assert await shop.ask(By.REFUSAL, Where(service="other.shop.svc.cluster.local")) == {}
+    assert len(await shop.ask(By.REFUSAL, Where(service=MENU))) == 3
+
+
+async def test_the_past_is_told_as_it_was(shop: Shop) -> None:
+    """What a callee began to tell later takes nothing from what its callers had told before, and adds nothing to it."""
+    start = shop.clock.now
+    untold = http("source", "shop/guest", "shop/menu-v1", 9.0, 9.0, service="shop/menu")
+    await shop.reported(guest=untold)
+    now = (await shop.ask())[Group(service=MENU)].requests
+    for _ in range(20):
+        await shop.reported(
+            guest=untold, menu_v1=http("destination", "shop/guest", "shop/menu-v1", 5.0, service="shop/menu")
+        )
+    then = start + 5
+    measured = await shop.queries.measure(By.SERVICE, window=60, end=then)
+    assert (measured.end, measured.heard, measured.groups[Group(service=MENU)].requests) == (then, 5, now)
+    history = await shop.queries.history(By.SERVICE, window=10, step=5, end=then)
+    (points,) = history.groups.values()
+    assert [one and one.requests for one in points] == [None, now]
+    assert (await shop.queries.measure(By.SERVICE, window=60, end=100)).heard == 0

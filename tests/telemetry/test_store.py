@@ -139,14 +139,37 @@ async def test_slots_are_kept_for_a_while_and_minutes_for_longer(
         assert path.stat().st_size == size  # what was forgotten makes room
 
 
+async def test_what_there_was_of_a_past_is_told_by_the_slots_of_that_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database.KEPT, 5, 600)
+    clock = Clock()
+    async with opened(tmp_path, clock) as kept:
+
+        async def codes(since: float, until: float | None) -> list[str]:
+            return sorted(one.code for one in await kept.seen(since, until))
+
+        for code in ("200", "404", "500"):
+            kept.take(report(GUEST, asks(1.0, code=code), at=clock.now + 5))
+            await pass_by(kept, clock, 60)
+        kept.take(report(GUEST, asks(1.0, code="200"), at=clock.now + 5))
+        assert await codes(NOW + 60, None) == ["200", "404", "500"], "with what is not written yet"
+        assert await codes(NOW + 60, NOW + 120) == ["404"]
+        assert await codes(NOW + 5, NOW + 125) == ["404", "500"]
+        assert await codes(NOW - 86_400, NOW) == await codes(0, 0) == []
+        await pass_by(kept, clock, 1200)
+        assert await codes(NOW + 60, NOW + 120) == ["404"], "of minutes alone, by now"
+        assert await codes(NOW + 1000, None) == []
+
+
 async def test_who_is_not_seen_for_a_day_is_forgotten(tmp_path: Path) -> None:
     clock = Clock()
     async with opened(tmp_path, clock) as kept:
         kept.take(report(GUEST, asks(1.0), at=clock.now))
         await pass_by(kept, clock, 60)
-        assert len(kept.seen(NOW - 60)) == 1
+        assert len(await kept.seen(NOW - 60)) == 1
         await pass_by(kept, clock, 86_400 + 120)
-        assert kept.seen(0) == ()
+        assert await kept.seen(0) == ()
         with sqlite3.connect(tmp_path / "telemetry.db") as db:
             assert db.execute("SELECT count(*) FROM series").fetchone() == (0,)
         kept.take(report(GUEST, asks(1.0), at=clock.now))
@@ -162,7 +185,8 @@ async def test_beyond_a_bound_new_series_are_one_and_that_is_told(
     async with opened(tmp_path, clock) as kept:
         for code in range(100, 200):
             kept.take(report(GUEST, asks(1.0, code=str(code)), at=clock.now))
-            assert kept.left_out(NOW - 5) == (code >= 110)
+            await pass_by(kept, clock, 5 if code in {109, 110} else 0)
+            assert (await kept.window(60)).left_out == (code > 109)
         await pass_by(kept, clock, 5)
         found = (await kept.window(60)).totals
         assert len(found) == 11
@@ -170,7 +194,9 @@ async def test_beyond_a_bound_new_series_are_one_and_that_is_told(
         assert sum(one.count for one in found.values()) == 100
         await pass_by(kept, clock, 60)
         kept.take(report(GUEST, asks(1.0, code="100"), at=clock.now))
-        assert not kept.left_out(clock.now - 30)
+        await pass_by(kept, clock, 5)
+        assert not (await kept.window(30)).left_out
+        assert (await kept.window(60, clock.now - 30)).left_out
 
 
 async def test_what_is_no_text_of_labels_is_not_kept(tmp_path: Path) -> None:
@@ -235,7 +261,7 @@ async def test_after_a_restart_all_is_there_and_the_time_between_is_a_gap(tmp_pa
         found = await kept.window(600)
         assert total_of(found.totals.values()).count == 3
         assert found.heard == 10
-        assert len(kept.seen(NOW)) == 1
+        assert len(await kept.seen(NOW)) == 1
 
 
 _WRITES_FOR_EVER = """

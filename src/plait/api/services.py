@@ -113,7 +113,8 @@ class ServiceView:
 class RefusalView:
     """Who was kept out of a service, how often within the window, and why; `source` "" is somebody without identity.
 
-    `reason` is in plain words, `written` the policy's rule, or None where none says it: no ALLOW rule holds, no token.
+    `reason` is in plain words.  `written` is the rule that says it, or the one object that can have said it or where it
+    would be allowed; None: there are several, or none.
     """
 
     source_namespace: str

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from plait.model.limits import Limit
 from plait.model.mesh import ClusterKey
-from plait.model.names import ReplicaKey
+from plait.model.names import ObjectRef, Origin, ReplicaKey
 from plait.model.policy import AuthorizationPolicy, PolicyRule
 from plait.model.telemetry import Side
 
@@ -49,6 +51,8 @@ IDENTITIES = "plait.identities"
 SEVERAL_IDENTITIES = "certificate-of-several-identities"
 """What a denial is told by where a certificate has more than one: whose rights would count?"""
 NO_ALLOW = "no ALLOW rule holds"
+TOO_LONG = "the policies are too long"
+"""What a denial is told by at a port of TCP whose policies no expression can hold."""
 
 LOG_BOUND = "denials"
 LOG_BOUND_FILE = "log-bound.json"
@@ -111,6 +115,8 @@ OWN_APP = "PLAIT_APP"
 OWN_VERSION = "PLAIT_VERSION"
 """Variables that an Envoy is started with: what its metrics say of its own workload."""
 
+_RULE = re.compile(r"ns\[([^]]+)\]-policy\[([^]]+)\]-rule\[(\d+)\]")
+_POLICY = ("security.istio.io", "AuthorizationPolicy")
 _CONTROL_PLANE_PATH = "plait/control-plane"
 _NOBODY_PATH = "plait/nobody"
 
@@ -166,6 +172,15 @@ def secret_file(secret: str) -> str:
 def policy_rule(policy: AuthorizationPolicy, rule: PolicyRule) -> str:
     """What a denial is told by: `ns[bistro]-policy[allow-frontend]-rule[0]`."""
     return f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{rule.index}]"
+
+
+def rule_origin(name: str) -> Origin | None:
+    """Where the rule of a policy is written, by the name that a denial is told by; None of what is no such name."""
+    found = _RULE.fullmatch(name)
+    if found is None:
+        return None
+    namespace, policy, index = found.groups()
+    return Origin(ObjectRef(_POLICY[0], _POLICY[1], namespace, policy), f"spec.rules[{index}]")
 
 
 def limit(one: Limit) -> str:

@@ -46,6 +46,7 @@ from plait.run import views
 from plait.run.custody import Custody
 from plait.run.intake import Intake
 from plait.run.loop import Loop
+from plait.run.refusals import refusals
 from plait.run.signing import Signing
 from plait.run.tapped import workload_key
 from plait.run.tracing import Tracing
@@ -53,7 +54,7 @@ from plait.telemetry import graph
 from plait.telemetry.graph import Graph
 from plait.telemetry.kept import StoreQueries, seen
 from plait.telemetry.prometheus import PrometheusQueries
-from plait.telemetry.queries import Queries
+from plait.telemetry.queries import By, Queries, Where
 from plait.telemetry.reports import ProxyReport
 from plait.telemetry.spans import Search
 from plait.telemetry.store import Store
@@ -142,9 +143,9 @@ class ControlPlane:
         """Everything wrong with what was written, with the lines as they are now."""
         return tuple(views.finding(found) for found in self.loop.all_findings())
 
-    async def graph(self, window: float, namespace: str, until: float | None) -> Graph:  # noqa: ARG002
+    async def graph(self, window: float, namespace: str, until: float | None) -> Graph:
         """Who calls whom."""
-        found = await seen(self.telemetry, window)  # up to now, whatever is asked
+        found = await seen(self.telemetry, window, until)
         mesh, reports = self.loop.mesh, self.loop.registry.reports()
 
         def drawn() -> Graph:
@@ -157,14 +158,10 @@ class ControlPlane:
         """A service as it is routed and guarded now."""
         raise NotFound(f"there is no service {namespace}/{name}")
 
-    async def refusals(
-        self,
-        window: float,  # noqa: ARG002
-        service: str,  # noqa: ARG002
-        until: float | None,  # noqa: ARG002
-    ) -> tuple[RefusalView, ...]:
+    async def refusals(self, window: float, service: str, until: float | None) -> tuple[RefusalView, ...]:
         """Who was kept out."""
-        return ()
+        found = await self.queries().measure(By.REFUSAL, Where(service=service), window=window, end=until)
+        return refusals(found, self.loop.mesh, self.loop.registry.replicas().values(), self.loop.store.place)
 
     def object(self, kind: str, namespace: str, name: str) -> ObjectView:
         """An object as it stands in its file."""

@@ -36,6 +36,7 @@ from plait.model.catalog import Service, selects
 from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.names import ObjectRef, ReplicaKey, WorkloadKey
+from plait.model.remedies import REMEDIES
 from plait.run.registry import Registry
 from plait.telemetry.graph import Standing
 from plait.telemetry.spans import Kind, Span, Trace
@@ -69,7 +70,7 @@ def workload(report: ReplicaReport) -> WorkloadStatus:
 
 
 def finding(found: Finding) -> FindingView:
-    """One finding, with the place that it was given."""
+    """One finding, with the place that it was given, and what is to be done about it."""
     return FindingView(
         severity=found.severity,
         code=found.code,
@@ -78,6 +79,7 @@ def finding(found: Finding) -> FindingView:
         field=found.field,
         file=found.place.file if found.place else "",
         line=found.place.line if found.place else 0,
+        remedy=REMEDIES.get(found.code, ""),
     )
 
 

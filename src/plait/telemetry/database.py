@@ -183,6 +183,11 @@ class Reader:
         asked = f"SELECT total(heard) FROM slots WHERE {_BETWEEN}"  # noqa: S608
         return sum(int(self._db.execute(asked, span).fetchone()[0]) for span in spans)
 
+    def series(self, spans: Iterable[Span]) -> set[int]:
+        """The series of which there was anything in several pieces of time."""
+        asked = f"SELECT DISTINCT series FROM points WHERE {_BETWEEN}"  # noqa: S608
+        return {int(number) for span in spans for (number,) in self._db.execute(asked, span)}
+
     def totals(self, spans: Sequence[Span]) -> dict[int, Total]:
         """What there was in several pieces of time together, by series."""
         return _added_up(row for span in spans for row in self._db.execute(_POINTS, span))

@@ -7,7 +7,7 @@ it answered.  What these values say is what GET /v1/graph answers; documented in
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -42,7 +42,7 @@ class ProcessUse:
 class ServiceNode:
     """A service, or (`external`) something else that is called.  `signals`: of all that it is called for.
 
-    `pool` is what goes on now between all callers and it: open connections, and requests under way.
+    `pool` is what goes on now between all callers and it: open connections, and requests under way; 0 of the past.
     """
 
     host: str
@@ -56,7 +56,10 @@ class ServiceNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadNode:
-    """A workload of one version, the hosts of its services, and what its replicas use together."""
+    """A workload of one version, the hosts of its services, and what its replicas use together.
+
+    One that had to do with something in the window and is there no more has no replicas.
+    """
 
     namespace: str
     name: str
@@ -73,7 +76,7 @@ class Edge:
     """What a workload asks of a service, and who of it answers.
 
     `source` "": somebody outside of the mesh, or who calls in the clear.  `destination` "": nobody was chosen.
-    `mtls` null: it can't be told.  `idle`: there was something within the past hour, but not in this window.
+    `mtls` null: it can't be told.  `idle`: there was something within the hour before, but not in this window.
     """
 
     source_namespace: str
@@ -140,10 +143,9 @@ class Seen:
     lately: tuple[Labels, ...]
     """Around the window, which tells who reports."""
     before: tuple[Labels, ...]
-    """Within the past hour."""
+    """Within the hour before its end."""
     usage: Mapping[tuple[str, str], Used] = field(default_factory=dict)
     pools: Mapping[ReplicaKey, tuple[Pool, ...]] = field(default_factory=dict)
-    left_out: bool = False
 
 
 def graph(
@@ -151,10 +153,11 @@ def graph(
 ) -> Graph:
     """The picture; of one namespace: what is in it, who calls it, and whom it calls."""
     window = found.window
-    standing = tuple(workloads)
     callees = told_by_callees(found.lately)
     active = _edges(window.totals, callees)
     idle = _edges({labels: Total() for labels in found.before}, callees)
+    standing = tuple(workloads)
+    standing = (*standing, *_gone(active, {(one.key, one.version) for one in standing}))
     edges = [
         *(_edge(ends, one, window.heard) for ends, one in active.items()),
         *(_edge(ends, one, 0.0, idle=True) for ends, one in idle.items() if ends not in active),
@@ -175,7 +178,7 @@ def graph(
         until=datetime.fromtimestamp(window.end, UTC).isoformat(timespec="seconds"),
         window=float(window.end - window.start),
         heard=float(window.heard),
-        left_out=found.left_out,
+        left_out=window.left_out,
         services=_services(found, active, services, hosts, namespace),
         workloads=_workloads(found, active, nodes, standing),
         edges=tuple(edges),
@@ -189,6 +192,20 @@ def _edges(totals: Mapping[Labels, Total], callees: frozenset[Pair]) -> dict[_En
         if labels.shown:
             edges[_ends(labels)].add(labels, total)
     return dict(edges)
+
+
+def _gone(edges: Iterable[_Ends], there: Container[tuple[WorkloadKey, str]]) -> Iterator[Standing]:
+    """Who is at an end of an edge, and not in the mesh any more; for the services that they were called as."""
+    found: dict[tuple[WorkloadKey, str], set[str]] = defaultdict(set)
+    for ends in edges:
+        for key, version, host in (
+            (ends.source, ends.source_version, ""),
+            (ends.destination, ends.destination_version, ends.service),
+        ):
+            if key is not None and (key, version) not in there:
+                found[key, version].add(host)
+    for (key, version), hosts in found.items():
+        yield Standing(key=key, version=version, replicas=0, services=tuple(sorted(hosts - {""})))
 
 
 def _ends(labels: Labels) -> _Ends:

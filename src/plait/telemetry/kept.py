@@ -43,14 +43,10 @@ class StoreQueries:
     ) -> Measured:
         """How it went over a window."""
         found = await self._store.window(window, end)
-        told = self._told(by, where, found.end, window)
+        told = await self._told(by, where, found.start, None if end is None else found.end)
         groups = await asyncio.to_thread(told, found, at_least)
         return Measured(
-            start=found.start,
-            end=found.end,
-            heard=found.heard,
-            groups=groups,
-            left_out=self._store.left_out(found.start),
+            start=found.start, end=found.end, heard=found.heard, groups=groups, left_out=found.left_out
         )
 
     async def history(  # noqa: PLR0913 - see Queries
@@ -64,7 +60,8 @@ class StoreQueries:
         at_least: int = 1,
     ) -> History:
         """How it went, step by step."""
-        told = self._told(by, where, self._store.until if end is None else end, window)
+        since = (self._store.until if end is None else end) - window
+        told = await self._told(by, where, since, end)
 
         def made(one: Window) -> dict[Group, Signals] | None:
             return told(one, at_least) if one.heard else None
@@ -91,18 +88,22 @@ class StoreQueries:
     ) -> Counts:
         """All that a workload was asked between two times."""
         found = await self._store.since(since, until, last=last)
-        callees = told_by_callees(self._store.seen(found.start - AROUND))
+        callees = told_by_callees(await self._store.seen(found.start - AROUND))
         made = await asyncio.to_thread(_counted, found, callee, callees, slower_than)
-        return replace(made, left_out=self._store.left_out(found.start))
+        return replace(made, left_out=found.left_out)
 
-    def _told(
-        self, by: By, where: Where, end: float, window: float
+    async def _told(
+        self, by: By, where: Where, since: float, until: float | None
     ) -> Callable[[Window, int], dict[Group, Signals]]:
-        """What is asked for, of the windows in the `window` of seconds up to a time."""
-        callees = told_by_callees(self._store.seen(end - window - AROUND))
+        """What is asked for, of the windows between two times (None: now)."""
+        callees = told_by_callees(await self._store.seen(since - AROUND, until))
 
         def told(one: Window, at_least: int) -> dict[Group, Signals]:
-            totals = {labels: total for labels, total in one.totals.items() if where.covers(labels)}
+            totals = {
+                labels: total
+                for labels, total in one.totals.items()
+                if by.counts(labels) and where.covers(labels)
+            }
             found: Iterable[tuple[Labels, Total]] = totals.items()
             if not where.reporter:
                 found = once(totals, callees, callers=by is By.EDGE or where.callers)
@@ -126,14 +127,14 @@ def _counted(found: Window, callee: Callee, callees: frozenset[Pair], slower_tha
     return counts(once(told, callees, callers=False), unreached, found, slower_than)
 
 
-async def seen(store: Store, window: float) -> Seen:
-    """What a picture of the past `window` seconds is made of."""
-    found = await store.window(window)
+async def seen(store: Store, window: float, end: float | None = None) -> Seen:
+    """What a picture of so many seconds up to a time (None: now) is made of; only now has open connections."""
+    found = await store.window(window, end)
+    until = None if end is None else found.end
     return Seen(
         window=found,
-        lately=store.seen(found.start - AROUND),
-        before=store.seen(found.end - IDLE),
-        usage=await store.usage(window),
-        pools=store.pools(),
-        left_out=store.left_out(found.start),
+        lately=await store.seen(found.start - AROUND, until),
+        before=await store.seen(found.end - IDLE, until),
+        usage=await store.usage(window, end),
+        pools=store.pools() if until in {None, store.until} else {},
     )

@@ -29,6 +29,12 @@ class By(StrEnum):
     EDGE = "edge"
     CODE = "code"
     """Of the answer, and its gRPC status."""
+    REFUSAL = "refusal"
+    """Who was kept out of what, and why: nothing else is counted then."""
+
+    def counts(self, labels: Labels) -> bool:
+        """Whether a series is any of what is told apart."""
+        return self is not By.REFUSAL or labels.family is Family.DENIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +92,8 @@ class Group:
     destination_version: str = ""
     code: str = ""
     grpc_status: str = ""
+    reason: str = ""
+    """Why somebody was kept out, as their proxy counts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +222,7 @@ def group_of(labels: Labels, by: By) -> Group:
                 destination_workload=labels.destination_workload,
                 destination_version=labels.destination_version,
             )
-        case By.EDGE:
+        case By.EDGE | By.REFUSAL:
             return Group(
                 service=service,
                 source_namespace=labels.source_namespace,
@@ -223,6 +231,7 @@ def group_of(labels: Labels, by: By) -> Group:
                 destination_namespace=labels.destination_namespace,
                 destination_workload=labels.destination_workload,
                 destination_version=labels.destination_version,
+                reason=labels.reason if by is By.REFUSAL else "",
             )
 
 

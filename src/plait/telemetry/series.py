@@ -197,6 +197,11 @@ class Window:
     heard: int
     totals: Mapping[Labels, Total]
 
+    @property
+    def left_out(self) -> bool:
+        """Whether there was more than is told apart: it is of no series of its own."""
+        return OTHER in self.totals
+
 
 @dataclass(frozen=True, slots=True)
 class Used:

@@ -192,14 +192,14 @@ class Store:
         """The end of what can be asked for, in seconds since the epoch."""
         return self._readable
 
-    def seen(self, since: float) -> tuple[Labels, ...]:
-        """All that there was anything of since a time."""
-        return tuple(self._labels[number] for number, last in self._last.items() if last >= since)
-
-    def left_out(self, since: float) -> bool:
-        """Whether there were too many series since a time, so that some of it is not told apart."""
-        number = self._ids.get(OTHER)
-        return number is not None and self._last.get(number, 0) >= since
+    async def seen(self, since: float, until: float | None = None) -> tuple[Labels, ...]:
+        """All that there was anything of between two times (`until` None: now, with what is not written yet)."""
+        if until is None:
+            return tuple(self._labels[number] for number, last in self._last.items() if last >= since)
+        _, _, spans = self._spans(until - since, until)
+        found = await self._read(lambda: self._reader.series(spans))
+        known = (self._labels.get(number) for number in found)
+        return tuple(labels for labels in known if labels is not None)
 
     async def window(self, seconds: float, end: float | None = None) -> Window:
         """What there was in so many seconds up to a time (None: now)."""

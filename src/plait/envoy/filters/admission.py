@@ -36,7 +36,6 @@ _SERVER_NAME = "connection.requested_server_name"
 _ALWAYS, _NEVER = "true", "false"
 _LONGEST = 90_000
 """Characters of an expression; Envoy's parser takes 100,000.  What would be longer allows nothing."""
-_TOO_LONG = "the policies are too long"
 _IDENTITIES = {
     "object_key": names.IDENTITIES,
     "factory_key": "envoy.string",
@@ -60,7 +59,7 @@ def extension(port: InboundPort) -> Any:
     """The policies of a port: the way to the application for whom they let in."""
     admitted, otherwise = expression(port), names.NO_ALLOW
     if len(admitted) > _LONGEST:
-        admitted, otherwise = _NEVER, _TOO_LONG
+        admitted, otherwise = _NEVER, names.TOO_LONG
     if admitted not in (_ALWAYS, _NEVER):
         admitted = _all([ALONE, admitted])
     way = _state(names.CHOSEN_CLUSTER, admitted, names.inbound(port.number), "")
