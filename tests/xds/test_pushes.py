@@ -108,4 +108,4 @@ def _size(pushes: Pushes) -> int:
         shared = value is None or value == CLUSTER or (isinstance(value, int) and value < 256)
         return 0 if shared else sys.getsizeof(value) + inner
 
-    return sys.getsizeof(pushes) + of(pushes._kept)  # noqa: SLF001 - what it costs is looked at
+    return sys.getsizeof(pushes) + of(pushes._kept)
