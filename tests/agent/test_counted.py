@@ -103,11 +103,13 @@ def test_a_pool_is_told_while_something_goes_on_in_it() -> None:
         ("cluster.outbound|80||a.b.upstream_rq_retry", True),
         ("cluster.outbound|80|v1|a.b.upstream_cx_none_healthy", True),
         ("cluster.outbound|80|v1|a.b.upstream_rq_pending_failure_eject", True),
+        ("cluster.outbound|80|v1|a.b.outlier_detection.ejections_active", True),
         ("cluster.inbound|80||.upstream_cx_active", True),
         ("cluster.PassthroughCluster.upstream_rq_active", True),
         ("istio.request_bytes.packed.http|x", False),
         ("cluster.xds.upstream_cx_active", False),
         ("cluster.outbound|80||a.b.upstream_cx_total", False),
+        ("cluster.outbound|80||a.b.outlier_detection.ejections_total", False),
         ("http.inbound.downstream_rq_active", False),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -368,6 +369,14 @@ async def test_what_proxies_do_arrives_in_order_and_none_of_it_twice(mesh: Plane
     assert [one for one in mesh.hub.heard if one[0] == "observed"] == [
         ("observed", "local", one) for one in said
     ]
+
+
+def test_what_an_agent_tells_that_knows_of_less_is_understood() -> None:
+    told = json.loads(OBSERVED.encode(observed()))
+    for unknown in ("ejected", "sidecar", "pools"):
+        del told[unknown]
+    found = OBSERVED.decode(json.dumps(told).encode())
+    assert (found.ejected, found.traffic) == (None, observed().traffic)
 
 
 async def test_what_proxies_do_while_nobody_listens_is_lost_and_kept_nowhere(mesh: Plane) -> None:

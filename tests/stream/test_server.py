@@ -16,6 +16,7 @@ from plait.model.names import ObjectRef, Origin
 from plait.resource import CLUSTER, ENDPOINTS, ROUTES, TYPES, Snapshot
 from plait.xds.conversation import Peer
 from plait.xds.messages import Accepted, Event, Rejected
+from plait.xds.pushes import Outcome
 from plait.xds.server import Server
 from plait.xds.wire import METHOD, SERVICE
 from tests.stream.conftest import eventually, serving
@@ -344,6 +345,40 @@ async def test_a_rejection_tells_the_origins_as_they_are_now(connected: Connecte
         assert rejection.rejection.resource.origins == origins[1]
         assert await server.synced(5) == (), "a rejection is an answer"
         assert len(proxy.received) == 1, "equal in what is sent: nothing is"
+
+
+async def test_what_a_proxy_was_sent_last_is_known_while_it_is_connected(connected: Connected) -> None:
+    server = connected.server
+    server.publish("ns/w/0", one())
+    assert (server.proxy("ns/other/0"), server.pushes("ns/other/0"), server.pushes("ns/w/0")) == (
+        None,
+        (),
+        (),
+    )
+    proxy = connected.proxy(types=(CLUSTER, ENDPOINTS))
+    async with proxy:
+        await eventually(lambda: proxy.has[ENDPOINTS])
+        assert await server.synced(5) == ()
+        proxy.refusal = "A: not this one"
+        server.publish("ns/w/0", changed(one(), cluster("A", connect_seconds=2)))
+        await eventually(server.rejections)
+        assert await server.synced(5) == ()
+        pushes = server.pushes("ns/w/0")
+        assert [
+            (push.type_url, push.outcome, push.reason) for push in pushes if push.type_url == CLUSTER
+        ] == [
+            (CLUSTER, Outcome.REJECTED, "A: not this one"),
+            (CLUSTER, Outcome.ACKNOWLEDGED, ""),
+        ]
+        assert sum(push.bytes for push in pushes) == sum(sent.bytes for sent in server.sent.values())
+        assert [push.at for push in pushes] == sorted((push.at for push in pushes), reverse=True)
+        assert all(push.latency is not None and 0 < push.latency < 5 for push in pushes)
+        status = server.proxy("ns/w/0")
+        assert status in server.proxies()
+    await eventually(lambda: server.pushes("ns/w/0") == ())
+    status = server.proxy("ns/w/0")
+    assert status is not None
+    assert status.connected is None
 
 
 async def test_a_proxy_that_does_not_answer_is_named_and_holds_up_no_other(connected: Connected) -> None:

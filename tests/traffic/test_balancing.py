@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from plait.agent.observing import Observer
+from plait.link.messages import ReplicaReport, State
+from plait.run.intake import Intake
+from plait.run.registry import Registry
 from tests.envoy.support import eventually
+from tests.run.test_intake import Kept
 from tests.traffic.binomial import bounds
 from tests.traffic.mesh import Mesh, running
 from tests.traffic.wire import Answer, Kitchens, get, open_kitchens, post, send
@@ -139,6 +145,35 @@ async def test_who_fails_is_asked_no_more_for_a_while_and_then_as_often_as_the_o
     answers = await one_by_one(mesh, 100)
     assert {one.status for one in answers} == {200}
     assert set(Counter(one.by for one in answers).values()) == {100 // KITCHENS}
+
+
+async def test_who_is_left_alone_is_told_with_who_does_so_until_it_is_asked_again(
+    mesh: Mesh, kitchens: Kitchens, tmp_path: Path
+) -> None:
+    """Through the agent's looks at the guest's Envoy, and what the control plane makes of them."""
+    await mesh.say(called(OUTLIERS))
+    guest, registry = mesh.proxies["guest"], Registry.load(tmp_path / "registry.jsonl")
+    for one in mesh.replicas.values():
+        state = State.READY
+        registry.report("local", ReplicaReport(replica=one, revision="", state=state, identity=""))
+    intake = Intake(registry, Kept())
+    observer = Observer(guest.replica.key, guest.folder / "a", lambda: (guest.process.pid, None))
+    await observer.look()  # what was counted before is not told
+
+    async def ejections() -> Mapping[str, tuple[str, ...]]:
+        report = await observer.look()
+        assert report is not None
+        intake.take("local", report, time.time())
+        return intake.ejections(time.time())
+
+    assert await ejections() == {}
+    kitchens.failing.add("kitchen-1")
+    await one_by_one(mesh, ERRORS * KITCHENS)
+    kitchens.failing.clear()
+    failed = str(mesh.replicas["kitchen-1"].key)
+    assert await ejections() == {failed: (str(guest.replica.key),)}
+    await eventually(lambda: asked_again(mesh, kitchens, "kitchen-1"))
+    assert await ejections() == {}
 
 
 async def one_by_one(mesh: Mesh, number: int) -> list[Answer]:

@@ -35,12 +35,16 @@ _POOL_SUMS = {
 }
 """Of clusters, and what they are of Pool."""
 
-_CLUSTER = "cluster."
+EJECTIONS = "outlier_detection.ejections_active"
+"""Of a cluster: how many of its endpoints are left alone now, for they failed."""
+
+CLUSTER = "cluster."
+"""What is counted of a cluster begins so."""
 _TOTALS, _NEXT = "  totals=", ", "
 
 _WANTED = (
     rf"^({METRICS_PREFIX}|{OWN_METRICS_PREFIX})\.({'|'.join((metrics.DURATION, *_SUMS))})\.{LABEL}\."
-    rf"|^cluster\.(inbound\||outbound\||{PASSTHROUGH_CLUSTER}).*\.({'|'.join((*_GAUGES, *_POOL_SUMS))})$"
+    rf"|^cluster\.(inbound\||outbound\||{PASSTHROUGH_CLUSTER}).*\.({'|'.join((*_GAUGES, *_POOL_SUMS, EJECTIONS))})$"
 )
 PAGE = f"/stats?format=text&histogram_buckets=detailed&usedonly&filter={quote(_WANTED, safe='')}"
 """Where the admin interface tells it.  Bins are Envoy's own there, of two significant digits."""
@@ -95,9 +99,9 @@ def pools(before: Counted, after: Counted) -> tuple[Pool, ...]:
     """What goes on between the proxy and each cluster, where anything does."""
     found: dict[str, dict[str, int]] = {}
     for name, number in after.numbers.items():
-        if not name.startswith(_CLUSTER):
+        if not name.startswith(CLUSTER):
             continue
-        cluster, _, what = name.removeprefix(_CLUSTER).rpartition(".")
+        cluster, _, what = name.removeprefix(CLUSTER).rpartition(".")
         if (of := _GAUGES.get(what)) and number:
             found.setdefault(cluster, {})[of] = number
         if (of := _POOL_SUMS.get(what)) and (more := _more(before.numbers.get(name, 0), number)):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from math import floor
 from pathlib import Path
 
-from plait.agent import counted
+from plait.agent import counted, ejected
 from plait.agent.asking import ask
 from plait.agent.usage import Meter
 from plait.model.names import ReplicaKey
@@ -51,20 +51,32 @@ class Observer:
             return None
         before = self._counted if envoy == self._envoy else counted.NOTHING
         after = counted.read(answer.body)
-        now, looked = time.monotonic(), self._looked
+        at, now, looked = time.time(), time.monotonic(), self._looked
         self._envoy, self._counted, self._looked = envoy, after, now
         sidecar, used = self._sidecar.read(envoy), self._application.read(application)
         if before is None:
             return None
         return ProxyReport(
             node=self._key,
-            at=time.time(),
+            at=at,
             seconds=now - looked,
             traffic=counted.traffic(before, after),
             pools=counted.pools(before, after),
             sidecar=sidecar,
             application=used,
+            ejected=await self._ejected(after),
         )
+
+    async def _ejected(self, found: counted.Counted) -> tuple[str, ...] | None:
+        """The endpoints that it leaves alone; None when it does not say."""
+        if not (clusters := ejected.clusters(found)):
+            return ()
+        answer = await ask(self._admin, ejected.page(clusters), within=_WITHIN)
+        try:
+            return ejected.read(answer.body) if answer.status == 200 else None
+        except ValueError as error:
+            _log.warning("whom the Envoy of %s leaves alone can't be read: %s", self._key, error)
+            return None
 
     def hurry(self) -> None:
         """Look at once: it is about to end."""

@@ -53,6 +53,7 @@ _KEPT_SUFFIXES = (
     ".upstream_rq_pending_overflow",
     ".upstream_rq_pending_failure_eject",
     ".membership_total",
+    ".outlier_detection.ejections_active",
     ".downstream_cx_active",
     ".downstream_cx_total",
     ".downstream_rq_active",
@@ -82,7 +83,9 @@ _BINS = 16
 _DENIALS = {"max_tokens": 100, "tokens_per_fill": 10, "fill_interval": "1s"}
 """Lines that the log takes at once, and in the long run; those that are left out are counted."""
 
-_CLUSTER_NAME = r"^cluster\.((.+?)\.)(?:(?:retry\.)?upstream_|membership_|ssl\.[a-z_]+$|update_)"
+_CLUSTER_NAME = (
+    r"^cluster\.((.+?)\.)(?:(?:retry\.)?upstream_|membership_|outlier_detection\.|ssl\.[a-z_]+$|update_)"
+)
 
 
 def bootstrap(  # noqa: PLR0913 - what one Envoy is told apart from another by

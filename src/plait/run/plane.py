@@ -42,7 +42,7 @@ from plait.link.server import AgentAway
 from plait.model.finding import Severity
 from plait.model.names import ReplicaKey, WorkloadKey
 from plait.rollout.status import Command
-from plait.run import views
+from plait.run import proxies, views
 from plait.run.custody import Custody
 from plait.run.intake import Intake
 from plait.run.loop import Loop
@@ -169,7 +169,10 @@ class ControlPlane:
 
     def proxy(self, replica: ReplicaKey) -> ProxyView:
         """One proxy, and what it was sent last."""
-        raise NotFound(f"there is no proxy {replica}")
+        found, server, node = self.loop.registry.find(replica), self.loop.server, str(replica)
+        if found is None:
+            raise NotFound(f"there is no proxy {replica}")
+        return proxies.proxy(found[1], server.proxy(node), server.pushes(node), self.loop.store)
 
     def queries(self) -> Queries:
         """What the store knows, or the Prometheus that is asked in its place."""

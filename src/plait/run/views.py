@@ -37,6 +37,7 @@ from plait.model.finding import Finding, Severity
 from plait.model.mesh import Mesh
 from plait.model.names import ObjectRef, ReplicaKey, WorkloadKey
 from plait.model.remedies import REMEDIES
+from plait.run.own_metrics import type_name
 from plait.run.registry import Registry
 from plait.telemetry.graph import Standing
 from plait.telemetry.spans import Kind, Span, Trace
@@ -100,15 +101,20 @@ def proxy(status: XdsStatus) -> ProxyStatus:
 def _type(status: TypeStatus) -> ProxyTypeStatus:
     refused = status.rejections
     return ProxyTypeStatus(
-        type=status.type_url.rpartition(".")[2],
+        type=type_name(status.type_url),
         wanted=status.wanted,
         acknowledged=status.acknowledged,
         sent=status.sent,
-        latency_ms=None if status.latency is None else round(status.latency * 1000, 3),
+        latency_ms=milliseconds(status.latency),
         nack=Nack(reason=refused[0].reason, resources=tuple(one.resource.name for one in refused))
         if refused
         else None,
     )
+
+
+def milliseconds(seconds: float | None) -> float | None:
+    """A latency, to the microsecond."""
+    return None if seconds is None else round(seconds * 1000, 3)
 
 
 def routes(found: Iterable[ParentStatus]) -> tuple[RouteStatus, ...]:

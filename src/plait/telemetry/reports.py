@@ -68,6 +68,8 @@ class ProxyReport:
     pools: tuple[Pool, ...] = ()
     sidecar: Usage | None = None
     application: Usage | None = None
+    ejected: tuple[str, ...] | None = None
+    """The endpoints (HOST:PORT) that it leaves alone for now, for they failed (outlier detection); None: not known."""
 
 
 class Takes(Protocol):

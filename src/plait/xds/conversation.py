@@ -11,6 +11,7 @@ from typing import Protocol
 
 from plait.resource import Snapshot
 from plait.xds.messages import Event, Request, Response
+from plait.xds.pushes import Pushes
 from plait.xds.status import FINISHED, Code, End
 from plait.xds.stream import Stream
 from plait.xds.wire import decode
@@ -101,8 +102,8 @@ class House(Protocol):
     def heard(self, conversation: Conversation, event: Event) -> None:
         """A proxy has answered."""
 
-    def encoded(self, response: Response) -> Sequence[bytes]:
-        """The bytes of a response in parts; it is counted as sent."""
+    def encoded(self, response: Response) -> tuple[Sequence[bytes], int]:
+        """The bytes of a response in parts, and how many they are; it is counted as sent."""
 
     def progressed(self) -> None:
         """A proxy may have all that it should have."""
@@ -134,6 +135,7 @@ class Conversation:
         "_turn",
         "node",
         "over",
+        "pushes",
         "since",
         "stream",
     )
@@ -144,6 +146,7 @@ class Conversation:
         self.since = 0.0
         """When it began, in seconds since the epoch."""
         self.over = False
+        self.pushes = Pushes()
         self._has_turn = False
         self._house = house
         self._call = call
@@ -269,6 +272,7 @@ class Conversation:
         if self.stream is not None:
             event = self.stream.receive(request, time.monotonic())
             if event is not None:
+                self.pushes.answered(event)
                 self._house.heard(self, event)
         elif self._early is not None:
             self._early.append(request)
@@ -298,7 +302,9 @@ class Conversation:
                 self._leave_turn()
                 self._house.progressed()
                 return
-            call.send(self._house.encoded(response))
+            parts, size = self._house.encoded(response)
+            self.pushes.sent(response, size, time.time())
+            call.send(parts)
             if call.ready:
                 self._leave_turn()
         if self._has_turn and not self.over:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from plait.resource import NO_DIFFERENCE, Layered, Snapshot
 from plait.xds.conversation import Call, Conversation, Peer
 from plait.xds.messages import Event, Rejected, Rejection, Response, TypeStatus
+from plait.xds.pushes import Push
 from plait.xds.status import Code, End
 from plait.xds.stream import Stream
 from plait.xds.wire import encode
@@ -191,6 +192,17 @@ class Server:
         """Every node that there is a snapshot for, by name."""
         return tuple(_status(name, node) for name, node in sorted(self._nodes.items()))
 
+    def proxy(self, node: str) -> ProxyStatus | None:
+        """How one node stands; None when there is no snapshot for it."""
+        known = self._nodes.get(node)
+        return None if known is None else _status(node, known)
+
+    def pushes(self, node: str) -> tuple[Push, ...]:
+        """What a node was sent last, on the stream that it has now; the newest first."""
+        known = self._nodes.get(node)
+        stream = None if known is None else known.conversation
+        return () if stream is None else tuple(stream.pushes)
+
     def standing(self) -> tuple[int, int]:
         """How many proxies are connected, and how many of them have yet to answer something."""
         found = [(stream, node.generation) for node in self._nodes.values() if (stream := _stream(node))]
@@ -250,14 +262,15 @@ class Server:
         if self._notify is not None:
             self._notify(conversation.node, event)
 
-    def encoded(self, response: Response) -> list[bytes]:
+    def encoded(self, response: Response) -> tuple[list[bytes], int]:
         parts = encode(response)
+        size = sum(map(len, parts))
         sent = self._sent.setdefault(response.type_url, Sent())
         sent.pushes += 1
         sent.resources += len(response.resources)
         sent.removed += len(response.removed)
-        sent.bytes += sum(map(len, parts))
-        return parts
+        sent.bytes += size
+        return parts, size
 
     def progressed(self) -> None:
         watching, self._watching = self._watching, []
