@@ -42,7 +42,7 @@ from plait.link.server import AgentAway
 from plait.model.finding import Severity
 from plait.model.names import ReplicaKey, WorkloadKey
 from plait.rollout.status import Command
-from plait.run import views
+from plait.run import objects, services, views
 from plait.run.custody import Custody
 from plait.run.intake import Intake
 from plait.run.loop import Loop
@@ -155,7 +155,10 @@ class ControlPlane:
 
     def service(self, namespace: str, name: str) -> ServiceView:
         """A service as it is routed and guarded now."""
-        raise NotFound(f"there is no service {namespace}/{name}")
+        mesh = self.loop.mesh
+        if mesh is None:
+            raise NotFound(f"there is no service {namespace}/{name}: nothing was read yet")
+        return services.service(mesh, self.loop.registry.reports(), self.loop.store, namespace, name)
 
     async def refusals(
         self,
@@ -168,7 +171,7 @@ class ControlPlane:
 
     def object(self, kind: str, namespace: str, name: str) -> ObjectView:
         """An object as it stands in its file."""
-        raise NotFound(f"there is no {kind} {namespace}/{name}")
+        return objects.shown(self.loop.store, kind, namespace, name)
 
     def proxy(self, replica: ReplicaKey) -> ProxyView:
         """One proxy, and what it was sent last."""
