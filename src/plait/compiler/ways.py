@@ -60,8 +60,9 @@ def ways(mesh: Mesh, service: Service, *, transparent: bool) -> tuple[Way, ...]:
         else:
             same.clients += some
     found += [_Found(Way(hidden=tuple(dict.fromkeys(some.values()))), list(some)) for some in shut.values()]
-    first, *others = sorted(found, key=lambda one: -len(one.clients))
-    return (*(_named(one, clients) for one in others), first.way)
+    most, *others = sorted(found, key=lambda one: -len(one.clients))
+    named = [_named(one, clients) for one in others]
+    return (*sorted(named, key=lambda way: (way.hidden != (), way.namespaces, way.workloads)), most.way)
 
 
 def _clients(mesh: Mesh) -> Mapping[WorkloadKey, Labels]:

@@ -102,8 +102,15 @@ def _together(asked: Iterable[_Part], but: Iterable[_Part], everything: str) -> 
         name, values = given[0]
         yield from (f"{name}{quoted(value)}" for value in values)
         return
-    phrase = ", ".join(f"{name}{either(values)}" for name, values in given) or everything
-    yield f"{phrase} but not {', nor '.join(refused)}" if refused else phrase
+    phrase = ", ".join(f"{name}{either(values)}" for name, values in given)
+    if not refused:
+        yield phrase or everything
+    else:
+        yield (
+            f"{phrase} but not {' nor '.join(refused)}"
+            if phrase
+            else f"{everything} but {' or '.join(refused)}"
+        )
 
 
 def _condition(condition: Condition) -> Iterator[str]:
