@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,16 +29,19 @@ def shown(store: Store, kind: str, namespace: str, name: str) -> ObjectView:
     refs = {one.document.ref: one for one in store.documents() if one.document.ref.kind == kind}
     found = next((one for ref, one in refs.items() if (ref.namespace, ref.name) == (namespace, name)), None)
     if found is None:
-        wanted = ObjectRef("", kind, namespace, name)
-        known = few([f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name for ref in refs], _NAMED)
         raise NotFound(
-            f"there is no {wanted} written here; {f'there are {known}' if refs else f'no {kind} is'}"
+            f"there is no {ObjectRef('', kind, namespace, name)} written here; {_known(refs, kind)}"
         )
     stands = _now(found)
     place = written(Origin(found.document.ref), store)
     if stands is None:
         return ObjectView(written=place, text=rendered(found.document.value))
     return ObjectView(written=replace(place, line=stands.line), text=stands.text)
+
+
+def _known(refs: Iterable[ObjectRef], kind: str) -> str:
+    names = [f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name for ref in refs]
+    return f"there are {few(names, _NAMED)}" if names else f"no {kind} is"
 
 
 def _now(located: Located) -> Excerpt | None:
