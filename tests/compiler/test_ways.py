@@ -37,6 +37,15 @@ spec:
   workloadSelector: {labels: {app: guest}}
   egress: [{hosts: [./guest]}]
 """
+OF_GUESTS = """\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: guest, namespace: bistro}
+spec:
+  host: menu
+  workloadSelector: {matchLabels: {app: guest}}
+  trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}
+"""
 SERVICES = (
     service("menu"),
     service("guest"),
@@ -71,6 +80,8 @@ def told(mesh: Written, mode: Mode) -> dict[WorkloadKey, tuple[OutboundRoutes, .
         ((EVERYBODY, NARROW), 2),
         ((EVERYBODY, OF_CELLAR, NARROW, LONELY), 3),
         ((OF_CELLAR, LONELY), 3),
+        ((OF_GUESTS,), 2),
+        ((EVERYBODY, OF_GUESTS, NARROW), 3),
     ],
 )
 def test_each_client_is_told_the_routes_of_its_way(
@@ -91,6 +102,17 @@ def test_what_a_way_names_and_nothing_defines_is_missing() -> None:
     assert (last.namespaces, last.workloads, last.missing) == ((), (), frozenset())
     one = next(one for one in replicas(mesh.mesh) if one.key.workload.namespace == "cellar")
     assert frozenset(view(mesh.mesh, one).outbound.missing) == first.missing
+
+
+def test_rules_for_some_clients_are_no_way_of_their_own_beside_a_sidecar() -> None:
+    asked = virtual_service(
+        "menu",
+        "[{match: [{sourceLabels: {app: guest}}], route: [{destination: {host: other}}]}, {route: [{destination: {host: menu}}]}]",
+    )
+    mesh = written(*SERVICES, asked, NARROW)
+    found = ways(mesh.mesh, mesh.mesh.services[MENU], transparent=True)
+    assert [one.namespaces for one in found] == [("attic",), ()]
+    assert [len(route.rules) for route in found[-1].routes] == [2]
 
 
 def test_most_clients_go_the_way_that_names_nobody() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench import meshes
-from plait.api.services import InstanceView, PortView
+from plait.api.services import InstanceView, PortView, ServiceView
 from plait.api.targets import NotFound
 from plait.api.views import Written
+from plait.codec import Codec
 from plait.identity.trust import Held
 from plait.link.messages import ReplicaReport, State
 from plait.model.rollout import Shift
@@ -375,6 +376,14 @@ def test_instances_are_those_that_run_behind_it_as_their_agents_reported_them() 
     )
     assert (two.node, two.version, two.state) == ("bistro/menu-2/0", "v2", "ready")
     assert two.certificate_expires == "2023-11-14T22:13:20+00:00"
+
+
+def test_all_that_is_said_arrives_as_it_was_said() -> None:
+    view = written(service("reservations"), SUBSETS, SPLIT, POLICY % ("any", "{rules: [{}]}")).service(
+        "reservations"
+    )
+    codec: Codec[ServiceView] = Codec(ServiceView)
+    assert codec.decode(codec.encode(view)) == view
 
 
 def test_an_unknown_service_is_answered_with_those_that_there_are() -> None:

@@ -73,22 +73,26 @@ def _clients(mesh: Mesh) -> Mapping[WorkloadKey, Labels]:
 
 
 def _sight(mesh: Mesh, service: Service, namespace: str, labels: Labels) -> Sight | Origin:
-    """What a client sees with this service in it, or what keeps the service from it."""
+    """What a client sees of this service, rules for single clients among it, or what keeps it from the client."""
     sight = mesh.sight(namespace)
     if service.host not in sight.services:
         return service.origin
-    if not mesh.egress:
+    if not (mesh.egress or mesh.for_clients):
         return sight
     scope = scopes(mesh).of(namespace, labels)
     if service.host not in scope.sight.services:
         return scope.egress.origin if scope.egress is not None else service.origin
-    narrowed = _origins(scope.sight, service.host) != _origins(sight, service.host)
-    return scope.sight if narrowed else sight
+    led = (one.host for table in _tables(sight, service) for rule in table.rules for one in rule.destinations)
+    hosts = frozenset((service.host, *led))
+    alike = all(scope.sight.destinations.get(host) == sight.destinations.get(host) for host in hosts)
+    same = [one.origins for one in _tables(scope.sight, service)] == [
+        one.origins for one in _tables(sight, service)
+    ]
+    return sight if alike and same else scope.sight
 
 
-def _origins(sight: Sight, host: str) -> tuple[tuple[Origin, ...], ...]:
-    tables: Iterable[RouteTable] = ByHost.of(sight.routes).get(host) or ()
-    return tuple(table.origins for table in tables)
+def _tables(sight: Sight, service: Service) -> tuple[RouteTable, ...]:
+    return ByHost.of(sight.routes).get(service.host) or ()
 
 
 def _way(sight: Sight, service: Service, *, transparent: bool) -> Way:
