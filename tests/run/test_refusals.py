@@ -9,6 +9,7 @@ import pytest
 from plait.model.settings import MeshSettings
 from plait.run import offline
 from plait.run.refusals import refusals
+from plait.sources.store import Store
 from plait.telemetry.queries import Group, Measured, Signals
 
 BANK = "bank.money.svc.cluster.local"
@@ -94,7 +95,7 @@ def told(
             f"{one.written.object} {one.written.field}" if one.written else "",
             one.written.line if one.written else 0,
         )
-        for one in refusals(found, read.mesh, offline.replicas(read.mesh), read.store.place)
+        for one in refusals(found, read.mesh, offline.replicas(read.mesh), read.store)
     ]
 
 
@@ -190,7 +191,7 @@ def test_who_was_kept_out_of_what_is_no_more_is_told_all_the_same(tmp_path: Path
         1
     ] == "no ALLOW rule let it in"
     (one,) = refusals(
-        Measured(start=0, end=60, heard=60, groups={known: Signals(refused=1)}), None, (), lambda *_: None
+        Measured(start=0, end=60, heard=60, groups={known: Signals(refused=1)}), None, (), Store()
     )
     assert (one.requests, one.destination, one.written) == (60, "bank", None)
 

@@ -83,7 +83,7 @@ class Plane(Protocol):
         """Who was kept out over `window` seconds, most first; of one service (its host), or ("") of all."""
 
     def object(self, kind: str, namespace: str, name: str) -> ObjectView:
-        """An object as it stands in its file; NotFound."""
+        """An object as it stands in its file; NotFound, ValueError for a Secret."""
 
     def proxy(self, replica: ReplicaKey) -> ProxyView:
         """One proxy, and what it was sent last; NotFound."""

@@ -209,6 +209,13 @@ def _routes(sight: Sight, made: Made, *, transparent: bool) -> Iterator[Outbound
                 yield made.of(("route", host, port), ruled, _ruled)
 
 
+def routes_of(sight: Sight, service: Service, *, transparent: bool) -> tuple[OutboundRoutes, ...]:
+    """The routes of one service as clients with this sight are told them, a port each."""
+    tables = ByHost.of(sight.routes).get(service.host) or ()
+    mine = (service, sight.destinations.get(service.host))
+    return _routes_of(mine, tables, _targets(sight, tables), transparent)
+
+
 def _targets(sight: Sight, tables: Iterable[RouteTable]) -> tuple[_Target, ...]:
     """Whom the backends of some routes name, one after the other."""
     return tuple(

@@ -33,6 +33,8 @@ class Scope:
     settings: MeshSettings
     place: Place | None
     """Where all of these clients stand, by which they may call others of the same; None: nobody asks."""
+    egress: EgressScope | None = None
+    """What says whom these clients need at all."""
 
 
 class _Scopes:
@@ -100,6 +102,7 @@ class _Scopes:
             sight=sight,
             settings=settings,
             place=self._place(tuple(label), sight, labels),
+            egress=egress,
         )
 
     def _place(self, label: tuple[str, ...], sight: Sight, labels: Labels) -> Place | None:

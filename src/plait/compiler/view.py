@@ -14,7 +14,7 @@ from plait.compiler.sharing import Made, PerMesh
 from plait.compiler.telemetry import observing
 from plait.model.authentication import RequestAuthentication
 from plait.model.authorizer import Authorizer
-from plait.model.catalog import Binding, Protocol, Replica, Service
+from plait.model.catalog import Binding, Member, Protocol, Replica, Service
 from plait.model.limits import RateLimit, TargetKind
 from plait.model.locality import Place
 from plait.model.mesh import InboundPort, Mesh, Outbound, ServiceName, View
@@ -84,26 +84,32 @@ class _Views:
     def _over(self, replica: Replica) -> _Over:
         member = replica.member
         workload = self._mesh.workloads.get(replica.key.workload)
-        place = (member.namespace, member.labels)
+        scope = self._scopes.of(member.namespace, member.labels)
         own = () if workload is None else (workload.origin,)
         peer_authentications = self._selection.peer_authentications_over(member)
         services = self._selection.services.selecting(member.namespace, member.labels)
-        policies, authorizer = self._selection.policies_over(member), None
-        if any(one.action is Action.CUSTOM for one in policies):
-            policies, authorizer = asked(policies, self._authorizers, self._scopes.of(*place).sight, services)
+        policies, authorizer = self.policies(member, services)
         return _Over(
             services=services,
             policies=policies,
             authorizer=authorizer,
-            authentications=reaching(
-                self._selection.request_authentications_over(member), self._scopes.of(*place).sight
-            )
+            authentications=reaching(self._selection.request_authentications_over(member), scope.sight)
             if self._mesh.request_authentications
             else (),
             peer_authentications=peer_authentications,
             rate_limits=self._selection.limits_over(replica, services) if self._mesh.rate_limits else (),
             origins=(*own, *(one.origin for one in peer_authentications)),
         )
+
+    def policies(
+        self, member: Member, services: Iterable[Service]
+    ) -> tuple[tuple[AuthorizationPolicy, ...], Authorizer | None]:
+        """The policies over a member that stands behind these services, and who is asked by them."""
+        policies = self._selection.policies_over(member)
+        if all(one.action is not Action.CUSTOM for one in policies):
+            return policies, None
+        scope = self._scopes.of(member.namespace, member.labels)
+        return asked(policies, self._authorizers, scope.sight, services)
 
 
 _views = PerMesh(_Views)
@@ -112,6 +118,12 @@ _views = PerMesh(_Views)
 def view(mesh: Mesh, replica: Replica) -> View:
     """Everything that the proxy of a replica is told, but for endpoints."""
     return _views(mesh).of(replica)
+
+
+def policies(mesh: Mesh, member: Member) -> tuple[AuthorizationPolicy, ...]:
+    """The authorization policies as they hold over a member, in the order of their objects."""
+    services = selection(mesh).services.selecting(member.namespace, member.labels)
+    return _views(mesh).policies(member, services)[0]
 
 
 def _inbound(replica: Replica, over: _Over) -> tuple[InboundPort, ...]:

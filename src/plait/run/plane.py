@@ -42,7 +42,7 @@ from plait.link.server import AgentAway
 from plait.model.finding import Severity
 from plait.model.names import ReplicaKey, WorkloadKey
 from plait.rollout.status import Command
-from plait.run import proxies, views
+from plait.run import objects, proxies, services, views
 from plait.run.custody import Custody
 from plait.run.intake import Intake
 from plait.run.loop import Loop
@@ -156,16 +156,20 @@ class ControlPlane:
 
     def service(self, namespace: str, name: str) -> ServiceView:
         """A service as it is routed and guarded now."""
-        raise NotFound(f"there is no service {namespace}/{name}")
+        mesh = self.loop.mesh
+        if mesh is None:
+            raise NotFound(f"there is no service {namespace}/{name}: nothing was read yet")
+        reports, ejections = self.loop.registry.reports(), self.intake.ejections(time.time())
+        return services.service(mesh, reports, ejections, self.loop.store, namespace, name)
 
     async def refusals(self, window: float, service: str, until: float | None) -> tuple[RefusalView, ...]:
         """Who was kept out."""
         found = await self.queries().measure(By.REFUSAL, Where(service=service), window=window, end=until)
-        return refusals(found, self.loop.mesh, self.loop.registry.replicas().values(), self.loop.store.place)
+        return refusals(found, self.loop.mesh, self.loop.registry.replicas().values(), self.loop.store)
 
     def object(self, kind: str, namespace: str, name: str) -> ObjectView:
         """An object as it stands in its file."""
-        raise NotFound(f"there is no {kind} {namespace}/{name}")
+        return objects.shown(self.loop.store, kind, namespace, name)
 
     def proxy(self, replica: ReplicaKey) -> ProxyView:
         """One proxy, and what it was sent last."""

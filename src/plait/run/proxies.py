@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from plait.api.proxies import ProxyView, PushView
 from plait.api.views import Written
 from plait.link.messages import ReplicaReport
-from plait.model.names import ObjectRef
+from plait.model.names import ObjectRef, Origin
 from plait.run import views
 from plait.run.own_metrics import type_name
+from plait.run.places import written
 from plait.sources.store import Store
 from plait.xds.pushes import Push
 from plait.xds.server import ProxyStatus as XdsStatus
@@ -43,21 +44,9 @@ def _push(push: Push) -> PushView:
 
 def _refused(status: XdsStatus, store: Store) -> tuple[Written, ...]:
     """The objects behind what it refuses, each once, those of the same resource as they made it."""
-    fields: dict[ObjectRef, str] = {}
+    origins: dict[ObjectRef, Origin] = {}
     for kind in status.types:
         for one in kind.rejections:
             for origin in one.resource.origins:
-                fields.setdefault(origin.ref, origin.field)
-    return tuple(_written(ref, field, store) for ref, field in fields.items())
-
-
-def _written(ref: ObjectRef, field: str, store: Store) -> Written:
-    place = store.place(ref, field)
-    return Written(
-        kind=ref.kind,
-        namespace=ref.namespace,
-        name=ref.name,
-        field=field,
-        file=place.file if place else "",
-        line=place.line if place else 0,
-    )
+                origins.setdefault(origin.ref, origin)
+    return tuple(written(origin, store) for origin in origins.values())

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from plait.api.services import RefusalView
-from plait.api.views import Written
 from plait.compiler.selection import selection
 from plait.explain.denials import NOTHING_OVER, Over, denial
 from plait.model.catalog import Member, Replica
-from plait.model.finding import Place
 from plait.model.mesh import Mesh
-from plait.model.names import ObjectRef, Origin, WorkloadKey
+from plait.model.names import WorkloadKey
+from plait.run.places import written
+from plait.sources.store import Store
 from plait.telemetry.queries import Group, Measured
 
 _Versions = Mapping[tuple[WorkloadKey, str], Member]
@@ -21,9 +21,9 @@ def refusals(
     found: Measured,
     mesh: Mesh | None,
     replicas: Iterable[Replica],
-    place: Callable[[ObjectRef, str], Place | None],
+    store: Store,
 ) -> tuple[RefusalView, ...]:
-    """Of what was measured by refusal, most first; `mesh` is what is written now, `place` where a field stands."""
+    """Of what was measured by refusal, most first; `mesh` is what is written now, and `store` knows where."""
     versions = _versions(mesh, replicas)
 
     def told(group: Group, requests: int) -> RefusalView:
@@ -38,7 +38,7 @@ def refusals(
             destination_version=group.destination_version,
             requests=requests,
             reason=why.words,
-            written=None if why.origin is None else _written(why.origin, place),
+            written=None if why.origin is None else written(why.origin, store),
         )
 
     counted = ((group, round(one.refused * found.heard)) for group, one in found.groups.items())
@@ -67,16 +67,4 @@ def _over(mesh: Mesh | None, versions: _Versions, group: Group) -> Over:
             for one in chosen.request_authentications_over(member)
             if not one.targets or (called is not None and called.name in one.targets)
         ),
-    )
-
-
-def _written(origin: Origin, place: Callable[[ObjectRef, str], Place | None]) -> Written:
-    ref, found = origin.ref, place(origin.ref, origin.field)
-    return Written(
-        kind=ref.kind,
-        namespace=ref.namespace,
-        name=ref.name,
-        field=origin.field,
-        file=found.file if found else "",
-        line=found.line if found else 0,
     )
