@@ -84,16 +84,20 @@ class _Views:
     def _over(self, replica: Replica) -> _Over:
         member = replica.member
         workload = self._mesh.workloads.get(replica.key.workload)
-        scope = self._scopes.of(member.namespace, member.labels)
+        place = (member.namespace, member.labels)
         own = () if workload is None else (workload.origin,)
         peer_authentications = self._selection.peer_authentications_over(member)
         services = self._selection.services.selecting(member.namespace, member.labels)
-        policies, authorizer = self.policies(member, services)
+        policies, authorizer = self._selection.policies_over(member), None
+        if any(one.action is Action.CUSTOM for one in policies):
+            policies, authorizer = self._asked(policies, member, services)
         return _Over(
             services=services,
             policies=policies,
             authorizer=authorizer,
-            authentications=reaching(self._selection.request_authentications_over(member), scope.sight)
+            authentications=reaching(
+                self._selection.request_authentications_over(member), self._scopes.of(*place).sight
+            )
             if self._mesh.request_authentications
             else (),
             peer_authentications=peer_authentications,
@@ -101,15 +105,16 @@ class _Views:
             origins=(*own, *(one.origin for one in peer_authentications)),
         )
 
-    def policies(
-        self, member: Member, services: Iterable[Service]
+    def policies(self, member: Member) -> tuple[AuthorizationPolicy, ...]:
+        services = self._selection.services.selecting(member.namespace, member.labels)
+        return self._asked(self._selection.policies_over(member), member, services)[0]
+
+    def _asked(
+        self, policies: tuple[AuthorizationPolicy, ...], member: Member, services: Iterable[Service]
     ) -> tuple[tuple[AuthorizationPolicy, ...], Authorizer | None]:
         """The policies over a member that stands behind these services, and who is asked by them."""
-        policies = self._selection.policies_over(member)
-        if all(one.action is not Action.CUSTOM for one in policies):
-            return policies, None
-        scope = self._scopes.of(member.namespace, member.labels)
-        return asked(policies, self._authorizers, scope.sight, services)
+        sight = self._scopes.of(member.namespace, member.labels).sight
+        return asked(policies, self._authorizers, sight, services)
 
 
 _views = PerMesh(_Views)
@@ -122,8 +127,7 @@ def view(mesh: Mesh, replica: Replica) -> View:
 
 def policies(mesh: Mesh, member: Member) -> tuple[AuthorizationPolicy, ...]:
     """The authorization policies as they hold over a member, in the order of their objects."""
-    services = selection(mesh).services.selecting(member.namespace, member.labels)
-    return _views(mesh).policies(member, services)[0]
+    return _views(mesh).policies(member)
 
 
 def _inbound(replica: Replica, over: _Over) -> tuple[InboundPort, ...]:
