@@ -1,4 +1,4 @@
-// The keys of every page, and light and dark.  What is done here asks nobody.
+// The keys of every page, light and dark, and what is said when the dashboard is gone.  All this asks nobody.
 (() => {
   const theme = () => (document.body.classList.contains("body--dark") ? "dark" : "light");
   const setTheme = (wanted) => {
@@ -29,6 +29,11 @@
   document.addEventListener("click", (event) => {
     const act = event.target.closest?.("[data-act]")?.dataset.act;
     if (act) acts[act]?.();
+  });
+  document.addEventListener("DOMContentLoaded", () => {
+    const [what, then] = document.querySelectorAll("#popup > span");
+    what.textContent = "The dashboard does not answer.";
+    then.textContent = "When it is back, so is this page. If it was ended, or its mesh was, this is the last that it has shown.";
   });
   let going = 0;
   document.addEventListener("keydown", (event) => {

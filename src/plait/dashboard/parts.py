@@ -30,7 +30,7 @@ def panel(title: str = "", *, flush: bool = False, classes: str = "") -> Iterato
     with ui.element("section").classes(f"panel {classes}") as section:
         actions = None
         if title:
-            section.props(f'aria-label="{title}"')
+            section.props["aria-label"] = title
             with ui.element("header"):
                 ui.html(f"<h2>{escaped(title)}</h2>", sanitize=False)
                 actions = ui.element("div").classes("actions")
@@ -79,6 +79,11 @@ def empty(text: str) -> ui.label:
 def escaped(text: str) -> str:
     """Text for HTML."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def counted(number: int, what: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def to(path: str, **query: object) -> str:
