@@ -14,6 +14,7 @@ from nicegui import ui
 from plait.api.client import ApiError, NoMesh
 from plait.api.views import Status
 from plait.dashboard import parts
+from plait.dashboard.elements.choices import Choose
 from plait.dashboard.feed import Feed
 
 _HERE = Path(__file__).parent
@@ -87,6 +88,19 @@ class Frame:
                 one.news = _NEVER
             else:
                 await self._call(one)
+
+    def choosing(self, path: str, chosen: dict[str, str]) -> Callable[[str], Choose]:
+        """By a name, what takes a choice: it is kept in `chosen` and in the page's address, and shown."""
+
+        def choose(name: str) -> Choose:
+            async def take(value: str) -> None:
+                chosen[name] = value
+                ui.navigate.history.replace(parts.to(path, **chosen))
+                await self.again()
+
+            return take
+
+        return choose
 
     async def tick(self) -> None:
         """Call those that are due."""
