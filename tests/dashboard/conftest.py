@@ -13,9 +13,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
-
-pytest.importorskip("nicegui", reason="the dashboard's extra is not installed")
-pytest.importorskip("playwright", reason="Playwright is not installed")
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
 
 CHROMIUM = shutil.which("chromium")

@@ -73,11 +73,14 @@ class Frame:
         What it makes belongs to the page's content, unless it is made inside of something else.
         """
         self._refreshes.append(_Live(refresh, every))
-        first = [asyncio.create_task(self._call(each)) for each in self._refreshes if not each.called]
+        first = {asyncio.create_task(self._call(each)): each for each in self._refreshes if not each.called}
         for task in first:
             self._first.add(task)
             task.add_done_callback(self._first.discard)
-        done, _ = await asyncio.wait(first, timeout=_PATIENCE)
+        done, late = await asyncio.wait(first, timeout=_PATIENCE)
+        for task in late:
+            first[task].wrong = "The control plane has not answered yet."
+        self._tell()
         for task in done:
             task.result()
 
@@ -124,9 +127,11 @@ class Frame:
             one.shown, one.wrong = True, ""
         finally:
             one.running = False
-        self._say(next((each.wrong for each in self._refreshes if each.wrong), ""))
+        self._tell()
 
-    def _say(self, text: str) -> None:
+    def _tell(self) -> None:
+        """Say what is wrong, if anything is."""
+        text = next((each.wrong for each in self._refreshes if each.wrong), "")
         self._said.set_text(text)
         self._banner.set_visibility(bool(text))
 
