@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from html import escape
 from typing import Annotated
 
@@ -46,7 +47,8 @@ def dashboard(
 
     token = address.new_token()
     link = address.link(listener, token)
-    with listener, _opened(state, link) if open_ else nullcontext():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with listener, suppress(KeyboardInterrupt), _opened(state, link) if open_ else nullcontext():
         typer.echo(link)
         asyncio.run(serve(state.api_socket, listener, token))
 
