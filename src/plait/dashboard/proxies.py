@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -191,20 +191,25 @@ def _type_state(each: ProxyTypeStatus) -> Cell:
     return Cell("In sync", tone=parts.GOOD, badge=True)
 
 
-def push_rows(pushes: Iterable[PushView]) -> list[Row]:
-    return [
-        Row(
-            f"{one.at} {one.type} {number}",
-            (
-                Cell(parts.clock(one.at), sort=one.at),
-                Cell(one.type),
-                Cell(f"{one.resources:,}", sort=one.resources),
-                Cell(f"{one.removed:,}" if one.removed else figures.NOTHING, sort=one.removed),
-                Cell(figures.size(one.bytes), sort=one.bytes),
-                Cell(one.outcome.capitalize(), tone=_OUTCOMES.get(one.outcome, parts.WARN), badge=True),
-                Cell(figures.duration(one.latency_ms), sort=one.latency_ms),
-                Cell(one.reason),
-            ),
-        )
-        for number, one in enumerate(pushes)
-    ]
+def push_rows(pushes: Sequence[PushView]) -> list[Row]:
+    """As they come; a row keeps its key when others come before it."""
+    seen = Counter[str]()
+    made: list[Row] = []
+    for one in reversed(pushes):
+        when = f"{one.at} {one.type}"
+        seen[when] += 1
+        made.append(Row(f"{when} {seen[when]}", _push(one)))
+    return made[::-1]
+
+
+def _push(one: PushView) -> tuple[Cell, ...]:
+    return (
+        Cell(parts.clock(one.at), sort=one.at),
+        Cell(one.type),
+        Cell(f"{one.resources:,}", sort=one.resources),
+        Cell(f"{one.removed:,}" if one.removed else figures.NOTHING, sort=one.removed),
+        Cell(figures.size(one.bytes), sort=one.bytes),
+        Cell(one.outcome.capitalize(), tone=_OUTCOMES.get(one.outcome, parts.WARN), badge=True),
+        Cell(figures.duration(one.latency_ms), sort=one.latency_ms),
+        Cell(one.reason),
+    )
