@@ -25,12 +25,16 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 
 from steps import TOUR, WORKLOADS, Seen, Step
 
 HERE = Path(__file__).resolve().parent
 PATIENCE = 15.0  # seconds for a step to show what it should
+DASHBOARD = find_spec("nicegui") is not None  # Plait's extra of this name is installed
 
 
 class DemoError(Exception):
@@ -92,6 +96,8 @@ class Mesh:
 
     def start(self) -> None:
         command = (self.bin / "plait", "up", self.folder / "bistro", "--state-dir", self.state, *self.options)
+        if DASHBOARD:
+            command = (*command, "--dashboard")
         self._process = subprocess.Popen(
             tuple(map(str, command)),
             env={**self.environment, "PYTHONUNBUFFERED": "1"},
@@ -109,6 +115,12 @@ class Mesh:
             for line in process.stdout:
                 self.lines.append(line.rstrip())
                 say(f"  | {line.rstrip()}")
+
+    @property
+    def dashboard(self) -> str:
+        """The link that opens the dashboard; "" as long as there is none."""
+        said = (line.removeprefix("dashboard: ") for line in self.lines if line.startswith("dashboard: "))
+        return next(said, "")
 
     @property
     def ended(self) -> bool:
@@ -205,6 +217,8 @@ def wait_until_open(mesh: Mesh, began: float, stop: threading.Event) -> float:
 def tell(mesh: Mesh, first: float) -> None:
     """Prints the tour."""
     say(f"\nThe bistro is open: the first request through the mesh was answered after {first:.1f} s.\n")
+    if mesh.dashboard:
+        say(f"To look at it in a browser, open\n\n    {mesh.dashboard}\n")
     say("In another terminal, type first")
     say(f"\n    . {shlex.quote(str(mesh.folder / 'tour'))}\n")
     say("which enters the demo's folder, puts plait on the PATH and names this mesh; then, one by one:\n")
@@ -239,6 +253,22 @@ def walk(mesh: Mesh, step: Step) -> tuple[str, str]:
             return missing, output
 
 
+def dashboard_missing(link: str) -> str:
+    """What is not as it should be of the dashboard; "" for nothing."""
+    answers = []
+    for address in (link.partition("?")[0], link):
+        browser = build_opener(ProxyHandler({}), HTTPCookieProcessor())
+        try:
+            with browser.open(address, timeout=PATIENCE) as answer:
+                answers.append(answer.status)
+        except HTTPError as error:
+            answers.append(error.code)
+            error.close()
+        except (OSError, ValueError) as error:
+            return f"no answer from {address!r}: {error}"
+    return "" if answers == [401, 200] else f"{answers} without and with its token, instead of 401 and 200"
+
+
 def check(mesh: Mesh, first: float, within: float, stop: threading.Event) -> list[str]:
     """Walks the tour: the titles of the steps that failed."""
     say()
@@ -247,6 +277,12 @@ def check(mesh: Mesh, first: float, within: float, stop: threading.Event) -> lis
     say(f"{verdict}  0. First request through the mesh after {first:.1f} s (at most {within:g} s)")
     if first > within:
         failed.append("First request through the mesh")
+    if DASHBOARD:
+        missing = dashboard_missing(mesh.dashboard)
+        say(
+            f"{'FAILED' if missing else 'ok    '}  0. The dashboard opens by its link alone {missing}".rstrip()
+        )
+        failed += ["The dashboard"] if missing else []
     for number, step in enumerate(TOUR, 1):
         if stop.is_set():
             raise DemoError("interrupted")
