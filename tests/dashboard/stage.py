@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from plait.api.listening import serving
@@ -40,12 +41,14 @@ async def dashboard(socket: Path) -> AsyncIterator[str]:
 
 
 async def _main(name: str) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with staged(SCENES[name]()) as link:
         sys.stdout.write(f"{link}\n")
         sys.stdout.flush()
-        await asyncio.Event().wait()
+        await ended.wait()
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_main(sys.argv[1] if len(sys.argv) > 1 else "bistro"))
+    asyncio.run(_main(sys.argv[1] if len(sys.argv) > 1 else "bistro"))
