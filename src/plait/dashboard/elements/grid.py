@@ -20,7 +20,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in a cell: a text, where it leads, its tone (as a badge or not), a second line, what it sorts by."""
+    """What stands in a cell: a text, where it leads, its tone (as a badge or not), a second line, what it sorts by.
+
+    `bar` is a share that is drawn beside the text, and `spark` how something went, in percent of its highest.
+    """
 
     text: str
     href: str = ""
@@ -29,6 +32,8 @@ class Cell:
     sub: str = ""
     title: str = ""
     sort: float | str | None = None
+    bar: float | None = None
+    spark: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,8 @@ class Grid(Element, component="grid.js"):
         changed = [_sent(row) for key, row in now.items() if self._rows.get(key) != row]
         moved = tuple(now) != tuple(self._rows)
         self._rows = now
-        self._props["rows"] = [_sent(row) for row in rows]  # what a browser begins with
+        with self._props.suspend_updates():
+            self._props["rows"] = [_sent(row) for row in rows]  # what a browser begins with
         if changed or moved:
             _ = self.run_method("apply", changed, list(now) if moved else None)
         return len(changed)
@@ -73,6 +79,6 @@ def _sent(row: Row) -> dict[str, object]:
 def _cell(cell: Cell) -> dict[str, object]:
     said = {
         "text": cell.text, "href": cell.href, "tone": cell.tone, "badge": cell.badge, "sub": cell.sub,
-        "title": cell.title, "sort": cell.sort,
+        "title": cell.title, "sort": cell.sort, "bar": cell.bar, "spark": cell.spark,
     }  # fmt: skip
-    return {name: value for name, value in said.items() if value not in {"", None, False}}
+    return {name: value for name, value in said.items() if value is not False and value not in ("", None, ())}
