@@ -75,11 +75,11 @@ export default {
         {
           animation: false,
           textStyle: { fontFamily: getComputedStyle(this.$el).fontFamily },
-          grid: { left: 8, right: 14, top: 10, bottom: 4, containLabel: true },
+          grid: { left: 8, right: 14, top: 10, bottom: 2, containLabel: true },
           xAxis: {
             type: "time", min: this.at(this.first), max: this.at(this.last), splitNumber: 4,
             axisLine: { lineStyle: { color: "var(--line-strong)" } }, axisTick: { show: false },
-            axisLabel: { color: "var(--muted)", fontSize: 11, hideOverlap: true, formatter: (time) => clock(time, false) },
+            axisLabel: { color: "var(--muted)", fontSize: 11, hideOverlap: true, margin: 10, formatter: (time) => clock(time, false) },
           },
           yAxis: {
             type: "value", min: 0, max: top, interval: this.marks[1]?.[0] ?? 1,

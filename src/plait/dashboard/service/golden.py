@@ -62,7 +62,7 @@ class Golden:
         host = looked.view.host
         node = next((one for one in looked.graph.services if one.host == host), None)
         under_way = node.pool_requests if node else 0
-        self._open.tell(str(node.pool_connections if node else 0), f"{under_way} requests now")
+        self._open.tell(str(node.pool_connections if node else 0), f"requests now: {under_way}")
         behind = [one for one in looked.graph.workloads if host in one.services]
         application, sidecar = used(one.application for one in behind), used(one.sidecar for one in behind)
         self._cpu.tell(figures.cores(application.cpu), f"sidecars {figures.cores(sidecar.cpu)}")
@@ -72,7 +72,7 @@ class Golden:
 def traffic_note(signals: Signals, lasting: str) -> str:
     """How much it was, and of what."""
     if signals.connections and not signals.requests:
-        return f"{figures.size(signals.received)}/s in, {figures.size(signals.sent)}/s out"
+        return f"↓{figures.size(signals.received)}/s ↑{figures.size(signals.sent)}/s"
     return f"{signals.requests:,} in {lasting}"
 
 

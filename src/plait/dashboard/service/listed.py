@@ -146,12 +146,12 @@ _VALUE = "(event) => emit(event.target.value)"
 
 
 def rows(found: Sequence[ServiceNode], graph: Graph, went: Mapping[str, tuple[int, ...]]) -> list[Row]:
-    """A row for each, who is asked most first."""
+    """A row for each, by namespace and name, so that none moves when rates do; what is outside comes last."""
     versions: dict[str, set[str]] = {}
     for workload in graph.workloads:
         for host in workload.services:
             versions.setdefault(host, set()).add(workload.version or workload.name)
-    ordered = sorted(found, key=lambda one: (-busy(one.signals), one.host))
+    ordered = sorted(found, key=lambda one: (one.external, one.namespace, one.name))
     return [_row(one, versions.get(one.host, set()), went.get(one.host, ())) for one in ordered]
 
 

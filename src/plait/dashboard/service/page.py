@@ -52,6 +52,7 @@ class ServicePage:
         opener = Opener(self._feed, self._choice, self._tell_address)
         with ui.element("div").classes("svc-head"):
             self._facts = ui.html("", sanitize=False).classes("svc-facts")
+            self._ways = ui.html("", sanitize=False).classes("svc-links")
             with ui.element("div").classes("svc-windows").props('role="group" aria-label="How long back"'):
                 self._windows = {seconds: self._window(seconds) for seconds in WINDOWS}
         self._golden = Golden()
@@ -129,6 +130,7 @@ class ServicePage:
         self._missing.set_visibility(False)
         self._found.set_visibility(True)
         self._facts.set_content(facts(looked))
+        self._ways.set_content(ways(looked.view))
         self._tabs[CANARY].set_visibility(looked.canary is not None)
         self._golden.show(looked)
         self._traffic.show(looked)
@@ -164,28 +166,31 @@ def instead(namespace: str, name: str, hosts: list[str]) -> str:
 
 
 def facts(looked: Looked) -> str:
-    """HTML of what a service is, and of the ways from here."""
+    """HTML of what a service is, and how it stands."""
     view = looked.view
     ready = sum(one.state == "ready" for one in view.instances)
     well = ready == len(view.instances) and bool(ready)
+    standing = f"{ready} of {len(view.instances)} ready" if view.instances else "no instance"
     badges = [
         *(
             f'<span class="badge">{parts.escaped(f"{one.protocol} {one.number}")}</span>'
             for one in view.ports
         ),
         *(mtls(one) for one in view.mtls),
-        f'<span class="badge {parts.GOOD if well else parts.WARN}">{ready} of {len(view.instances)} ready</span>',
+        f'<span class="badge {parts.GOOD if well else parts.WARN}">{standing}</span>',
     ]
     if looked.canary is not None:
         href = parts.escaped(to_canary(looked.canary))
-        badges.append(f'<a class="badge info" href="{href}">{parts.escaped(looked.canary.progress)}</a>')
+        stands = looked.canary.share if looked.canary.runs else looked.canary.phase
+        badges.append(f'<a class="badge info" href="{href}">Canary: {parts.escaped(stands)}</a>')
     if gap := unheard(looked.total):
         badges.append(f'<span class="badge warn">{gap}</span>')
-    ways = "".join(f'<a href="{parts.escaped(href)}">{text}</a>' for text, href in links(view) if href)
-    return (
-        f'<span class="mono svc-host">{parts.escaped(view.host)}</span>{"".join(badges)}'
-        f'<span class="svc-links">{ways}</span>'
-    )
+    return f'<span class="mono svc-host">{parts.escaped(view.host)}</span>{"".join(badges)}'
+
+
+def ways(view: ServiceView) -> str:
+    """HTML of where more is to be seen of it."""
+    return "".join(f'<a href="{parts.escaped(href)}">{text}</a>' for text, href in links(view) if href)
 
 
 def mtls(mode: str) -> str:

@@ -13,7 +13,7 @@ from plait.dashboard import parts
 from plait.dashboard.elements.chart import Chart, Line
 from plait.dashboard.elements.grid import Cell, Column, Grid, Row
 from plait.dashboard.service.golden import a_second
-from plait.dashboard.service.looked import Looked, busy, rates, share, until
+from plait.dashboard.service.looked import Looked, busy, rates, share, steps, until
 from plait.telemetry.graph import Edge, Graph
 from plait.telemetry.queries import Group, Signals
 
@@ -89,7 +89,7 @@ def version_rows(traffic: Traffic, now: Traffic) -> list[Row]:
         part = share(lately.get(one.group, 0.0), sum(lately.values()))
         whole = share(busy(one.signals), in_all)
         cells = (
-            Cell(names[one.group], sub=one.group.destination_workload, tone=parts.PLAIN),
+            _version(one.group, names[one.group]),
             Cell(a_second(busy(one.signals)), sort=busy(one.signals)),
             Cell(figures.share(part), bar=part, sort=part),
             Cell(figures.share(whole), sort=whole),
@@ -97,6 +97,10 @@ def version_rows(traffic: Traffic, now: Traffic) -> list[Row]:
         )
         rows.append(Row(names[one.group], cells))
     return rows
+
+
+def _version(group: Group, name: str) -> Cell:
+    return Cell(name, sub=group.destination_workload if name == group.destination_version else "")
 
 
 def caller_rows(traffic: Traffic, graph: Graph) -> list[Row]:
@@ -169,7 +173,7 @@ def share_lines(traffic: Traffic) -> list[Line]:
             stacked=True,
         )
         for one, colour in zip(ordered, _COLOURS, strict=False)
-    ]
+    ] or [Line("versions", (None,) * steps(traffic))]
 
 
 def caller_lines(traffic: Traffic) -> list[Line]:
