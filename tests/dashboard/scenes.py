@@ -374,7 +374,10 @@ def bistro() -> Scene:
     return Scene(
         flows=flows,
         standing=standing,
-        replicas=(*(workload(name) for name in names), workload("reservations", 1)),
+        replicas=tuple(
+            replace(one, certificate_expires=iso(now + (900 if one.name == "cache" else 70_000)))
+            for one in (*(workload(name) for name in names), workload("reservations", 1))
+        ),
         found=FINDINGS,
         proxied=tuple(_proxy(name, rejects=name == "payments") for name in names),
         pushed={f"bistro/{name}/0": _pushes(_proxy(name, rejects=name == "payments"), now) for name in names},
@@ -452,7 +455,7 @@ def _proxy(name: str, *, rejects: bool) -> ProxyStatus:
         namespace="bistro",
         name=name,
         replica=0,
-        connected="2031-02-03T04:05:06+00:00",
+        connected=iso(time.time() - 7_900),
         synced=not rejects,
         types=tuple(
             ProxyTypeStatus(

@@ -177,7 +177,11 @@ def _shifted(flow: Flow, at: float) -> list[Flow]:
 async def test_only_what_is_new_is_sent(browser: Pages) -> None:
     async with on_stage(bistro()) as stage, browser(stage.link) as page:
         told: list[str | bytes] = []
-        page.on("websocket", lambda socket: socket.on("framereceived", told.append))
+
+        def heard(frame: str | bytes) -> None:
+            told.append(frame)
+
+        page.on("websocket", lambda socket: socket.on("framereceived", heard))
         answer = await page.goto(stage.at(RESERVATIONS))
         assert answer is not None
         whole = len(await answer.body())

@@ -18,6 +18,7 @@ COMMANDS = (
     "canary",
     "map",
     "top",
+    "dashboard",
     "check",
     "compile",
     "can",

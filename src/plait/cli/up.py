@@ -11,6 +11,7 @@ import typer
 
 from plait.api.listening import loopback
 from plait.cli.options import StateDir, seconds
+from plait.dashboard import address
 from plait.identity import given
 from plait.identity.authority import (
     LONGEST_LIFETIME,
@@ -97,10 +98,15 @@ def up(  # noqa: PLR0913, PLR0917 - an option each
             metavar="URL",
         ),
     ] = "",
+    *,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Serve the dashboard too, and print the link that opens it.")
+    ] = False,
 ) -> None:
     """Run the workloads of a folder of YAML, each behind its own Envoy, until Ctrl-C."""
     _check_api(api)
     _check_prometheus(prometheus)
+    _check_dashboard(wanted=dashboard)
     state = StateDirectory(state_dir.resolve())
     settings = MeshSettings(
         trust_domain=trust_domain,
@@ -126,6 +132,7 @@ def up(  # noqa: PLR0913, PLR0917 - an option each
             listen=listen,
             api=api,
             prometheus=prometheus,
+            dashboard=dashboard,
             say=_say,
         )
         raise typer.Exit(asyncio.run(runner.run()))
@@ -164,6 +171,13 @@ def _check_prometheus(address: str) -> None:
     except ValueError as error:
         typer.echo(f"plait up: {error}", err=True)
         raise typer.Exit(2) from error
+
+
+def _check_dashboard(*, wanted: bool) -> None:
+    """End the command when there can be none."""
+    if wanted and not address.installed():
+        typer.echo(f"plait up: the dashboard is not installed: {address.INSTALL}", err=True)
+        raise typer.Exit(2)
 
 
 def _mode(wanted: Mode | None, policy: OutboundTrafficPolicy) -> Mode:

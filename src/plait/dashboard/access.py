@@ -8,18 +8,19 @@ token; whoever brings it gets a cookie, and nothing else opens anything.  A page
 from __future__ import annotations
 
 import hmac
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.requests import cookie_parser
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-TOKEN = "token"  # noqa: S105 - the name of a parameter
+from plait.dashboard.address import TOKEN
+
 COOKIE = "plait-dashboard"
 _POLICY = (
-    "default-src 'self'; "
+    "default-src 'self'; connect-src 'self' {sockets}; "
     "script-src 'self' 'unsafe-inline' 'unsafe-eval'; "  # Vue compiles its templates in the browser
     "style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; "
@@ -27,35 +28,41 @@ _POLICY = (
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_TOLD = "open the link that `plait dashboard` printed: it has a token\n"
+_ONCE_MORE = '<!doctype html><meta http-equiv="refresh" content="0"><title>Plait</title>'
 
 
 class Guard:
     """ASGI around the dashboard; `place` is HOST:PORT, where it is served."""
 
     def __init__(self, app: ASGIApp, *, place: str, token: str) -> None:
+        port = place.rpartition(":")[2]
         self._app = app
-        self._hosts = {place, f"localhost:{place.rpartition(':')[2]}"}
+        self._hosts = {place, f"localhost:{port}"}
         self._token = token
-        self._cookie = (
-            f"{COOKIE}-{place.rpartition(':')[2]}"  # cookies know no ports, and there may be two meshes
-        )
+        self._cookie = f"{COOKIE}-{port}"  # cookies know no ports, and there may be two meshes
+        policy = _POLICY.format(sockets=" ".join(sorted(f"ws://{one}" for one in self._hosts)))
+        self._headers = [
+            (name.lower().encode(), value.encode())
+            for name, value in {**_HEADERS, "Content-Security-Policy": policy}.items()
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        refusal = self._refusal(scope, headers)
+        refusal = self._refusal(scope, Headers(scope=scope))
         if refusal is None:
-            await self._app(scope, receive, _with_headers(send))
+            await self._app(scope, receive, self._with_headers(send))
         elif scope["type"] == "websocket":
             await WebSocketClose(code=1008)(scope, receive, send)
         else:
-            await refusal(scope, receive, _with_headers(send))
+            await refusal(scope, receive, self._with_headers(send))
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         named = headers.getlist("host")
@@ -68,7 +75,11 @@ class Guard:
             return None if TOKEN not in _query(scope) else self._let_in(scope)
         if scope["type"] == "http" and self._proves(_query(scope).get(TOKEN, "")):
             return self._let_in(scope)
-        return PlainTextResponse("open the link that `plait dashboard` printed: it has a token\n", 401)
+        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") == "navigate":
+            return HTMLResponse(
+                _ONCE_MORE, 401
+            )  # a link elsewhere was followed, which brings no strict cookie
+        return PlainTextResponse(_TOLD, 401)
 
     def _proves(self, shown: str) -> bool:
         return hmac.compare_digest(shown.encode(errors="replace"), self._token.encode())
@@ -76,9 +87,17 @@ class Guard:
     def _let_in(self, scope: Scope) -> Response:
         """The same place without the token, which is not to stay in the browser's history."""
         rest = urlencode({name: value for name, value in _query(scope).items() if name != TOKEN})
-        response = RedirectResponse(f"{scope['path']}{'?' if rest else ''}{rest}", 303)
+        response = RedirectResponse(f"/{scope['path'].lstrip('/')}{'?' if rest else ''}{rest}", 303)
         response.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
         return response
+
+    def _with_headers(self, send: Send) -> Send:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *self._headers]}
+            await send(message)
+
+        return sent
 
 
 def _query(scope: Scope) -> dict[str, str]:
@@ -86,18 +105,4 @@ def _query(scope: Scope) -> dict[str, str]:
 
 
 def _cookie(headers: Headers, name: str) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return ""
-    return found[name].value if name in found else ""
-
-
-def _with_headers(send: Send) -> Send:
-    async def sent(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            more = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
-            message = {**message, "headers": [*message.get("headers", []), *more]}
-        await send(message)
-
-    return sent
+    return cookie_parser(headers.get("cookie", "")).get(name, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from pathlib import Path
 
 from plait.api.client import ApiError, Client, NoMesh
@@ -21,10 +22,18 @@ class Feed:
     """
 
     def __init__(self, socket: Path) -> None:
+        self._home = socket.parent
         self.client = Client(socket)
         self.news = 0
         self.lost: float | None = None
         """Since when no control plane answers (seconds since the epoch); None: one does."""
+
+    def absence(self) -> str:
+        """What is to be said while no control plane answers."""
+        since = datetime.fromtimestamp(self.lost or time.time()).astimezone()
+        if not self._home.is_dir():  # a mesh removes its directory when it ends
+            return f"The mesh has ended ({since:%H:%M:%S})."
+        return f"No control plane answers since {since:%H:%M:%S}; what runs goes on without it."
 
     async def run(self) -> None:
         """Hear of what happens; until cancelled."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 from nicegui import ui
 
 from plait.api.client import ApiError, NoMesh
 from plait.api.views import Status
+from plait.dashboard import parts
+from plait.dashboard.elements.choices import Choose
 from plait.dashboard.feed import Feed
 
 _HERE = Path(__file__).parent
@@ -34,8 +36,22 @@ NAVIGATION = (
 EVERY = 5.0
 """Seconds between two looks of a page: proxies are counted as often."""
 _TICK = 0.5
+_NEVER = -1
+_PATIENCE = 1.5
+"""Seconds that a page waits for what it shows first, before it is sent without."""
 
 Refresh = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Live:
+    refresh: Refresh
+    every: float
+    news: int = _NEVER
+    called: float = 0.0
+    running: bool = False
+    shown: bool = False
+    wrong: str = ""
 
 
 @dataclass(slots=True)
@@ -45,24 +61,49 @@ class Frame:
     feed: Feed
     _banner: ui.element
     _said: ui.label
+    _place: ui.element
     _refreshes: list[_Live] = field(default_factory=list)
+    _first: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def live(self, refresh: Refresh, every: float = EVERY) -> None:
         """Call it now, whenever something has happened, and every so many seconds as long as the page is open.
 
         It may raise NoMesh and ApiError: then the page says so, and keeps what it showed.  It is never called while
-        it is still under way.
+        it is still under way, and a page does not wait long for the first time: what comes late comes to who looks.
+        What it makes belongs to the page's content, unless it is made inside of something else.
         """
-        one = _Live(refresh, every)
-        self._refreshes.append(one)
-        await self._call(one)
+        self._refreshes.append(_Live(refresh, every))
+        first = [asyncio.create_task(self._call(each)) for each in self._refreshes if not each.called]
+        for task in first:
+            self._first.add(task)
+            task.add_done_callback(self._first.discard)
+        done, _ = await asyncio.wait(first, timeout=_PATIENCE)
+        for task in done:
+            task.result()
 
     async def again(self) -> None:
-        """Call all of them now: what the user has chosen is another thing."""
+        """Call all of them now, or as soon as they are over: what the user has chosen is another thing."""
         for one in self._refreshes:
-            await self._call(one)
+            if one.running:
+                one.news = _NEVER
+            else:
+                await self._call(one)
+
+    def choosing(self, path: str, chosen: dict[str, str]) -> Callable[[str], Choose]:
+        """By a name, what takes a choice: it is kept in `chosen` and in the page's address, and shown."""
+
+        def choose(name: str) -> Choose:
+            async def take(value: str) -> None:
+                chosen[name] = value
+                ui.navigate.history.replace(parts.to(path, **chosen))
+                await self.again()
+
+            return take
+
+        return choose
 
     async def tick(self) -> None:
+        """Call those that are due."""
         for one in self._refreshes:
             if self.feed.news != one.news or time.monotonic() - one.called >= one.every:
                 await self._call(one)
@@ -72,29 +113,22 @@ class Frame:
             return
         one.running, one.news, one.called = True, self.feed.news, time.monotonic()
         try:
-            await one.refresh()
+            with self._place:
+                await one.refresh()
         except NoMesh:
-            since = datetime.fromtimestamp(self.feed.lost or time.time()).astimezone()
-            self._say(f"No control plane answers since {since:%H:%M:%S}. What stands here is of then.")
+            kept = any(each.shown for each in self._refreshes)
+            one.wrong = self.feed.absence() + (" What stands here is of then." if kept else "")
         except ApiError as error:
-            self._say(str(error))
+            one.wrong = str(error)
         else:
-            self._say("")
+            one.shown, one.wrong = True, ""
         finally:
             one.running = False
+        self._say(next((each.wrong for each in self._refreshes if each.wrong), ""))
 
     def _say(self, text: str) -> None:
         self._said.set_text(text)
         self._banner.set_visibility(bool(text))
-
-
-@dataclass(slots=True)
-class _Live:
-    refresh: Refresh
-    every: float
-    news: int = -1
-    called: float = 0.0
-    running: bool = False
 
 
 @contextmanager
@@ -128,39 +162,37 @@ def frame(feed: Feed, title: str, here: str) -> Iterator[Frame]:
             with ui.element("header").classes("top"):
                 heading = ui.element("div").classes("heading")
                 with heading:
-                    ui.html(f"<h1>{_escaped(title)}</h1>", sanitize=False)
+                    ui.html(f"<h1>{parts.escaped(title)}</h1>", sanitize=False)
                 state = ui.html("", sanitize=False).classes("state").props('aria-live="polite"')
             with ui.element("div").classes("banner").props('role="status"') as banner:
                 ui.icon("cloud_off")
                 said = ui.label()
             banner.set_visibility(False)
-            made = Frame(feed, banner, said)
-            with ui.element("main").classes("page"):
+            with ui.element("main").classes("page") as content:
+                made = Frame(feed, banner, said, content)
+
+                async def mesh() -> None:
+                    status = await feed.client.status()
+                    state.set_content(_state(status))
+                    findings = status.mesh.errors + status.mesh.warnings
+                    badge.set_text(str(findings) if findings else "")
+                    badge.classes(replace="count bad" if status.mesh.errors else "count")
+
+                made._refreshes.append(_Live(mesh, EVERY))  # noqa: SLF001 - its own
                 yield made
-
-    async def mesh() -> None:
-        status = await feed.client.status()
-        state.set_content(_state(status))
-        findings = status.mesh.errors + status.mesh.warnings
-        badge.set_text(str(findings) if findings else "")
-        badge.classes(replace="count bad" if status.mesh.errors else "count")
-
-    made._refreshes.insert(0, _Live(mesh, EVERY))  # noqa: SLF001 - its own
     ui.timer(_TICK, made.tick)
 
 
 def _state(status: Status) -> str:
     mesh = status.mesh
     well = mesh.ready >= mesh.wanted and bool(mesh.agents)
-    parts = [
+    said = [
         f'<span class="dot {"good" if well else "warn"}"></span>',
-        f"<b>{mesh.ready}</b>&nbsp;of&nbsp;<b>{mesh.wanted}</b>&nbsp;ready",
-        f'<span class="muted">{_escaped(mesh.trust_domain)}</span>',
+        f"<span><b>{mesh.ready}</b> of <b>{mesh.wanted}</b> ready</span>",
+        f'<span class="muted">{parts.escaped(mesh.trust_domain)}</span>',
     ]
     if mesh.errors:
-        parts.append(f'<a class="badge bad" href="/findings?severity=error">{mesh.errors} errors</a>')
-    return " ".join(parts)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+        said.append(
+            f'<a class="badge bad" href="/findings?severity=error">{parts.counted(mesh.errors, "error")}</a>'
+        )
+    return " ".join(said)

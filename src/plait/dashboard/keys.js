@@ -1,4 +1,4 @@
-// The keys of every page, and light and dark.  What is done here asks nobody.
+// The keys of every page, light and dark, and what is said when the dashboard is gone.  All this asks nobody.
 (() => {
   const theme = () => (document.body.classList.contains("body--dark") ? "dark" : "light");
   const setTheme = (wanted) => {
@@ -9,6 +9,7 @@
   const words = [
     ["g then m, s, t, c, p, f", "Map, Services, Traces, Canaries, Proxies, Findings"],
     ["/", "Look for something on this page"],
+    ["j, k", "The next row, the one before; Enter opens it"],
     ["d", "Light or dark"],
     ["Esc", "Close what is open"],
     ["?", "These keys"],
@@ -30,6 +31,16 @@
     const act = event.target.closest?.("[data-act]")?.dataset.act;
     if (act) acts[act]?.();
   });
+  document.addEventListener("DOMContentLoaded", () => {
+    const [what, then] = document.querySelectorAll("#popup > span");
+    what.textContent = "The dashboard does not answer.";
+    then.textContent = "When it is back, so is this page. If it was ended, or its mesh was, this is the last that it has shown.";
+  });
+  const row = (step) => {
+    const links = [...document.querySelectorAll(".grid tbody tr")].map((one) => one.querySelector("a")).filter(Boolean);
+    const at = links.indexOf(document.activeElement?.closest?.("tr")?.querySelector("a"));
+    links[at < 0 ? 0 : Math.min(Math.max(at + step, 0), links.length - 1)]?.focus();
+  };
   let going = 0;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -42,6 +53,7 @@
       const way = document.querySelector(`.rail [data-key="${CSS.escape(event.key)}"]`);
       if (way) way.click();
     } else if (event.key === "g") going = Date.now();
+    else if (event.key === "j" || event.key === "k") row(event.key === "j" ? 1 : -1);
     else if (event.key === "d") acts.theme();
     else if (event.key === "?") help();
     else if (event.key === "/") document.querySelector(".page input[type=search], .page input")?.focus();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
 from nicegui import ui
@@ -30,7 +31,7 @@ def panel(title: str = "", *, flush: bool = False, classes: str = "") -> Iterato
     with ui.element("section").classes(f"panel {classes}") as section:
         actions = None
         if title:
-            section.props(f'aria-label="{title}"')
+            section.props["aria-label"] = title
             with ui.element("header"):
                 ui.html(f"<h2>{escaped(title)}</h2>", sanitize=False)
                 actions = ui.element("div").classes("actions")
@@ -79,6 +80,36 @@ def empty(text: str) -> ui.label:
 def escaped(text: str) -> str:
     """Text for HTML."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def clock(moment: str | None) -> str:
+    """An ISO 8601 time as it is here, with its day unless that is today; "" for none."""
+    if not moment:
+        return ""
+    at, now = datetime.fromisoformat(moment).astimezone(), datetime.now(UTC).astimezone()
+    if at.date() == now.date():
+        return f"{at:%H:%M:%S}"
+    return f"{at:%d %b, %H:%M}" if at.year == now.year else f"{at:%d %b %Y, %H:%M}"
+
+
+def lasting(seconds: float) -> str:
+    """How long something takes, in its two largest units: `12s`, `3m 20s`, `23h`, `12d 4h`."""
+    left = max(0, int(seconds))
+    for long, short, size, part in (("d", "h", 86_400, 3_600), ("h", "m", 3_600, 60), ("m", "s", 60, 1)):
+        if left >= size:
+            rest = left % size // part
+            return f"{left // size}{long} {rest}{short}" if rest else f"{left // size}{long}"
+    return f"{left}s"
+
+
+def breakable(text: str) -> str:
+    """Text for HTML that may be broken after a `/`: a path, an identity."""
+    return escaped(text).replace("/", "/<wbr>").replace("/<wbr>/<wbr>", "//")
+
+
+def counted(number: int, what: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def to(path: str, **query: object) -> str:

@@ -20,7 +20,10 @@ _STEADY = 20.0
 
 @dataclass(slots=True)
 class Part:
-    """One child process.  It has a session of its own, so that Ctrl-C in a terminal reaches only its starter."""
+    """One child process.  It has a session of its own, so that Ctrl-C in a terminal reaches only its starter.
+
+    `handed` are descriptors that it finds open under their numbers.
+    """
 
     name: str
     command: Sequence[str]
@@ -28,6 +31,7 @@ class Part:
     log: Path
     say: Callable[[str], None]
     journal: Journal
+    handed: Sequence[int] = ()
     process: asyncio.subprocess.Process | None = None
     _stopping: bool = field(default=False)
 
@@ -42,6 +46,7 @@ class Part:
                 stderr=descriptor,
                 env=dict(self.environment),
                 start_new_session=True,
+                pass_fds=self.handed,
             )
         finally:
             os.close(descriptor)

@@ -1,7 +1,6 @@
-"""`plait up`: starts the control plane and the agent, keeps both running, and ends everything at the end.
+"""`plait up`: starts the control plane, the agent and, where asked for, a dashboard; keeps them running, and ends all.
 
-The two are processes of their own and outlive each other; this one only watches them and tells the user what
-happens.
+They are processes of their own and outlive each other; this one only watches them and tells the user what happens.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from plait.agent.record import ReplicaFiles
 from plait.api.client import ApiError, Client, NoMesh
+from plait.dashboard import address
 from plait.identity.files import Insecure, write_private
 from plait.local import journal
 from plait.local.sweep import Swept, sweep
@@ -37,13 +37,13 @@ SAID = {
     ),
 }
 
-CONTROL_PLANE, AGENT_PROCESS = "control plane", "agent"
+CONTROL_PLANE, AGENT_PROCESS, DASHBOARD = "control plane", "agent", "dashboard"
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _START = 20.0
 """Seconds within which the control plane has to answer."""
 _GRACE = 5.0
-"""Seconds that the control plane and the agent have to end by themselves."""
+"""Seconds that each part has to end by itself."""
 _AROUND_GRACE = 15.0
 """Seconds that the end of a workload may take beyond its grace: to be withdrawn before, to end its Envoy after."""
 _HOPELESS = 5.0
@@ -70,6 +70,8 @@ class Runner:
     """The URL of what is asked of traffic in place of the mesh's own store; "" for nothing."""
     authority: Path | None
     """The folder of the user's own certificate authority."""
+    dashboard: bool
+    """Whether it serves one."""
     say: Callable[[str], None]
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,6 +95,7 @@ class Runner:
     async def _run(self) -> int:
         began = time.monotonic()
         control_plane, agent = self._control_plane(), self._agent()
+        parts = [agent, control_plane]
         keeping: list[asyncio.Task[None]] = []
         code = 0
         end_stale(self.state.root)
@@ -104,6 +107,10 @@ class Runner:
                 keeping.append(asyncio.create_task(agent.keep(self._readmit)))
                 self.say(SAID[self.mode])
                 self._say_where_the_api_is()
+                if self.dashboard:
+                    parts.append(dashboard := self._dashboard())
+                    await dashboard.start()
+                    keeping.append(asyncio.create_task(dashboard.keep()))
                 keeping.append(asyncio.create_task(narrate(self.state.api_socket, self.say, began)))
                 code = await self._stopped()
         except (StartError, OSError) as error:
@@ -112,7 +119,7 @@ class Runner:
         finally:
             for task in keeping:
                 task.cancel()
-            await asyncio.gather(agent.stop(_GRACE), control_plane.stop(_GRACE))
+            await asyncio.gather(*(part.stop(_GRACE) for part in parts))
             clean = self._swept()
         return code if clean else 1
 
@@ -182,6 +189,17 @@ class Runner:
         ]
         return self._part(AGENT_PROCESS, command, self.state.agent / "log")
 
+    def _dashboard(self) -> Part:
+        """It gets a listener that stays open here, so that its link holds and nobody takes its port while it restarts."""
+        listener, token = address.listen("127.0.0.1:0"), address.new_token()
+        self.say(f"dashboard: {address.link(listener, token)}")
+        command = [sys.executable, "-m", "plait.dashboard.server", "--api", str(self.state.api_socket)]
+        command += ["--listener", str(listener.fileno())]
+        part = self._part(DASHBOARD, command, self.state.dashboard_log)
+        return replace(
+            part, environment={**part.environment, address.TOKEN_VARIABLE: token}, handed=(listener.detach(),)
+        )
+
     def _outbound(self) -> list[str]:
         return ["--outbound-traffic-policy", self.settings.outbound_traffic_policy]
 
@@ -238,9 +256,12 @@ def ending(swept: Swept, root: Path) -> str:
 
 
 def end_stale(root: Path) -> None:
-    """End the control plane and the agent of a `plait up` that was killed; what they ran goes on, and is taken up."""
+    """End the parts of a `plait up` that was killed; what they ran goes on, and is taken up."""
     for process in journal.processes(root):
-        if process.role in (CONTROL_PLANE, AGENT_PROCESS) and journal.birth(process.pid) == process.birth:
+        if (
+            process.role in (CONTROL_PLANE, AGENT_PROCESS, DASHBOARD)
+            and journal.birth(process.pid) == process.birth
+        ):
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
 

@@ -60,6 +60,10 @@ class StateDirectory:
         return self.control_plane / "api-address"
 
     @property
+    def dashboard_log(self) -> Path:
+        return self.control_plane / "dashboard.log"
+
+    @property
     def xds_socket(self) -> Path:
         """In a directory of its own, which is all of this one that Envoys of other users are shown."""
         return self.root / "run" / "xds" / "sock"

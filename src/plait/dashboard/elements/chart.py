@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nicegui
 from nicegui.element import Element
@@ -69,9 +70,9 @@ class Chart(Element, component="chart.js", esm={"nicegui-echart": str(_ECHARTS)}
         self._write = write or (lambda value: f"{value:.{_DIGITS}g}{unit}")
         self._most = most
         self._shown: Picture | None = None
+        self._told = False
         self._props["label"] = label
         self._props["height"] = height
-        self._props["picture"] = None
 
     def show(self, until: float, step: float, lines: Sequence[Line]) -> None:
         """The points of all lines are `step` seconds each, and the last one ends at `until` (since the epoch)."""
@@ -81,12 +82,15 @@ class Chart(Element, component="chart.js", esm={"nicegui-echart": str(_ECHARTS)}
         if (change := changed(before, now)) is None:
             return
         self._shown = now
-        if not self.client.has_socket_connection:
-            self._props["picture"] = changed(None, now)
-            return
-        with self._props.suspend_updates():
-            self._props["picture"] = changed(None, now)  # what a browser begins with
-        _ = self.run_method("apply", change)
+        if self._told:
+            _ = self.run_method("apply", change)
+
+    def _to_dict(self) -> dict[str, Any]:
+        """The element as a browser begins with it, with the picture of that moment: no property, which is sent whole."""
+        self._told = True
+        said = super()._to_dict()
+        begun = changed(None, self._shown) if self._shown else None
+        return {**said, "props": {**said["props"], "picture": begun}}
 
 
 def picture(  # noqa: PLR0913 - what a chart knows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nicegui.element import Element
 
@@ -52,10 +53,10 @@ class Grid(Element, component="grid.js"):
     ) -> None:
         super().__init__()
         self._rows: dict[str, Row] = {}
+        self._told = False
         self._props["columns"] = [
             {"key": one.key, "label": one.label, "end": one.end, "tight": one.tight} for one in columns
         ]
-        self._props["rows"] = []
         self._props["empty"] = empty
         self._props["label"] = label
 
@@ -65,11 +66,15 @@ class Grid(Element, component="grid.js"):
         changed = [_sent(row) for key, row in now.items() if self._rows.get(key) != row]
         moved = tuple(now) != tuple(self._rows)
         self._rows = now
-        with self._props.suspend_updates():
-            self._props["rows"] = [_sent(row) for row in rows]  # what a browser begins with
-        if changed or moved:
+        if self._told and (changed or moved):
             _ = self.run_method("apply", changed, list(now) if moved else None)
         return len(changed)
+
+    def _to_dict(self) -> dict[str, Any]:
+        """The element as a browser begins with it, with the rows of that moment: no property, which is sent whole."""
+        self._told = True
+        said = super()._to_dict()
+        return {**said, "props": {**said["props"], "rows": [_sent(row) for row in self._rows.values()]}}
 
 
 def _sent(row: Row) -> dict[str, object]:

@@ -72,7 +72,7 @@ class Golden:
 def traffic_note(signals: Signals, lasting: str) -> str:
     """How much it was, and of what."""
     if signals.connections and not signals.requests:
-        return f"↓{figures.size(signals.received)}/s ↑{figures.size(signals.sent)}/s"
+        return f"{figures.size(signals.received + signals.sent)}/s of TCP"
     return f"{signals.requests:,} in {lasting}"
 
 

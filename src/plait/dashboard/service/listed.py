@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nicegui import events, ui
+from nicegui import ui
 
 from plait.api import figures
 from plait.api.views import Traffic
 from plait.dashboard import parts
+from plait.dashboard.elements.choices import Select, search
 from plait.dashboard.elements.grid import Cell, Column, Grid, Row
 from plait.dashboard.feed import Feed
 from plait.dashboard.frame import Frame
 from plait.dashboard.service.golden import a_second
-from plait.dashboard.service.looked import WINDOW, WINDOWS, Choice, busy
+from plait.dashboard.service.looked import WINDOW, Choice, busy
+from plait.dashboard.service.windows import Windows
 from plait.telemetry.graph import Graph, ServiceNode
 from plait.telemetry.queries import By, Signals
 
@@ -53,50 +55,24 @@ class ServiceList:
         self._window = Choice.of(window, "", "").window
         self._graph: Graph | None = None
         self._sparks: Mapping[str, tuple[int, ...]] = {}
-        self._namespaces: tuple[str, ...] = ()
         with ui.element("div").classes("toolbar"):
-            search = (
-                ui.element("input").classes("field svc-search").on("input", self._typed, js_handler=_VALUE)
-            )
-            search.props('type="search" placeholder="Look for a service" aria-label="Look for a service"')
-            search.props["value"] = text
-            self._select = (
-                ui.element("select").classes("field").on("change", self._narrowed, js_handler=_VALUE)
-            )
-            self._select.props('aria-label="Namespace"')
+            search("Look for a service", text, self._typed)
+            self._namespaces = Select("Namespace", "All namespaces", namespace, self._narrowed)
             self._counted = ui.label("").classes("muted")
-            with (
-                ui.element("div")
-                .classes("svc-windows right")
-                .props('role="group" aria-label="How long back"')
-            ):
-                self._windows = {seconds: self._button(seconds) for seconds in WINDOWS}
+            Windows(self._window, self._long)
         with parts.panel(flush=True, classes="svc-wide"):
             self._grid = Grid(_COLUMNS, empty="No service is called so.", label="Services")
-        self._mark()
 
-    def _button(self, seconds: int) -> ui.element:
-        with ui.element("button").props('type="button"') as button:
-            ui.label(WINDOWS[seconds][0])
+    async def _long(self, window: int) -> None:
+        self._window = window
+        self._tell_address()
+        await self._shown.again()
 
-        async def choose() -> None:
-            self._window = seconds
-            self._mark()
-            self._tell_address()
-            await self._shown.again()
+    async def _typed(self, text: str) -> None:
+        self._seek(Sought(self._sought.namespace, text))
 
-        return button.on("click", choose)
-
-    def _mark(self) -> None:
-        for seconds, button in self._windows.items():
-            button.classes(replace="here" if seconds == self._window else "")
-            button.props(f"aria-pressed={str(seconds == self._window).lower()}")
-
-    def _typed(self, event: events.GenericEventArguments) -> None:
-        self._seek(Sought(self._sought.namespace, str(event.args)))
-
-    def _narrowed(self, event: events.GenericEventArguments) -> None:
-        self._seek(Sought(str(event.args), self._sought.text))
+    async def _narrowed(self, namespace: str) -> None:
+        self._seek(Sought(namespace, self._sought.text))
 
     def _seek(self, sought: Sought) -> None:
         self._sought = sought
@@ -126,23 +102,10 @@ class ServiceList:
     def _show(self) -> None:
         if self._graph is None:
             return
-        namespaces = tuple(sorted({one.namespace for one in self._graph.services if one.namespace}))
-        if namespaces != self._namespaces:
-            self._namespaces = namespaces
-            self._select.clear()
-            with self._select:
-                for value, text in (("", "All namespaces"), *((one, one) for one in namespaces)):
-                    with ui.element("option") as option:
-                        ui.label(text).classes("svc-option")
-                    option.props["value"] = value
-                    if value == self._sought.namespace:
-                        option.props["selected"] = True
+        self._namespaces.tell({one.namespace for one in self._graph.services if one.namespace})
         found = [one for one in self._graph.services if self._sought.fits(one)]
         self._counted.set_text(f"{len(found)} of {len(self._graph.services)}")
         _ = self._grid.show(rows(found, self._graph, self._sparks))
-
-
-_VALUE = "(event) => emit(event.target.value)"
 
 
 def rows(found: Sequence[ServiceNode], graph: Graph, went: Mapping[str, tuple[int, ...]]) -> list[Row]:

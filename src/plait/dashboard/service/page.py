@@ -22,7 +22,6 @@ from plait.dashboard.service.looked import (
     ROUTES,
     TABS,
     TRAFFIC,
-    WINDOWS,
     Choice,
     Looked,
     look,
@@ -30,6 +29,7 @@ from plait.dashboard.service.looked import (
 from plait.dashboard.service.policies import PoliciesSection
 from plait.dashboard.service.routes import RoutesSection
 from plait.dashboard.service.traffic import TrafficSection
+from plait.dashboard.service.windows import Windows
 from plait.dashboard.service.written import Opener
 
 
@@ -44,6 +44,7 @@ class ServicePage:
         self._path = f"/services/{namespace}/{name}"
         self._missing = ui.element("div")
         self._missing.set_visibility(False)
+        self._hosts: list[str] | None = None
         self._found = ui.element("div").classes("stack svc-gap")
         with self._found:
             self._build()
@@ -53,8 +54,7 @@ class ServicePage:
         with ui.element("div").classes("svc-head"):
             self._facts = ui.html("", sanitize=False).classes("svc-facts")
             self._ways = ui.html("", sanitize=False).classes("svc-links")
-            with ui.element("div").classes("svc-windows").props('role="group" aria-label="How long back"'):
-                self._windows = {seconds: self._window(seconds) for seconds in WINDOWS}
+            Windows(self._choice.window, self._long)
         self._golden = Golden()
         with ui.element("div").classes("svc-tabs").props('role="tablist" aria-label="Sections"'):
             self._tabs = {key: self._tab(key) for key in TABS}
@@ -73,15 +73,9 @@ class ServicePage:
             self._canary = CanarySection()
         self._mark()
 
-    def _window(self, seconds: int) -> ui.element:
-        with ui.element("button").props('type="button"') as button:
-            ui.label(WINDOWS[seconds][0])
-
-        async def choose() -> None:
-            self._choice.window = seconds
-            await self._chosen()
-
-        return button.on("click", choose)
+    async def _long(self, seconds: int) -> None:
+        self._choice.window = seconds
+        await self._chosen()
 
     def _tab(self, key: str) -> ui.element:
         with ui.element("button").props(f'type="button" role="tab" data-tab="{key}"') as button:
@@ -102,14 +96,9 @@ class ServicePage:
         ui.navigate.history.replace(self._choice.to(self._path))
 
     def _mark(self) -> None:
-        for seconds, button in self._windows.items():
-            chosen = seconds == self._choice.window
-            button.classes(replace="here" if chosen else "")
-            button.props(f"aria-pressed={str(chosen).lower()}")
         for key, button in self._tabs.items():
             chosen = key == self._choice.tab
-            button.classes(replace="here" if chosen else "")
-            button.props(f"aria-selected={str(chosen).lower()}")
+            button.props["aria-selected"] = "true" if chosen else "false"
             self._bodies[key].set_visibility(chosen)
 
     async def refresh(self) -> None:
@@ -144,6 +133,9 @@ class ServicePage:
         hosts = [one.host for one in graph.services if not one.external]
         self._found.set_visibility(False)
         self._missing.set_visibility(True)
+        if hosts == self._hosts:
+            return
+        self._hosts = hosts
         self._missing.clear()
         with self._missing, parts.panel("There is no such service"):
             ui.html(instead(*self._key, hosts), sanitize=False)

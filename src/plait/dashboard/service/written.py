@@ -8,7 +8,7 @@ from nicegui import ui
 
 from plait.api.client import ApiError, NoMesh
 from plait.api.views import Written
-from plait.dashboard import parts
+from plait.dashboard import parts, yaml
 from plait.dashboard.feed import Feed
 from plait.dashboard.service.looked import Choice
 
@@ -21,16 +21,6 @@ def key_of(written: Written) -> str:
 def short(place: str) -> str:
     """A place by the end of its path, which is what tells it from others."""
     return "/".join(place.split("/")[-2:])
-
-
-def quoted(text: str, first: int, marked: int) -> str:
-    """HTML of lines with the numbers that they have in their file."""
-    lines = (
-        f'<span class="line{" marked" if number == marked else ""}" data-line="{number}">'
-        f'<span class="no">{number}</span>{parts.escaped(line)}</span>'
-        for number, line in enumerate(text.splitlines(), first)
-    )
-    return f'<pre class="code">{"".join(lines)}</pre>'
 
 
 class Opener:
@@ -114,6 +104,6 @@ class Place:
             except (ApiError, NoMesh) as error:
                 parts.empty(str(error))
             else:
-                ui.html(quoted(found.text, found.written.line or 1, one.line), sanitize=False)
+                ui.html(yaml.shown(found.text, found.written.line or 1, one.line), sanitize=False)
         self._box.set_visibility(True)
         self._button.props("aria-expanded=true")
