@@ -57,9 +57,10 @@ def certificate(expires: str | None, now: datetime) -> Cell:
     """Until when it is good."""
     if expires is None:
         return Cell("none", tone="faint")
-    left = (datetime.fromisoformat(expires) - now).total_seconds()
+    ends = datetime.fromisoformat(expires)
+    left = (ends - now).total_seconds()
     if left <= 0:
-        return Cell("ended", tone=parts.BAD, title=expires)
+        return Cell("ended", tone=parts.BAD, title=expires, sort=ends.timestamp())
     hours = left / 3600
     text = (
         f"{hours / 24:.0f} days left"
@@ -68,4 +69,4 @@ def certificate(expires: str | None, now: datetime) -> Cell:
         if hours >= 1
         else "< 1 h left"
     )
-    return Cell(text, tone=parts.WARN if left < _SOON else parts.PLAIN, title=expires, sort=left)
+    return Cell(text, tone=parts.WARN if left < _SOON else parts.PLAIN, title=expires, sort=ends.timestamp())

@@ -60,7 +60,7 @@ class ServiceList:
             self._namespaces = Select("Namespace", "All namespaces", namespace, self._narrowed)
             self._counted = ui.label("").classes("muted")
             Windows(self._window, self._long)
-        with parts.panel(flush=True, classes="svc-wide"):
+        with parts.panel(flush=True):
             self._grid = Grid(_COLUMNS, empty="No service is called so.", label="Services")
 
     async def _long(self, window: int) -> None:
