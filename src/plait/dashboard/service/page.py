@@ -70,7 +70,7 @@ class ServicePage:
         with self._bodies[INSTANCES]:
             self._instances = InstancesSection()
         with self._bodies[CANARY]:
-            self._canary = CanarySection()
+            self._canary = CanarySection(self._feed, self._shown)
         self._mark()
 
     async def _long(self, seconds: int) -> None:
@@ -126,7 +126,8 @@ class ServicePage:
         await self._routes.show(looked)
         await self._policies.show(looked)
         self._instances.show(looked)
-        self._canary.show(looked)
+        if self._choice.tab == CANARY:
+            await self._canary.show(looked)
 
     async def _say_missing(self) -> None:
         graph = await self._feed.client.graph(window=60)
