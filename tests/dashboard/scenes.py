@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from zlib import crc32
 
+from plait.api.events import CanaryChanged
 from plait.api.proxies import ProxyView, PushView
-from plait.api.rollouts import CanaryView, CheckView
+from plait.api.rollouts import CanaryEvent, CanaryView, CheckView
 from plait.api.services import (
     DestinationView,
     InstanceView,
@@ -35,13 +36,17 @@ from plait.api.views import (
     ProxyStatus,
     ProxyTypeStatus,
     SpanView,
+    TraceSummary,
     TraceView,
     Written,
 )
-from plait.model.names import service_host
+from plait.model.names import WorkloadKey, service_host
+from plait.rollout.status import Command
 from plait.telemetry.graph import Edge, Graph, ProcessUse, ServiceNode, WorkloadNode
 from plait.telemetry.queries import ANYBODY, By, Callee, Counts, Group, History, Measured, Signals, Where
+from plait.telemetry.spans import Search
 from tests.api.planes import FakePlane, workload
+from tests.dashboard import rollouts
 
 Who = tuple[str, str, str]
 """Namespace, name and version."""
@@ -54,7 +59,10 @@ def iso(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """What goes from somebody to a service, and who of it answers; times in milliseconds."""
+    """What goes from somebody to a service, and who of it answers; times in milliseconds.
+
+    It goes on from `begins` to `ends` (seconds since the epoch).
+    """
 
     source: Who
     service: str
@@ -67,13 +75,16 @@ class Flow:
     protocol: str = "http"
     mtls: bool | None = True
     idle: bool = False
+    begins: float = 0.0
+    ends: float = math.inf
 
     def signals(self, window: float, moment: float) -> Signals:
         """At a moment; the same at the same."""
-        if self.idle:
+        lasting = min(moment, self.ends) - max(moment - window, self.begins)
+        if self.idle or lasting <= 0:
             return Signals()
         phase = crc32(repr((self.source, self.service, self.to)).encode()) % 628 / 100
-        rate = self.rate * (1 + 0.15 * math.sin(moment / 40 + phase))
+        rate = self.rate * (1 + 0.15 * math.sin(moment / 40 + phase)) * min(1.0, lasting / window)
         tcp = self.protocol == "tcp"
         requests = 0 if tcp else round(rate * window)
         return Signals(
@@ -118,6 +129,8 @@ class Scene(FakePlane):
     standing: dict[Who, tuple[str, ...]] = field(default_factory=dict)
     """The workloads, and the hosts of the services that each is behind."""
     moment: float | None = None
+    happened: dict[str, tuple[CanaryEvent, ...]] = field(default_factory=dict)
+    """What happened to the rollouts of each Canary (NAMESPACE/NAME)."""
 
     def __post_init__(self) -> None:
         self.traffic = SceneQueries(self)
@@ -191,6 +204,25 @@ class Scene(FakePlane):
             ),
             edges=tuple(shown),
         )
+
+    async def traces(self, search: Search) -> tuple[TraceSummary, ...]:
+        found = zip(self.traced, await super().traces(search), strict=True)
+        some = [summary for trace, summary in found if rollouts.fits(trace, summary, search)]
+        return tuple(sorted(some, key=lambda one: one.started, reverse=True)[: search.limit])
+
+    def canary_history(self, key: WorkloadKey) -> tuple[CanaryEvent, ...]:
+        return self.happened.get(str(self._canary(key).key), ())
+
+    async def canary_command(self, key: WorkloadKey, command: Command) -> None:
+        await super().canary_command(key, command)
+        for one in self.rolling:
+            if one.key == str(key):
+                self.turn(rollouts.after(one, command))
+
+    def turn(self, canary: CanaryView) -> None:
+        """A rollout stands so from now on, and whoever listens hears of it."""
+        self.rolling = tuple(canary if one.key == canary.key else one for one in self.rolling)
+        self.bus.publish(CanaryChanged(canary))
 
 
 class SceneQueries:
@@ -327,6 +359,23 @@ spec:
 """
 
 
+POLICY = """\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: reservations
+  namespace: bistro
+spec:
+  selector:
+    matchLabels: {app: reservations}
+  action: ALLOW
+  rules:
+    # the frontend alone, and nobody changes anything
+    - from: [{source: {principals: [cluster.local/ns/bistro/sa/frontend]}}]
+      to: [{operation: {methods: [GET]}}]
+"""
+
+
 def bistro() -> Scene:
     """The demo's restaurant guide."""
     frontend, v1, v2 = _who("frontend"), _who("reservations"), _who("reservations", "v2")
@@ -360,9 +409,13 @@ def bistro() -> Scene:
         pushed={f"bistro/{name}/0": _pushes(_proxy(name, rejects=name == "payments"), now) for name in names},
         services=tuple(_service(name) for name in names if name != "diner"),
         refused=(_REFUSED, _STRANGER),
-        objects=(ObjectView(written=replace(SPLIT, field="", line=10), text=ROUTING),),
+        objects=(
+            ObjectView(written=replace(SPLIT, field="", line=10), text=ROUTING),
+            ObjectView(written=replace(ALLOW, field="", line=20), text=POLICY),
+        ),
         traced=(_trace(now - 20, "4bf92f3577b34da6a3ce929d0e0e4736", failed=True), _trace(now - 90, "0af7651916cd43dd8448eb211c80319c")),
         rolling=(_canary(now),),
+        happened={"bistro/reviews": rollouts.history(_canary(now), now)},
     )  # fmt: skip
 
 
@@ -513,13 +566,14 @@ def _service(name: str) -> ServiceView:
         ),
         mtls=("STRICT",),
         instances=(
-            InstanceView(node=f"bistro/{name}/0", version="v1", state="ready", address="198.18.0.7", restarts=0),
+            InstanceView(node=f"bistro/{name}/0", version="v1", state="ready", address="198.18.0.7", restarts=0, certificate_expires=iso(time.time() + 70_000)),
             InstanceView(
                 node=f"bistro/{name}/1",
                 version="v2" if split else "v1",
                 state="ready",
                 address="198.18.0.8",
                 restarts=2,
+                certificate_expires=iso(time.time() + 70_000),
                 ejected_by=("bistro/frontend/0",),
             ),
         ),
@@ -608,6 +662,19 @@ def _canary(now: float) -> CanaryView:
         ),
         due=iso(now + 8),
     )
+
+
+def rolling() -> Scene:
+    """The bistro with a Canary in every phase, and many traces."""
+    scene, now = bistro(), time.time()
+    scene.rolling = rollouts.every_phase(now)
+    scene.happened = {one.key: rollouts.history(one, now) for one in scene.rolling}
+    scene.traced = (*scene.traced, *rollouts.many_traces(now), rollouts.deep_trace(now))
+    for name in ("reservations", "payments", "failed"):
+        tried = (*_who(f"{name}-canary")[:2], "v2")
+        share = {"p50": 3.4, "p99": 90.0, "errors": 0.004 if name == "payments" else 0.0}
+        scene.flows.append(Flow(source=_who("frontend"), service=_host(name), to=tried, rate=6, **share))  # type: ignore[arg-type]
+    return scene
 
 
 def large(services: int = 300, edges: int = 2000, namespaces: int = 12) -> Scene:
