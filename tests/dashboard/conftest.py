@@ -21,7 +21,7 @@ Pages = Callable[..., AbstractAsyncContextManager[Page]]
 """`async with browser(link) as page`: a page with a profile of its own, which has opened the link.
 
 `width`, `height` and `dark` say how it looks.  At its end the test fails of whatever went wrong in it: an error in
-the console or in a script, a request to another host.  `tolerated`: what may stand in such an error (a control plane
+the console or in a script, a request to another host (than that of `place`, or of the link).  `tolerated`: what may stand in such an error (a control plane
 that is away on purpose is none, for the browser never asks it).
 """
 
@@ -42,12 +42,13 @@ def browser(chromium: Browser) -> Pages:
     """See Pages."""
 
     @asynccontextmanager
-    async def opened(
+    async def opened(  # noqa: PLR0913 - what a test may ask for
         link: str,
         *,
         width: int = 1280,
         height: int = 800,
         dark: bool = False,
+        place: str = "",
         tolerated: tuple[str, ...] = (),
     ) -> AsyncIterator[Page]:
         context = await chromium.new_context(
@@ -55,7 +56,7 @@ def browser(chromium: Browser) -> Pages:
         )
         try:
             page = await context.new_page()
-            wrong = _watched(page, urlsplit(link).netloc)
+            wrong = _watched(page, urlsplit(place or link).netloc)
             await page.goto(link)
             yield page
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -121,5 +122,10 @@ async def test_from_a_finding_to_its_line_and_what_else_is_found_there(browser: 
         )
         await expect(page.locator(".objects-findings article")).to_have_count(1)
         await expect(page.locator(".objects-findings")).to_contain_text("<img src=x>")
+        evil = quote("</title><script>window.hit = 1</script>`${window.hit = 1}`{{window.hit = 1}}\\")
+        await page.goto(f"{link.partition('/?')[0]}/objects?kind={evil}&namespace={evil}&name={evil}")
+        await expect(page.locator(".banner")).to_contain_text("there is no </title><script>")
+        assert await page.evaluate("window.hit") is None
+        assert (await page.title()).startswith("</title><script>")
         await page.goto(f"{link.partition('/?')[0]}/objects?kind=Service&namespace=bistro&name=gone")
         await expect(page.locator(".banner")).to_contain_text("there is no Service bistro/gone")

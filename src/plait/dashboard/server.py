@@ -23,7 +23,7 @@ from plait.dashboard.access import Guard
 from plait.dashboard.address import TOKEN_VARIABLE, link, listen, new_token, place
 from plait.dashboard.feed import Feed
 from plait.dashboard.frame import FAVICON
-from plait.dashboard.pages import canaries, findings, objects, proxies, services, traces
+from plait.dashboard.pages import canaries, findings, nowhere, objects, proxies, services, traces
 from plait.dashboard.pages import map as map_page
 
 PAGES = (map_page, services, traces, canaries, proxies, findings, objects)
@@ -53,6 +53,7 @@ async def serve(api: Path, listener: socket.socket, token: str, *, starter: int 
         page.register(feed)
     ui.run_with(
         app,
+        root=nowhere.page(feed),
         title="Plait",
         favicon=FAVICON,
         tailwind=False,

@@ -150,6 +150,10 @@ class _One:
             ui.html("Map", sanitize=False, tag="dt")
             with ui.element("dd"):
                 ui.link(f"Who calls whom in {status.namespace}", parts.to("/", namespace=status.namespace))
+            ui.html("Traces", sanitize=False, tag="dt")
+            with ui.element("dd"):
+                workload = f"{status.namespace}/{status.name}"
+                ui.link("Those that it was part of", parts.to("/traces", workload=workload))
 
 
 def _connected(since: str | None, now: float) -> tuple[str, str]:
