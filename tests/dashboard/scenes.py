@@ -139,6 +139,7 @@ class Scene(FakePlane):
         return until if until is not None else self.moment if self.moment is not None else time.time()
 
     async def graph(self, window: float, namespace: str, until: float | None) -> Graph:
+        self.asked.append((window, namespace, until))
         moment = self.at(until)
         edges = [
             Edge(

@@ -21,7 +21,7 @@ from plait.api.events import ConfigChanged
 from plait.api.services import DestinationView, PolicyRuleView, RefusalView
 from plait.api.views import Traffic, TrafficGroup
 from plait.dashboard import parts
-from plait.dashboard.service import golden, instances, listed, policies, routes, traffic
+from plait.dashboard.service import golden, instances, listed, policies, routes, traffic, usage
 from plait.dashboard.service import page as one_service
 from plait.dashboard.service.looked import Choice
 from plait.model.names import service_host
@@ -186,17 +186,25 @@ async def test_only_what_is_new_is_sent(browser: Pages) -> None:
         assert answer is not None
         whole = len(await answer.body())
         await page.get_by_role("img", name="Traffic of callers: frontend").wait_for()
-        await page.wait_for_timeout(1200)
+        await _looked_again(page, stage, told, NOON)
         told.clear()
-        stage.now(NOON)
-        await page.wait_for_timeout(1200)
+        await _looked_again(page, stage, told, NOON)
         assert sum(len(one) for one in told) < 200, told
-        stage.now(NOON + 5)
-        await expect(page.locator(".chart").first).not_to_have_attribute("aria-label", "")
-        while not any("first" in str(one) for one in told):
-            await page.wait_for_timeout(50)
-        await page.wait_for_timeout(600)
-        assert sum(len(one) for one in told) * 5 < whole
+        await _looked_again(page, stage, told, NOON + 5)
+        news = sum(len(one) for one in told)
+        assert 200 < news < whole / 5
+
+
+async def _looked_again(page: Page, stage: Stage, told: list[str | bytes], moment: float) -> None:
+    """Have the page look at a moment, and wait until nothing more comes of it."""
+    before = len(stage.scene.asked)
+    stage.now(moment)
+    while len(stage.scene.asked) == before:
+        await page.wait_for_timeout(20)
+    known = -1
+    while known != len(told):
+        known = len(told)
+        await page.wait_for_timeout(500)
 
 
 async def test_routes_in_force_and_the_yaml_behind_them(browser: Pages, stage: Stage) -> None:
@@ -232,6 +240,14 @@ async def test_who_was_refused_by_which_policy(browser: Pages, stage: Stage) -> 
         await told.get_by_role("button", name="bistro/policies.yaml:31").click()
         await expect(told.locator(".line.marked")).to_contain_text("- from:")
         may = page.locator("section[aria-label='Who may call']")
+        await may.get_by_role(
+            "button", name="bistro/policies.yaml:31"
+        ).click()  # the same rule, said here too
+        await expect(may.locator(".line.marked")).to_be_visible()
+        await expect(told.locator(".svc-yaml")).to_be_hidden()
+        await may.get_by_role("button", name="bistro/policies.yaml:31").click()
+        await expect(may.locator(".svc-yaml")).to_be_hidden()
+        await expect(page).to_have_url(re.compile(r"\?tab=policies$"))
         for text in ("ALLOW", "cluster.local/ns/bistro/sa/frontend", "GET", "always"):
             await expect(may).to_contain_text(text)
         assert (await cells(page, "Who called", "frontend"))[0] == "frontend bistro v1"
@@ -245,6 +261,8 @@ async def test_instances(browser: Pages, stage: Stage) -> None:
         assert row[6] == "bistro/frontend/0"
         link = page.get_by_role("link", name="bistro/reservations/1")
         assert await link.get_attribute("href") == "/proxies/bistro/reservations/1"
+        await page.get_by_role("img", name="Cores: applications 0.10 cores, sidecars 0.04 cores").wait_for()
+        await page.get_by_role("img", name="Memory: applications 62MB, sidecars 96MB").wait_for()
 
 
 async def test_a_canary_has_its_section(browser: Pages, stage: Stage) -> None:
@@ -267,15 +285,19 @@ async def test_without_traffic_and_without_a_service(browser: Pages, stage: Stag
         await expect(stat(page, "Latency p99")).to_have_text("900ms")
 
 
-@pytest.mark.parametrize("path", ["/services", RESERVATIONS, "/services/bistro/reviews", "/services/bistro/cache", "/services/bistro/payments?tab=policies", f"{RESERVATIONS}?tab=routes"])  # fmt: skip
-async def test_nothing_is_clipped(browser: Pages, stage: Stage, path: str) -> None:
-    async with browser(stage.at(path)) as page:
-        await page.locator(".grid td, .svc-rule").filter(visible=True).first.wait_for()
-        clipped = await page.evaluate(
-            """() => [...document.querySelectorAll(".stat *, .svc-wide > .body, .page, .svc-place *, .svc-facts")]
-                .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => `${e.className}: ${e.innerText.slice(0, 60)}`)"""
-        )
-        assert clipped == []
+LOOKS = ("/services", RESERVATIONS, "/services/bistro/reviews", "/services/bistro/cache", "/services/bistro/payments?tab=policies", f"{RESERVATIONS}?tab=routes")  # fmt: skip
+
+
+async def test_nothing_is_clipped(browser: Pages, stage: Stage) -> None:
+    async with browser(stage.link) as page:
+        for path in LOOKS:
+            await page.goto(stage.at(path))
+            await page.locator(".grid td, .svc-rule").filter(visible=True).first.wait_for()
+            clipped = await page.evaluate(
+                """() => [...document.querySelectorAll(".stat *, .svc-wide > .body, .page, .svc-place *, .svc-facts")]
+                    .filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => `${e.className}: ${e.innerText.slice(0, 60)}`)"""
+            )
+            assert (path, clipped) == (path, [])
 
 
 async def test_the_list_is_narrowed_by_its_address(browser: Pages, stage: Stage) -> None:
@@ -376,6 +398,13 @@ def test_how_long_a_certificate_is_good() -> None:
     assert [cell.text for cell in ends.values()] == ["ended", "< 1 h left", "20 h left", "10 days left"]
     assert [cell.tone for cell in ends.values()] == [parts.BAD, parts.WARN, parts.PLAIN, parts.PLAIN]
     assert instances.certificate(None, now).text == "none"
+
+
+def test_a_moment_of_the_past_is_the_same_whenever_one_looks() -> None:
+    step, ends = usage.moments(NOON + 7, 300)
+    assert (step, ends[-1], len(ends)) == (20, NOON, 15)
+    assert usage.moments(NOON + 19.9, 300)[1] == ends
+    assert usage.moments(NOON + 20, 300)[1] == [*ends[1:], NOON + 20]
 
 
 def test_what_nobody_told_of_is_not_nought() -> None:

@@ -23,13 +23,13 @@ export default {
     return { lines: [], said: this.label, known: 0, drawn: false };
   },
   created() {
-    this.forget();
+    this.begin(this.picture);
   },
   mounted() {
     this.chart = echarts.init(this.$refs.box, null, { renderer: "svg" });
     this.resized = new ResizeObserver(() => this.chart.resize());
     this.resized.observe(this.$refs.box);
-    if (this.picture) this.apply(this.picture);
+    this.draw();
   },
   beforeUnmount() {
     this.resized.disconnect();
@@ -37,15 +37,21 @@ export default {
   },
   watch: {
     picture(whole) {
-      this.forget();
-      if (whole) this.apply(whole);
+      this.begin(whole);
+      this.draw();
     },
   },
   methods: {
-    forget() {
+    begin(whole) {
       Object.assign(this, { points: new Map(), marks: [], first: 0, last: 0, step: 1, phase: 0 });
+      if (whole) this.take(whole);
     },
     apply(change) {
+      this.take(change);
+      this.draw();
+    },
+    take(change) {
+      this.drawn = true;
       if (change.step !== undefined) this.points.clear();
       for (const name of ["step", "phase", "first", "last", "marks", "lines"]) if (name in change) this[name] = change[name];
       const names = new Set(this.lines.map((line) => line.name));
@@ -57,15 +63,14 @@ export default {
           point.length ? points.set(this.first + distance, point) : points.delete(this.first + distance);
       }
       for (const points of this.points.values()) for (const step of points.keys()) if (step < this.first) points.delete(step);
-      this.draw();
     },
     at(step) {
       return (this.phase + step * this.step) * 1000;
     },
     draw() {
+      if (!this.chart || !this.drawn) return;
       const steps = Array.from({ length: this.last - this.first + 1 }, (_, i) => this.first + i);
       const of = (line, step) => this.points.get(line.name)?.get(step);
-      this.drawn = true;
       this.known = this.lines.reduce((sum, line) => sum + (this.points.get(line.name)?.size ?? 0), 0);
       const latest = this.lines.map((line) => `${line.name} ${of(line, this.last)?.[1] ?? "not known"}`);
       this.said = `${this.label}: ${latest.join(", ")}`;

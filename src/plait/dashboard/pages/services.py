@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from nicegui import ui
 
 from plait.dashboard.feed import Feed
 from plait.dashboard.frame import frame
-from plait.dashboard.service.listed import ServiceList
+from plait.dashboard.service.listed import DRAWN_EVERY, ServiceList
 from plait.dashboard.service.looked import Choice
 from plait.dashboard.service.page import ServicePage
 
@@ -19,6 +21,9 @@ def register(feed: Feed) -> None:
         with frame(feed, "Services", "/services") as shown:
             page = ServiceList(feed, shown, namespace, text, window)
             await shown.live(page.refresh)
+            ui.timer(
+                0, partial(shown.live, page.draw, DRAWN_EVERY), once=True
+            )  # the table waits for none of it
 
     @ui.page("/services/{namespace}/{name}")
     async def one(namespace: str, name: str, window: str = "", tab: str = "", open: str = "") -> None:  # noqa: A002

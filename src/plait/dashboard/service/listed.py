@@ -22,6 +22,8 @@ from plait.telemetry.queries import By, Signals
 
 POINTS = 20
 """Of the small picture of a rate."""
+DRAWN_EVERY = 15.0
+"""Seconds between two looks at how rates went: they are the dearer question, and show little that is new."""
 _COLUMNS = (
     Column("service", "Service"),
     Column("namespace", "Namespace"),
@@ -95,8 +97,13 @@ class ServiceList:
         while window != self._window:
             window = self._window
             graph = await self._feed.client.graph(window=window)
-            traffic = await self._feed.client.traffic(By.SERVICE, window=window, step=window / POINTS)
-        self._graph, self._sparks = graph, sparks(traffic)
+        self._graph = graph
+        self._show()
+
+    async def draw(self) -> None:
+        """Ask how the rates of all went."""
+        traffic = await self._feed.client.traffic(By.SERVICE, window=self._window, step=self._window / POINTS)
+        self._sparks = sparks(traffic)
         self._show()
 
     def _show(self) -> None:

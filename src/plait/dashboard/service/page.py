@@ -29,6 +29,7 @@ from plait.dashboard.service.looked import (
 from plait.dashboard.service.policies import PoliciesSection
 from plait.dashboard.service.routes import RoutesSection
 from plait.dashboard.service.traffic import TrafficSection
+from plait.dashboard.service.usage import UsageSection
 from plait.dashboard.service.windows import Windows
 from plait.dashboard.service.written import Opener
 
@@ -69,6 +70,7 @@ class ServicePage:
             self._policies = PoliciesSection(opener)
         with self._bodies[INSTANCES]:
             self._instances = InstancesSection()
+            self._usage = UsageSection()
         with self._bodies[CANARY]:
             self._canary = CanarySection(self._feed, self._shown)
         self._mark()
@@ -126,6 +128,8 @@ class ServicePage:
         await self._routes.show(looked)
         await self._policies.show(looked)
         self._instances.show(looked)
+        if self._choice.tab == INSTANCES:
+            await self._usage.show(self._feed.client, looked)
         if self._choice.tab == CANARY:
             await self._canary.show(looked)
 

@@ -36,7 +36,7 @@ class PoliciesSection:
         self._refusals: tuple[RefusalView, ...] | None = None
         with parts.panel("Who was refused, and why", flush=True) as refused:
             self._refused = refused.body
-        with ui.element("div").classes("columns svc-row"):
+        with ui.element("div").classes("columns svc-row svc-apart"):
             with parts.panel("Who may call", flush=True, classes="span-8") as may:
                 self._may = may.body
             with parts.panel("Who called", flush=True, classes="span-4"):

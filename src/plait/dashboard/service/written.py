@@ -12,6 +12,11 @@ from plait.dashboard import parts, yaml
 from plait.dashboard.feed import Feed
 from plait.dashboard.service.looked import Choice
 
+_TO_THE_LINE = """
+const marked = document.querySelector("#{id} .marked"), box = marked?.parentElement;
+if (box) box.scrollTop += marked.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 3;
+"""
+
 
 def key_of(written: Written) -> str:
     """What tells a place from others, in an address."""
@@ -38,13 +43,18 @@ class Opener:
 
     async def toggle(self, place: Place, key: str) -> None:
         """Open it, and close what was open; or close it."""
-        self.choice.opened = "" if self.choice.opened == key else key
+        before, self._open = self._open, None
+        self.choice.opened = "" if place is before else key
         self.chosen()
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-        if self.choice.opened:
+        if before is not None and not before.gone:
+            before.close()
+        if place is not before:
             await self.open(place)
+
+    @property
+    def shows(self) -> bool:
+        """Whether something is open: the same may be said at several places, and one text is enough."""
+        return self._open is not None and not self._open.gone
 
     async def open(self, place: Place) -> None:
         self._open = place
@@ -70,13 +80,18 @@ class Place:
         self._button = button
         button.on("click", self._clicked)
 
+    @property
+    def gone(self) -> bool:
+        """Whether what it stood in was made anew."""
+        return self._box is None or self._box.is_deleted
+
     async def text(self) -> None:
         """Where the text goes; it is shown when its place is the chosen one."""
         if self._written is None:
             return
         self._box = ui.element("div").classes("svc-yaml")
         self._box.set_visibility(False)
-        if self._opener.choice.opened == key_of(self._written):
+        if self._opener.choice.opened == key_of(self._written) and not self._opener.shows:
             await self._opener.open(self)
 
     async def _clicked(self) -> None:
@@ -86,7 +101,7 @@ class Place:
     def close(self) -> None:
         if self._box is not None and self._button is not None:
             self._box.set_visibility(False)
-            self._button.props("aria-expanded=false")
+            self._button.props["aria-expanded"] = "false"
 
     async def open(self, feed: Feed) -> None:
         if self._box is None or self._button is None or self._written is None:
@@ -106,4 +121,5 @@ class Place:
             else:
                 ui.html(yaml.shown(found.text, found.written.line or 1, one.line), sanitize=False)
         self._box.set_visibility(True)
-        self._button.props("aria-expanded=true")
+        _ = ui.run_javascript(_TO_THE_LINE.format(id=self._box.html_id))
+        self._button.props["aria-expanded"] = "true"
