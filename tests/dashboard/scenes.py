@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from zlib import crc32
 
+from plait.api.events import CanaryChanged
 from plait.api.proxies import ProxyView, PushView
-from plait.api.rollouts import CanaryView, CheckView
+from plait.api.rollouts import CanaryEvent, CanaryView, CheckView
 from plait.api.services import (
     DestinationView,
     InstanceView,
@@ -35,13 +36,17 @@ from plait.api.views import (
     ProxyStatus,
     ProxyTypeStatus,
     SpanView,
+    TraceSummary,
     TraceView,
     Written,
 )
-from plait.model.names import service_host
+from plait.model.names import WorkloadKey, service_host
+from plait.rollout.status import Command
 from plait.telemetry.graph import Edge, Graph, ProcessUse, ServiceNode, WorkloadNode
 from plait.telemetry.queries import ANYBODY, By, Callee, Counts, Group, History, Measured, Signals, Where
+from plait.telemetry.spans import Search
 from tests.api.planes import FakePlane, workload
+from tests.dashboard import rollouts
 
 Who = tuple[str, str, str]
 """Namespace, name and version."""
@@ -118,6 +123,8 @@ class Scene(FakePlane):
     standing: dict[Who, tuple[str, ...]] = field(default_factory=dict)
     """The workloads, and the hosts of the services that each is behind."""
     moment: float | None = None
+    happened: dict[str, tuple[CanaryEvent, ...]] = field(default_factory=dict)
+    """What happened to the rollouts of each Canary (NAMESPACE/NAME)."""
 
     def __post_init__(self) -> None:
         self.traffic = SceneQueries(self)
@@ -191,6 +198,25 @@ class Scene(FakePlane):
             ),
             edges=tuple(shown),
         )
+
+    async def traces(self, search: Search) -> tuple[TraceSummary, ...]:
+        found = zip(self.traced, await super().traces(search), strict=True)
+        some = [summary for trace, summary in found if rollouts.fits(trace, summary, search)]
+        return tuple(sorted(some, key=lambda one: one.started, reverse=True)[: search.limit])
+
+    def canary_history(self, key: WorkloadKey) -> tuple[CanaryEvent, ...]:
+        return self.happened.get(str(self._canary(key).key), ())
+
+    async def canary_command(self, key: WorkloadKey, command: Command) -> None:
+        await super().canary_command(key, command)
+        for one in self.rolling:
+            if one.key == str(key):
+                self.turn(rollouts.after(one, command))
+
+    def turn(self, canary: CanaryView) -> None:
+        """A rollout stands so from now on, and whoever listens hears of it."""
+        self.rolling = tuple(canary if one.key == canary.key else one for one in self.rolling)
+        self.bus.publish(CanaryChanged(canary))
 
 
 class SceneQueries:
@@ -363,6 +389,7 @@ def bistro() -> Scene:
         objects=(ObjectView(written=replace(SPLIT, field="", line=10), text=ROUTING),),
         traced=(_trace(now - 20, "4bf92f3577b34da6a3ce929d0e0e4736", failed=True), _trace(now - 90, "0af7651916cd43dd8448eb211c80319c")),
         rolling=(_canary(now),),
+        happened={"bistro/reviews": rollouts.history(_canary(now), now)},
     )  # fmt: skip
 
 
@@ -608,6 +635,19 @@ def _canary(now: float) -> CanaryView:
         ),
         due=iso(now + 8),
     )
+
+
+def rolling() -> Scene:
+    """The bistro with a Canary in every phase, and many traces."""
+    scene, now = bistro(), time.time()
+    scene.rolling = rollouts.every_phase(now)
+    scene.happened = {one.key: rollouts.history(one, now) for one in scene.rolling}
+    scene.traced = (*scene.traced, *rollouts.many_traces(now), rollouts.deep_trace(now))
+    for name in ("reservations", "payments", "failed"):
+        tried = (*_who(f"{name}-canary")[:2], "v2")
+        share = {"p50": 3.4, "p99": 90.0, "errors": 0.004 if name == "payments" else 0.0}
+        scene.flows.append(Flow(source=_who("frontend"), service=_host(name), to=tried, rate=6, **share))  # type: ignore[arg-type]
+    return scene
 
 
 def large(services: int = 300, edges: int = 2000, namespaces: int = 12) -> Scene:

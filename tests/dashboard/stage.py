@@ -1,4 +1,4 @@
-"""A scene, with the dashboard before it: `python -m tests.dashboard.stage [bistro|large]` prints its link, until Ctrl-C."""
+"""A scene, with the dashboard before it: `python -m tests.dashboard.stage [bistro|rolling|large]` prints its link, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from plait.api.listening import serving
-from tests.dashboard.scenes import Scene, bistro, large
+from tests.dashboard.scenes import Scene, bistro, large, rolling
 
-SCENES = {"bistro": bistro, "large": large}
+SCENES = {"bistro": bistro, "rolling": rolling, "large": large}
 
 
 @asynccontextmanager
