@@ -55,7 +55,7 @@ class _View:
     def __init__(self, trace: str, opened: str) -> None:
         with ui.element("div").classes("row trace-head"):
             ui.link("All traces", "/traces").classes("button")
-            ui.link("Path on the map", parts.to("/", trace=trace)).classes("button")
+            self._path = ui.link("Path on the map", parts.to("/", trace=trace)).classes("button")
             self._id = ui.label(trace).classes("mono trace-id")
             ui.html('<button type="button" class="button" data-copy>Copy id</button>', sanitize=False).on(
                 "click",
@@ -89,6 +89,7 @@ class _View:
         self._none.set_visibility(False)
         self._body.set_visibility(True)
         self._id.set_text(trace.trace)
+        self._path.props["href"] = parts.to("/", trace=trace.trace)
         began = datetime.fromisoformat(trace.started).astimezone()
         failed = sum(one.failed for one in trace.spans)
         said = (

@@ -88,10 +88,10 @@ def register(feed: Feed) -> None:
                     else:
                         found.show(traces, typed, now)
                         suggest("service", sorted({name for one in traces for name in one.services}))
+                replicas = (await feed.client.status()).workloads
+                suggest("workload", sorted({f"{one.namespace}/{one.name}" for one in replicas}))
 
             await shown.live(refresh)
-            status_now = await feed.client.status()
-            suggest("workload", sorted({f"{one.namespace}/{one.name}" for one in status_now.workloads}))
 
 
 @dataclass(slots=True)
