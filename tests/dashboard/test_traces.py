@@ -8,13 +8,15 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, WebSocket, expect
 
 from plait.api import figures
+from plait.api.events import ConfigChanged
 from plait.api.views import TraceSummary
 from plait.dashboard.elements.marks import decades
 from plait.dashboard.pages.traces import mark, row
 from plait.dashboard.searching import MOST, Search, seconds
+from tests.api.planes import until
 from tests.dashboard.conftest import Pages
 from tests.dashboard.scenes import Scene, rolling
 from tests.dashboard.stage import staged
@@ -206,3 +208,30 @@ async def test_the_cause_stands_above_the_waterfall_and_200_spans_are_shown(
 async def test_a_trace_that_is_not_there_is_said_to_be_not_there(browser: Pages, link: str) -> None:
     async with browser(at(link, "/traces/0123456789abcdef")) as page:
         await expect(page.get_by_text("no trace begins with 0123456789abcdef")).to_be_visible()
+
+
+async def test_a_look_sends_the_marks_that_are_new_and_no_others(
+    browser: Pages, link: str, scene: Scene
+) -> None:
+    heard: list[str] = []
+
+    def hear(socket: WebSocket) -> None:
+        socket.on("framereceived", lambda data: heard.append(str(data)))
+
+    async with browser(at(link, "/traces?status=ok")) as page:
+        page.on("websocket", hear)
+        await page.reload()
+        await expect(page.locator(".marks-legend span").first).to_be_visible()
+        await until(lambda: bool(heard))
+        kept = scene.traced
+        try:
+            for new in ((), (replace(kept[1], trace="e" * 32),)):
+                before = len(scene.asked)
+                scene.traced = (*kept, *new)
+                scene.bus.publish(ConfigChanged(generation=8))
+                await until(lambda before=before: len(scene.asked) > before)  # type: ignore[misc]
+            await until(lambda: any("e" * 32 in one and "added" in one for one in heard))
+        finally:
+            scene.traced = kept
+        (sent,) = [one for one in heard if "added" in one]
+        assert not any(one.trace in sent for one in kept)

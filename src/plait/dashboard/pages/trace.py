@@ -73,7 +73,7 @@ class _View:
             assert box.actions is not None
             with box.actions:
                 ui.html(
-                    '<span class="muted fall-keys"><i class="fall-key"></i> what the whole took its time for '
+                    '<span class="muted fall-keys"><i class="fall-key"></i> critical path '
                     "<kbd>↑</kbd> <kbd>↓</kbd> move <kbd>←</kbd> <kbd>→</kbd> fold <kbd>Enter</kbd> open</span>",
                     sanitize=False,
                 )
