@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, WebSocket, expect
 
 from plait.api import figures
 from plait.api.client import Client
@@ -305,3 +305,25 @@ async def test_a_canary_that_is_not_there_is_said_to_be_not_there(browser: Pages
     async with browser(at(link, "/canaries/bistro/nobody")) as page:
         await expect(page.get_by_text("there is no Canary bistro/nobody")).to_be_visible()
         await expect(page.locator(".stat").first).to_be_hidden()
+
+
+async def test_news_send_what_has_changed_and_nothing_else(browser: Pages, link: str, scene: Scene) -> None:
+    scene.moment = time.time()
+    heard: list[str] = []
+
+    def hear(socket: WebSocket) -> None:
+        socket.on("framereceived", lambda data: heard.append(str(data)))
+
+    async with browser(at(link, "/canaries/bistro/failed")) as page:
+        page.on("websocket", hear)
+        await page.reload()
+        await expect(page.locator(".canary-events tbody tr").first).to_be_visible()
+        one = next(one for one in scene.rolling if one.name == "failed")
+        scene.turn(replace(one, message="at first"))  # what is late of the beginning comes before it
+        await expect(page.locator(".canary-said")).to_have_text("at first")
+        heard.clear()
+        scene.turn(replace(one, message="and then"))
+        await expect(page.locator(".canary-said")).to_have_text("and then")
+        (sent,) = [frame for frame in heard if frame.startswith("42[") and "echart" not in frame]
+        assert "and then" in sent
+        assert sent.count('"tag"') == 1

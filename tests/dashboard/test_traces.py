@@ -183,6 +183,7 @@ async def test_a_trace_is_walked_folded_and_opened_by_keys_and_its_address_keeps
         opened = page.locator(".fall-more")
         await expect(opened).to_contain_text("upstream_reset_before_response_started")
         await expect(opened).to_contain_text("UC")
+        await expect(opened).to_contain_text("The callee closed the connection before its answer was whole.")
         await expect(page).to_have_url(re.compile("span=0000000000000004"))
         await page.reload()
         await expect(opened).to_contain_text("upstream_reset_before_response_started")

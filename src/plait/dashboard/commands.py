@@ -72,8 +72,9 @@ class Commands:
         self._row.set_visibility(view.runs)
         for command, button in self._buttons.items():
             refusal = rollouts.refusal(view, command)
-            button.props["disabled"] = bool(refusal)
-            button.props["title"] = refusal or rollouts.consequence(view, command)
+            state = (bool(refusal), refusal or rollouts.consequence(view, command))
+            if (button.props.get("disabled"), button.props.get("title")) != state:
+                button.props["disabled"], button.props["title"] = state
         self._buttons[Command.PAUSE].set_visibility(not view.paused)
         self._buttons[Command.RESUME].set_visibility(view.paused)
         self._buttons[Command.APPROVE].set_visibility(bool(view.gate))
