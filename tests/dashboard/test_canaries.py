@@ -89,6 +89,11 @@ def test_a_mark_says_whether_it_went_on_a_check_was_bad_it_waits_or_it_was_rolle
     assert len({one.key for one in found}) == len(found)
     failed = rollouts.last_run(history(EVERY["failed"], NOW))
     assert rollouts.marks(failed, "failed")[-1].kind == "ended"
+    unsure = replace(
+        run[1], text="reservations: p99 9 ms is not over 500 ms; waits for what is counted at this step"
+    )
+    approved = replace(run[-1], failed_checks=0, text="reservations: confirm-promotion approved by a user")
+    assert [one.kind for one in rollouts.marks([unsure, approved], "reservations")] == ["waits", "passed"]
 
 
 @pytest.mark.parametrize(

@@ -190,8 +190,9 @@ class _Found:
         longest = max(one.duration_ms for one in traces)
         self._grid.show([row(one, longest) for one in traces])
         failed = sum(one.failed > 0 for one in traces)
-        most = f"the newest {MOST}, " if len(traces) == MOST else ""
-        self._number.set_text(f"{most}{len(traces)} traces, {failed} with something that failed")
+        newest = "the newest " if len(traces) == MOST else ""
+        many = f"{len(traces)} trace{'' if len(traces) == 1 else 's'}"
+        self._number.set_text(f"{newest}{many}, {f'{failed} of them' if failed else 'none'} failed")
 
     def wrong(self, why: str) -> None:
         """What was typed can't be understood."""
