@@ -60,7 +60,10 @@ def iso(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """What goes from somebody to a service, and who of it answers; times in milliseconds."""
+    """What goes from somebody to a service, and who of it answers; times in milliseconds.
+
+    It goes on from `begins` to `ends` (seconds since the epoch).
+    """
 
     source: Who
     service: str
@@ -73,13 +76,16 @@ class Flow:
     protocol: str = "http"
     mtls: bool | None = True
     idle: bool = False
+    begins: float = 0.0
+    ends: float = math.inf
 
     def signals(self, window: float, moment: float) -> Signals:
         """At a moment; the same at the same."""
-        if self.idle:
+        lasting = min(moment, self.ends) - max(moment - window, self.begins)
+        if self.idle or lasting <= 0:
             return Signals()
         phase = crc32(repr((self.source, self.service, self.to)).encode()) % 628 / 100
-        rate = self.rate * (1 + 0.15 * math.sin(moment / 40 + phase))
+        rate = self.rate * (1 + 0.15 * math.sin(moment / 40 + phase)) * min(1.0, lasting / window)
         tcp = self.protocol == "tcp"
         requests = 0 if tcp else round(rate * window)
         return Signals(
@@ -134,6 +140,7 @@ class Scene(FakePlane):
         return until if until is not None else self.moment if self.moment is not None else time.time()
 
     async def graph(self, window: float, namespace: str, until: float | None) -> Graph:
+        self.asked.append((window, namespace, until))
         moment = self.at(until)
         edges = [
             Edge(
@@ -354,6 +361,23 @@ spec:
 """
 
 
+POLICY = """\
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: reservations
+  namespace: bistro
+spec:
+  selector:
+    matchLabels: {app: reservations}
+  action: ALLOW
+  rules:
+    # the frontend alone, and nobody changes anything
+    - from: [{source: {principals: [cluster.local/ns/bistro/sa/frontend]}}]
+      to: [{operation: {methods: [GET]}}]
+"""
+
+
 def bistro() -> Scene:
     """The demo's restaurant guide."""
     frontend, v1, v2 = _who("frontend"), _who("reservations"), _who("reservations", "v2")
@@ -387,7 +411,10 @@ def bistro() -> Scene:
         pushed={f"bistro/{name}/0": _pushes(_proxy(name, rejects=name == "payments"), now) for name in names},
         services=tuple(_service(name) for name in names if name != "diner"),
         refused=(_REFUSED, _STRANGER),
-        objects=(ObjectView(written=replace(SPLIT, field="", line=10), text=ROUTING),),
+        objects=(
+            ObjectView(written=replace(SPLIT, field="", line=10), text=ROUTING),
+            ObjectView(written=replace(ALLOW, field="", line=20), text=POLICY),
+        ),
         traced=(_trace(now - 20, "4bf92f3577b34da6a3ce929d0e0e4736", failed=True), _trace(now - 90, "0af7651916cd43dd8448eb211c80319c")),
         rolling=(_canary(now),),
         happened={"bistro/reviews": rollouts.history(_canary(now), now)},
@@ -541,13 +568,14 @@ def _service(name: str) -> ServiceView:
         ),
         mtls=("STRICT",),
         instances=(
-            InstanceView(node=f"bistro/{name}/0", version="v1", state="ready", address="198.18.0.7", restarts=0),
+            InstanceView(node=f"bistro/{name}/0", version="v1", state="ready", address="198.18.0.7", restarts=0, certificate_expires=iso(time.time() + 70_000)),
             InstanceView(
                 node=f"bistro/{name}/1",
                 version="v2" if split else "v1",
                 state="ready",
                 address="198.18.0.8",
                 restarts=2,
+                certificate_expires=iso(time.time() + 70_000),
                 ejected_by=("bistro/frontend/0",),
             ),
         ),

@@ -12,6 +12,8 @@ export default {
         <tbody>
           <tr v-for="row in shown" :key="row.key" :data-key="row.key">
             <td v-for="(cell, i) in row.cells" :key="i" :class="{ end: columns[i].end, tight: columns[i].tight }" :title="cell.title || null">
+              <span v-if="cell.bar !== undefined" class="grid-bar" aria-hidden="true"><i :style="{ width: cell.bar * 100 + '%' }"></i></span>
+              <svg v-if="cell.spark" class="grid-spark" viewBox="-1 -2 102 104" preserveAspectRatio="none" aria-hidden="true"><polyline :points="line(cell.spark)" /></svg>
               <a v-if="cell.href" :href="cell.href" :class="[cell.tone, { badge: cell.badge }]">{{ cell.text }}</a>
               <span v-else :class="[cell.tone, { badge: cell.badge && cell.text }]">{{ cell.text }}</span>
               <span v-if="cell.sub" class="sub">{{ cell.sub }}</span>
@@ -38,6 +40,9 @@ export default {
       if (this.by !== i) [this.by, this.down] = [i, this.columns[i].end];
       else if (this.down === this.columns[i].end) this.down = !this.down;
       else this.by = null;
+    },
+    line(spark) {
+      return spark.map((value, i) => `${(100 * i) / Math.max(spark.length - 1, 1)},${100 - value}`).join(" ");
     },
     apply(changed, order) {
       const rows = new Map(this.known.map((row) => [row.key, row]));

@@ -21,7 +21,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in a cell: a text, where it leads, its tone (as a badge or not), a second line, what it sorts by."""
+    """What stands in a cell: a text, where it leads, its tone (as a badge or not), a second line, what it sorts by.
+
+    `bar` is a share that is drawn beside the text, and `spark` how something went, in percent of its highest.
+    """
 
     text: str
     href: str = ""
@@ -30,6 +33,8 @@ class Cell:
     sub: str = ""
     title: str = ""
     sort: float | str | None = None
+    bar: float | None = None
+    spark: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,6 @@ def _sent(row: Row) -> dict[str, object]:
 def _cell(cell: Cell) -> dict[str, object]:
     said = {
         "text": cell.text, "href": cell.href, "tone": cell.tone, "badge": cell.badge, "sub": cell.sub,
-        "title": cell.title, "sort": cell.sort,
+        "title": cell.title, "sort": cell.sort, "bar": cell.bar, "spark": cell.spark,
     }  # fmt: skip
-    return {name: value for name, value in said.items() if value not in {"", None, False}}
+    return {name: value for name, value in said.items() if value is not False and value not in ("", None, ())}
