@@ -76,7 +76,7 @@ def test_a_row_and_a_mark_say_what_the_api_says() -> None:
     assert [cell.text for cell in cells[1:]] == ["GET /menu", "frontend", "48ms", "10", "2"]
     assert cells[1].href == f"/traces/{ONE.trace}"
     assert cells[1].sub == "frontend > restaurants > reviews > reservations …"
-    assert cells[3].tone == "meter of-50 failing"
+    assert cells[3].bar == 0.5
     found = mark(ONE)
     assert (found.value, found.kind, found.href) == (48.2, "failed", f"/traces/{ONE.trace}")
     assert mark(replace(ONE, failed=0)).kind == "well"

@@ -167,7 +167,7 @@ class _Found:
     def __init__(self) -> None:
         with parts.panel("Duration over time") as self._picture:
             self._marks = Marks(label="Duration of each trace over time", kinds=_KINDS, write=_axis, log=True)
-        with parts.panel("Traces", flush=True) as self._list:
+        with parts.panel("Traces", flush=True, classes="traces-list") as self._list:
             self._grid = Grid(_COLUMNS, label="Traces")
             assert self._list.actions is not None
             with self._list.actions:
@@ -227,7 +227,6 @@ def row(one: TraceSummary, longest: float) -> Row:
     """A trace in the list, its bar as long as its part of the longest."""
     began = datetime.fromisoformat(one.started).astimezone()
     path = " > ".join(one.services[:_PATH]) + (" …" if len(one.services) > _PATH else "")
-    share = round(one.duration_ms / longest * 20) * 5 if longest else 0
     return Row(
         key=one.trace,
         cells=(
@@ -238,8 +237,8 @@ def row(one: TraceSummary, longest: float) -> Row:
             Cell(one.service),
             Cell(
                 figures.duration(one.duration_ms),
-                tone=f"meter of-{max(5, share)}{' failing' if one.failed else ''}",
                 sort=one.duration_ms,
+                bar=round(one.duration_ms / longest, 3) if longest else 0.0,
             ),
             Cell(str(one.spans), sort=one.spans),
             Cell(str(one.failed) if one.failed else "", tone=parts.BAD, badge=True, sort=one.failed),
