@@ -56,8 +56,8 @@ def view(name: str, phase: str, now: float, **other: object) -> CanaryView:
         since=iso(now - 95),
         total=50,
         threshold=5,
-        promoted="0c5e7a91",
-        applied="9d31b2f4",
+        promoted="0c5e7a91b2c3d4e5",
+        applied="9d31b2f4a1b2c3d4",
         due=iso(now + 8),
     )
     return replace(plain, **other)  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ def view(name: str, phase: str, now: float, **other: object) -> CanaryView:
 
 def every_phase(now: float) -> tuple[CanaryView, ...]:
     """One in each phase, and those that are held."""
-    over = {"due": "", "applied": "0c5e7a91"}
+    over = {"due": "", "applied": "0c5e7a91b2c3d4e5"}
     return (
         view("cache", "Initializing", now, promoted="", applied="", message="1 of 2 replicas of the version that serves are ready"),
         view("diner", "Initialized", now, **over),

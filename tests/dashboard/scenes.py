@@ -40,6 +40,7 @@ from plait.api.views import (
     TraceView,
     Written,
 )
+from plait.explain import flags
 from plait.model.names import WorkloadKey, service_host
 from plait.rollout.status import Command
 from plait.telemetry.graph import Edge, Graph, ProcessUse, ServiceNode, WorkloadNode
@@ -612,6 +613,7 @@ def _trace(began: float, trace: str, *, failed: bool = False) -> TraceView:
                 by="sidecar",
                 failed=(failed and of == "reviews") or (failed and number == 4),
                 message="upstream_reset_before_response_started" if failed and number == 4 else "",
+                flags=tuple(flag.words for flag in flags.words("UC")) if failed and number == 4 else (),
                 attributes=tuple(
                     AttributeView(name=key, value=value)
                     for key, value in {

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, WebSocket, expect
 
 from plait.api import figures
 from plait.api.client import Client
@@ -89,6 +89,11 @@ def test_a_mark_says_whether_it_went_on_a_check_was_bad_it_waits_or_it_was_rolle
     assert len({one.key for one in found}) == len(found)
     failed = rollouts.last_run(history(EVERY["failed"], NOW))
     assert rollouts.marks(failed, "failed")[-1].kind == "ended"
+    unsure = replace(
+        run[1], text="reservations: p99 9 ms is not over 500 ms; waits for what is counted at this step"
+    )
+    approved = replace(run[-1], failed_checks=0, text="reservations: confirm-promotion approved by a user")
+    assert [one.kind for one in rollouts.marks([unsure, approved], "reservations")] == ["waits", "passed"]
 
 
 @pytest.mark.parametrize(
@@ -305,3 +310,25 @@ async def test_a_canary_that_is_not_there_is_said_to_be_not_there(browser: Pages
     async with browser(at(link, "/canaries/bistro/nobody")) as page:
         await expect(page.get_by_text("there is no Canary bistro/nobody")).to_be_visible()
         await expect(page.locator(".stat").first).to_be_hidden()
+
+
+async def test_news_send_what_has_changed_and_nothing_else(browser: Pages, link: str, scene: Scene) -> None:
+    scene.moment = time.time()
+    heard: list[str] = []
+
+    def hear(socket: WebSocket) -> None:
+        socket.on("framereceived", lambda data: heard.append(str(data)))
+
+    async with browser(at(link, "/canaries/bistro/failed")) as page:
+        page.on("websocket", hear)
+        await page.reload()
+        await expect(page.locator(".canary-events tbody tr").first).to_be_visible()
+        one = next(one for one in scene.rolling if one.name == "failed")
+        scene.turn(replace(one, message="at first"))  # what is late of the beginning comes before it
+        await expect(page.locator(".canary-said")).to_have_text("at first")
+        heard.clear()
+        scene.turn(replace(one, message="and then"))
+        await expect(page.locator(".canary-said")).to_have_text("and then")
+        (sent,) = [frame for frame in heard if frame.startswith("42[") and "echart" not in frame]
+        assert "and then" in sent
+        assert sent.count('"tag"') == 1

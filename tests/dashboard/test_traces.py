@@ -76,7 +76,7 @@ def test_a_row_and_a_mark_say_what_the_api_says() -> None:
     assert [cell.text for cell in cells[1:]] == ["GET /menu", "frontend", "48ms", "10", "2"]
     assert cells[1].href == f"/traces/{ONE.trace}"
     assert cells[1].sub == "frontend > restaurants > reviews > reservations …"
-    assert cells[3].tone == "meter of-50 failing"
+    assert cells[3].bar == 0.5
     found = mark(ONE)
     assert (found.value, found.kind, found.href) == (48.2, "failed", f"/traces/{ONE.trace}")
     assert mark(replace(ONE, failed=0)).kind == "well"
@@ -183,6 +183,7 @@ async def test_a_trace_is_walked_folded_and_opened_by_keys_and_its_address_keeps
         opened = page.locator(".fall-more")
         await expect(opened).to_contain_text("upstream_reset_before_response_started")
         await expect(opened).to_contain_text("UC")
+        await expect(opened).to_contain_text("The callee closed the connection before its answer was whole.")
         await expect(page).to_have_url(re.compile("span=0000000000000004"))
         await page.reload()
         await expect(opened).to_contain_text("upstream_reset_before_response_started")

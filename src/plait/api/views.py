@@ -374,6 +374,7 @@ class SpanView:
     """One span of a trace.  `parent` "" is a root's; `start_ms` is from the beginning of the trace.
 
     `workload` and `replica` are who told it (`by`: its sidecar or its application), `service` is how that calls itself.
+    `flags`: what Envoy's response flags mean, in plain words.
     """
 
     id: str
@@ -389,6 +390,7 @@ class SpanView:
     failed: bool
     message: str
     attributes: tuple[AttributeView, ...]
+    flags: tuple[str, ...] = ()
 
     def attribute(self, name: str) -> str:
         """One of the attributes; "" when it has none of this name."""

@@ -18,7 +18,7 @@ from plait.dashboard.elements.countdown import Countdown
 from plait.dashboard.elements.marks import Kind, Marks
 from plait.dashboard.feed import Feed
 from plait.dashboard.frame import Frame
-from plait.dashboard.versions import Versions
+from plait.dashboard.versions import REVISION, Versions
 from plait.model.names import WorkloadKey
 
 _KINDS = (
@@ -142,18 +142,19 @@ def _about(canary: CanaryView) -> str:
         if service
         else parts.escaped(canary.host)
     )
-    revisions = (
-        f'<span><span class="muted">serves</span> <code>{parts.escaped(canary.promoted)}</code></span>'
-        if canary.promoted
-        else "",
-        f'<span><span class="muted">tried last</span> <code>{parts.escaped(canary.applied)}</code></span>'
-        if canary.applied and canary.applied != canary.promoted
-        else "",
+    revisions = [("serves", canary.promoted)] + (
+        [("tried last", canary.applied)] if canary.applied != canary.promoted else []
+    )
+    said = "".join(
+        f'<span><span class="muted">{what}</span> <code title="{parts.escaped(revision)}">'
+        f"{parts.escaped(revision[:REVISION])}</code></span>"
+        for what, revision in revisions
+        if revision
     )
     return (
         f'<div class="canary-about"><span class="badge">{parts.escaped(canary.strategy)}</span>'
         f'<span><span class="muted">of</span> <b>{parts.escaped(canary.target)}</b></span>'
-        f'<span><span class="muted">called as</span> {host}</span>{"".join(revisions)}'
+        f'<span><span class="muted">called as</span> {host}</span>{said}'
         f'<span class="canary-links"><a href="{parts.escaped(parts.to("/traces", workload=f"{canary.namespace}/{canary.target}-canary"))}">'
         f'Its traces</a><a href="{parts.escaped(written)}">As written</a></span></div>'
     )

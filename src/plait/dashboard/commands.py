@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ _WORDS = {
     Command.PROMOTE: _Words("Promote", "fast_forward", "", "What is left of the analysis is left out."),
     Command.ABORT: _Words("Abort", "undo", "danger", "It is rolled back."),
 }
+_LASTS = 10.0
+"""Seconds for which it is said what came of a word."""
 _OPEN = "getHtmlElement({}).showModal()"
 _CLOSE = "(event) => {{ event.target.closest('dialog').close(); {} }}"
 _OUTSIDE = "(event) => { if (event.target === event.currentTarget) event.target.close(); }"
@@ -45,6 +48,7 @@ class Commands:
         self._view: CanaryView | None = None
         self._asked: Command | None = None
         """What the dialog asks about."""
+        self._said = 0.0
         self._buttons: dict[Command, ui.html] = {}
         with ui.element("div").classes("canary-commands") as self._row:
             for command, words in _WORDS.items():
@@ -69,11 +73,14 @@ class Commands:
     def show(self, view: CanaryView) -> None:
         """Which of them make sense now."""
         self._view = view
+        if time.monotonic() - self._said > _LASTS:
+            self._came.set_text("")
         self._row.set_visibility(view.runs)
         for command, button in self._buttons.items():
             refusal = rollouts.refusal(view, command)
-            button.props["disabled"] = bool(refusal)
-            button.props["title"] = refusal or rollouts.consequence(view, command)
+            state = (bool(refusal), refusal or rollouts.consequence(view, command))
+            if (button.props.get("disabled"), button.props.get("title")) != state:
+                button.props["disabled"], button.props["title"] = state
         self._buttons[Command.PAUSE].set_visibility(not view.paused)
         self._buttons[Command.RESUME].set_visibility(view.paused)
         self._buttons[Command.APPROVE].set_visibility(bool(view.gate))
@@ -97,6 +104,7 @@ class Commands:
         command, self._asked = self._asked, None
         if command is None:
             return
+        self._said = time.monotonic()
         try:
             await self._feed.client.canary_command(self._key, command)
         except (ApiError, NoMesh) as error:

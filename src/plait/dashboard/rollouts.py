@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -207,4 +208,4 @@ def _kind(event: CanaryEvent, before: CanaryEvent | None, target: str) -> str:
         return ENDED
     if event.failed_checks > (before.failed_checks if before else 0):
         return FAILED
-    return WAITS if plain(event, target).startswith(("waits", "waiting", "paused")) else PASSED
+    return WAITS if re.search(r"\b(waits|waiting|paused)\b", plain(event, target)) else PASSED

@@ -19,6 +19,9 @@ from plait.telemetry.queries import By, Signals, Where
 WINDOW, STEP, HISTORY = 60.0, 10.0, 600.0
 """Seconds: what the numbers are of, and what the lines are."""
 
+REVISION = 8
+"""So many characters of a revision are shown."""
+
 SERVES, TRIED = "serves", "is tried"
 _ROWS = ("Requests", "Errors", "p50", "p90", "p99")
 _ALIKE = 0.2
@@ -136,10 +139,11 @@ def _p99(points: Sequence[Signals | None]) -> tuple[float | None, ...]:
 
 def _table(canary: CanaryView, serves: Side, tried: Side) -> str:
     heads = "".join(
-        f'<th scope="col" class="end"><i class="canary-key {word}"></i>{title}<span class="sub">{parts.escaped(version or "no traffic")}</span></th>'
-        for word, title, version in (
-            ("serves", "Serves", serves.version),
-            ("tried", "Is tried", tried.version if canary.runs or tried.version else "nothing is"),
+        f'<th scope="col" class="end"><i class="canary-key {word}"></i>{title}'
+        f'<span class="sub">{parts.escaped(said)}</span></th>'
+        for word, title, said in (
+            ("serves", "Serves", _sub(serves, canary.promoted)),
+            ("tried", "Is tried" if canary.runs else "Was tried", _sub(tried, canary.applied)),
         )
     )
     rows = "".join(
@@ -154,3 +158,12 @@ def _table(canary: CanaryView, serves: Side, tried: Side) -> str:
         )
     )
     return f'<table class="grid canary-both"><thead><tr><th></th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _sub(one: Side, revision: str) -> str:
+    """Which version it is, as far as it was called."""
+    return (
+        ", ".join(part for part in (one.version, revision[:REVISION]) if part)
+        if one.signals.requests
+        else "no traffic"
+    )

@@ -28,6 +28,7 @@ from plait.api.views import (
     WorkloadStatus,
 )
 from plait.compiler.conditions import ParentStatus
+from plait.explain import flags
 from plait.identity.authority import Authority
 from plait.identity.certificates import certificates as read_certificates
 from plait.identity.rotation import Holder
@@ -281,6 +282,7 @@ def _span(one: Span, start: int) -> SpanView:
         failed=one.failed,
         message=one.message,
         attributes=tuple(AttributeView(name=name, value=value) for name, value in one.attributes.items()),
+        flags=tuple(flag.words for flag in flags.words(one.attributes.get("response_flags", ""))),
     )
 
 

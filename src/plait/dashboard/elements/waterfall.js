@@ -23,6 +23,7 @@ export default {
         </div>
         <div v-if="line.id === open" class="fall-more">
           <p v-if="line.message" class="fall-message bad">{{ line.message }}</p>
+          <p v-for="words in line.words" :key="words" class="fall-words">{{ words }}</p>
           <p class="fall-links"><a v-for="[text, href] in line.links" :key="href" :href="href">{{ text }}</a></p>
           <dl><template v-for="[name, value] in line.facts" :key="name"><dt>{{ name }}</dt><dd>{{ value }}</dd></template></dl>
         </div>

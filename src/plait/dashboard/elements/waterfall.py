@@ -12,7 +12,7 @@ from nicegui.element import Element
 class Line:
     """A span as it is shown.  `left` and `width` are percent of the whole, `colour` is the number of a --series.
 
-    `facts` and `links` (text, place) are what is seen when it is opened.
+    `words`, `facts` and `links` (text, place) are what is seen when it is opened.
     """
 
     id: str
@@ -29,6 +29,7 @@ class Line:
     failed: bool
     critical: bool
     message: str
+    words: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     links: tuple[tuple[str, str], ...]
 

@@ -35,7 +35,7 @@ def register(feed: Feed) -> None:
     @ui.page("/canaries")
     async def page() -> None:
         with frame(feed, "Canaries", "/canaries") as shown:
-            with parts.panel("Rollouts", flush=True):
+            with parts.panel("Rollouts", flush=True, classes="canary-list"):
                 grid = Grid(
                     _COLUMNS,
                     label="Canaries",
@@ -73,7 +73,6 @@ def register(feed: Feed) -> None:
 
 def row(one: CanaryView) -> Row:
     """A Canary in the list: those that run come first."""
-    share = min(100, max(one.weight, one.mirrored)) if one.runs else 0
     held = ", ".join(word for word, holds in (("paused", one.paused), ("suspended", one.suspended)) if holds)
     failed = one.failed_checks if one.runs else 0
     return Row(
@@ -81,7 +80,7 @@ def row(one: CanaryView) -> Row:
         cells=(
             Cell(one.key, href=rollouts.where(one), sub=f"{one.strategy} of {one.target}"),
             Cell(one.phase, tone=rollouts.PHASES.get(one.phase, parts.PLAIN), badge=True, sub=held),
-            Cell(one.share, tone=f"meter of-{round(share / 5) * 5}", sub=one.goal, sort=one.weight)
+            Cell(one.share, sub=one.goal, sort=one.weight, bar=max(one.weight, one.mirrored) / 100)
             if one.runs
             else Cell("", sort=-1),
             Cell(

@@ -89,7 +89,8 @@ class _View:
         self._none.set_visibility(False)
         self._body.set_visibility(True)
         self._id.set_text(trace.trace)
-        self._path.props["href"] = parts.to("/", trace=trace.trace)
+        if self._path.props["href"] != (place := parts.to("/", trace=trace.trace)):
+            self._path.props["href"] = place
         began = datetime.fromisoformat(trace.started).astimezone()
         failed = sum(one.failed for one in trace.spans)
         said = (
@@ -115,12 +116,16 @@ class _View:
 
 
 def _cause(trace: TraceView, span: SpanView) -> str:
-    """Where it went wrong first, in a line."""
+    """Where it went wrong first, and what Envoy's flags of it mean."""
     called = waterfall.callee(span)
     where = f"{waterfall.who(span)} calls {called}" if called else waterfall.who(span)
     what = ", ".join(part for part in (span.name, waterfall.status(span) or "failed", span.message) if part)
+    words = "".join(f"<p>{parts.escaped(one)}</p>" for one in span.flags)
     href = parts.to(f"/traces/{trace.trace}", span=span.id)
-    return f'<b>{parts.escaped(where)}</b>: {parts.escaped(what)} <a href="{parts.escaped(href)}">Open the span</a>'
+    return (
+        f"<b>{parts.escaped(where)}</b>: {parts.escaped(what)} "
+        f'<a href="{parts.escaped(href)}">Open the span</a>{words}'
+    )
 
 
 def line(bar: Bar, colour: int, services: Mapping[str, str]) -> Line:
@@ -141,6 +146,7 @@ def line(bar: Bar, colour: int, services: Mapping[str, str]) -> Line:
         failed=span.failed,
         critical=bar.critical,
         message=span.message,
+        words=span.flags,
         facts=_facts(bar),
         links=tuple(_links(span, services)),
     )

@@ -167,7 +167,7 @@ class _Found:
     def __init__(self) -> None:
         with parts.panel("Duration over time") as self._picture:
             self._marks = Marks(label="Duration of each trace over time", kinds=_KINDS, write=_axis, log=True)
-        with parts.panel("Traces", flush=True) as self._list:
+        with parts.panel("Traces", flush=True, classes="traces-list") as self._list:
             self._grid = Grid(_COLUMNS, label="Traces")
             assert self._list.actions is not None
             with self._list.actions:
@@ -190,8 +190,9 @@ class _Found:
         longest = max(one.duration_ms for one in traces)
         self._grid.show([row(one, longest) for one in traces])
         failed = sum(one.failed > 0 for one in traces)
-        most = f"the newest {MOST}, " if len(traces) == MOST else ""
-        self._number.set_text(f"{most}{len(traces)} traces, {failed} with something that failed")
+        newest = "the newest " if len(traces) == MOST else ""
+        many = f"{len(traces)} trace{'' if len(traces) == 1 else 's'}"
+        self._number.set_text(f"{newest}{many}, {f'{failed} of them' if failed else 'none'} failed")
 
     def wrong(self, why: str) -> None:
         """What was typed can't be understood."""
@@ -226,7 +227,6 @@ def row(one: TraceSummary, longest: float) -> Row:
     """A trace in the list, its bar as long as its part of the longest."""
     began = datetime.fromisoformat(one.started).astimezone()
     path = " > ".join(one.services[:_PATH]) + (" …" if len(one.services) > _PATH else "")
-    share = round(one.duration_ms / longest * 20) * 5 if longest else 0
     return Row(
         key=one.trace,
         cells=(
@@ -237,8 +237,8 @@ def row(one: TraceSummary, longest: float) -> Row:
             Cell(one.service),
             Cell(
                 figures.duration(one.duration_ms),
-                tone=f"meter of-{max(5, share)}{' failing' if one.failed else ''}",
                 sort=one.duration_ms,
+                bar=round(one.duration_ms / longest, 3) if longest else 0.0,
             ),
             Cell(str(one.spans), sort=one.spans),
             Cell(str(one.failed) if one.failed else "", tone=parts.BAD, badge=True, sort=one.failed),
