@@ -46,6 +46,7 @@ from plait.rollout.status import Command
 from plait.telemetry.graph import Edge, Graph, ProcessUse, ServiceNode, WorkloadNode
 from plait.telemetry.queries import ANYBODY, By, Callee, Counts, Group, History, Measured, Signals, Where
 from plait.telemetry.spans import Search
+from plait.telemetry.store import LONG
 from tests.api.planes import FakePlane, workload
 from tests.dashboard import rollouts
 
@@ -237,9 +238,9 @@ class SceneQueries:
         self, by: By, where: Where = ANYBODY, *, window: float, end: float | None = None, at_least: int = 1
     ) -> Measured:
         end = self._scene.at(end)
-        return Measured(
-            start=end - window, end=end, heard=window, groups=self._groups(by, where, window, end)
-        )
+        start = end - window if window < LONG else (end - window) // 60 * 60  # as the store does
+        groups = self._groups(by, where, end - start, end)
+        return Measured(start=start, end=end, heard=end - start, groups=groups)
 
     async def history(  # noqa: PLR0913 - see Queries
         self,

@@ -38,7 +38,7 @@ class Golden:
                 self._latency_chart = Chart(label="Latency", height=150, write=_duration)
 
     def show(self, looked: Looked) -> None:
-        signals, lasting = looked.signals, WINDOWS[int(looked.total.window)][0]
+        signals, lasting = looked.signals, WINDOWS[looked.window][0]
         self._traffic.tell(a_second(signals.rate + signals.connections), traffic_note(signals, lasting))
         tone = parts.tone_of_errors(signals.error_share)
         self._errors.tell(

@@ -66,6 +66,8 @@ class Choice:
 class Looked:
     """A service as it is now and as it went; what no open section shows was not asked for."""
 
+    window: int
+    """The seconds that were asked for; what is told may begin a little earlier."""
     view: ServiceView
     total: Traffic
     graph: Graph
@@ -100,6 +102,7 @@ async def look(client: Client, namespace: str, name: str, choice: Choice) -> Loo
         client.refusals(window=window, service=host) if choice.tab == POLICIES else _nothing(),
     )
     return Looked(
+        window=choice.window,
         view=view,
         total=total,
         graph=graph,
