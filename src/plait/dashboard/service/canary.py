@@ -6,31 +6,30 @@ from nicegui import ui
 
 from plait.api.rollouts import CanaryView
 from plait.dashboard import parts
+from plait.dashboard.canary import section
 from plait.dashboard.feed import Feed
 from plait.dashboard.frame import Frame
 from plait.dashboard.service.looked import Looked
+from plait.model.names import WorkloadKey
 
 
 class CanarySection:
-    """Where it stands, and the way to all of it."""
+    """What the page of the Canary shows, made when somebody looks for the first time."""
 
     def __init__(self, feed: Feed, shown: Frame) -> None:
         self._feed = feed
         self._shown = shown
+        self._made = False
         self._none = parts.empty("No Canary is written for this service.")
-        self._box = ui.element("div").classes("row")
-        with self._box:
-            self._phase = ui.label("").classes("badge info")
-            self._progress = ui.label("")
-            self._link = ui.link("All of it")
+        self._box = ui.element("div")
 
     async def show(self, looked: Looked) -> None:
-        self._none.set_visibility(looked.canary is None)
-        self._box.set_visibility(looked.canary is not None)
-        if looked.canary is not None:
-            self._phase.set_text(looked.canary.phase)
-            self._progress.set_text(looked.canary.progress)
-            self._link.props["href"] = to_canary(looked.canary)
+        self._none.set_visibility(looked.canary is None and not self._made)
+        if looked.canary is None or self._made:
+            return
+        self._made = True
+        with self._box:
+            await section(self._shown, self._feed, WorkloadKey(looked.canary.namespace, looked.canary.name))
 
 
 def to_canary(canary: CanaryView) -> str:
