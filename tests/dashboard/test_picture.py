@@ -11,7 +11,7 @@ from plait.api import figures
 from plait.dashboard.elements.map import changes
 from plait.dashboard.map.choice import Choice, chosen
 from plait.dashboard.map.details import details
-from plait.dashboard.map.drawing import Drawing, drawing, width
+from plait.dashboard.map.drawing import Drawing, Said, drawing, width
 from plait.dashboard.map.follow import followed
 from plait.dashboard.map.layout import Box
 from plait.dashboard.map.narrow import narrowed
@@ -246,10 +246,20 @@ async def test_a_look_a_moment_later_sends_a_small_part() -> None:
     later = drawing(picture(await seen(scene, NOW + 5)), first.layout)
     change = json.loads(sent(later, first))
     assert set(change) <= {"nodes", "edges"}
-    assert len(sent(later, first)) < len(sent(first)) / 2
+    assert len(sent(later, first)) < len(sent(first)) / 3
     small = drawing(picture(await seen(bistro())))
     after = drawing(picture(await seen(bistro(), NOW + 5)), small.layout)
     assert set(json.loads(sent(after, small))) <= {"nodes", "edges"}
+
+
+def test_of_what_was_there_only_other_fields_are_told() -> None:
+    before: dict[str, dict[str, Said]] = {
+        "edges": {"a": {"text": "1/s", "mark": "2%", "w": 2.0}, "b": {"text": "3/s"}}
+    }
+    now: dict[str, dict[str, Said]] = {
+        "edges": {"a": {"text": "2/s", "w": 2.0}, "b": {"text": "3/s"}, "c": {"text": "4/s"}}
+    }
+    assert changes(before, now) == {"edges": {"a": {"text": "2/s", "mark": None}, "c": {"text": "4/s"}}}
 
 
 async def test_what_is_gone_is_told() -> None:

@@ -7,7 +7,7 @@ const NEAREST = 1.1, FARTHEST = 0.08, FAR = 0.5;
 
 export default {
   template: `
-    <div class="map" ref="ground" :class="{ far: view.k < ${FAR}, marked: hover, picked: at && !hover, tracing: path, crowded, dragging: drag, still }"
+    <div class="map" ref="ground" :class="{ far: view.k < ${FAR}, marked: hover, picked: at && !hover, tracing: path, crowded, dragging: drag, still: still || crowded }"
          role="application" :aria-label="label" @pointerdown="grab" @pointermove="pull" @pointerup="drop" @pointercancel="drop"
          @wheel="wheel" @keydown="key" @scroll="$refs.ground.scrollTo(0, 0)">
       <div class="map-world" :style="{ transform: 'translate(' + view.x + 'px,' + view.y + 'px) scale(' + view.k + ')', '--k': view.k }">
@@ -21,21 +21,19 @@ export default {
               <path d="M0 0.5L8.5 4L0 7.5z" :class="tone" />
             </marker>
           </defs>
-          <g v-for="(edge, key) in edges" :key="key" class="map-edge" :data-edge="key"
+          <g v-for="(edge, key) in edges" :key="key" v-memo="[edge, routes[key], lit(key), onPath(key), key === at]" class="map-edge" :data-edge="key"
              :class="[edge.tone, { idle: edge.idle, lit: lit(key), on: onPath(key), chosen: key === at }]"
              @click.stop="choose(key)" @pointerenter="enter(key, $event)" @pointermove="enter(key, $event)" @pointerleave="leave(key)">
             <path class="hit" :d="routes[key].d" />
             <path class="line" :d="routes[key].d" :stroke-width="edge.w" :marker-end="'url(#map-arrow-' + edge.tone + ')'" />
           </g>
         </svg>
-        <template v-for="(edge, key) in edges" :key="key">
-          <div v-if="routes[key].x !== undefined && !edge.idle" class="map-label" :data-label="key" :class="[edge.tone, { lit: lit(key), on: onPath(key) }]"
+        <div v-for="(edge, key) in labelled" :key="key" class="map-label" :data-label="key" :class="[edge.tone, { lit: lit(key), on: onPath(key) }]"
                :style="{ left: routes[key].x + 'px', top: routes[key].y + 'px' }" @click.stop="choose(key)" @pointerenter="enter(key, $event)" @pointerleave="leave(key)">
-            <svg v-if="edge.mtls !== undefined" class="lock" :class="{ open: !edge.mtls }" viewBox="0 0 8 10" aria-hidden="true"><path :d="edge.mtls ? 'M2 4.5V3a2 2 0 0 1 4 0v1.5' : 'M2 4.5V3a2 2 0 0 1 3.9-.6'" /><rect x="0.8" y="4.5" width="6.4" height="5" rx="1" /></svg>
+            <svg v-if="edge.mtls != null" class="lock" :class="{ open: !edge.mtls }" viewBox="0 0 8 10" aria-hidden="true"><path :d="edge.mtls ? 'M2 4.5V3a2 2 0 0 1 4 0v1.5' : 'M2 4.5V3a2 2 0 0 1 3.9-.6'" /><rect x="0.8" y="4.5" width="6.4" height="5" rx="1" /></svg>
             <span>{{ edge.text }}</span><b v-if="edge.mark && !routes[key].short">{{ edge.mark }}</b>
-          </div>
-        </template>
-        <button v-for="(node, key) in nodes" :key="key" type="button" class="map-node" :data-node="key" :tabindex="key === stop ? 0 : -1"
+        </div>
+        <button v-for="(node, key) in nodes" :key="key" v-memo="[node, places[key], lit(key), onPath(key), key === at, key === stop]" type="button" class="map-node" :data-node="key" :tabindex="key === stop ? 0 : -1"
                 :class="[node.kind, node.noteTone, { lit: lit(key), on: onPath(key), chosen: key === at }]" :style="spot(places[key])"
                 @click.stop="choose(key)" @focus="focused(key)" @pointerenter="hover = key" @pointerleave="leave(key)">
           <span class="head">
@@ -45,7 +43,7 @@ export default {
           </span>
           <span class="note" :class="node.noteTone">{{ node.note }}<em v-if="node.refused">{{ node.refused }}</em></span>
           <span v-for="row in node.rows" :key="row.key" class="version" :title="row.title">
-            <span class="tick" :class="row.tone"></span><span class="what">{{ row.label }}</span><span v-if="row.times" class="times">{{ row.times }}</span>
+            <span v-if="row.tone" class="tick" :class="row.tone"></span><span class="what">{{ row.label }}</span><span v-if="row.times" class="times">{{ row.times }}</span>
             <span v-if="row.part !== undefined" class="bar"><span :style="{ width: row.part * 100 + '%' }" :class="row.tone"></span></span>
             <span class="share">{{ row.share }}</span>
           </span>
@@ -55,7 +53,7 @@ export default {
       <div v-if="tip" class="map-tip" role="tooltip" :style="{ left: tip.x + 'px', top: tip.y + 'px' }">
         <b>{{ tip.edge.name }}</b>
         <dl v-if="tip.edge.all"><template v-for="(value, name) in tip.edge.all" :key="name"><dt>{{ name }}</dt><dd>{{ value }}</dd></template>
-          <template v-if="tip.edge.mtls !== undefined"><dt>mTLS</dt><dd>{{ tip.edge.mtls ? "yes" : "no, in the clear" }}</dd></template></dl>
+          <template v-if="tip.edge.mtls != null"><dt>mTLS</dt><dd>{{ tip.edge.mtls ? "yes" : "no, in the clear" }}</dd></template></dl>
         <span v-else>Nothing now; there was something within the past hour.</span>
       </div>
       <div class="map-legend" aria-label="Legend">
@@ -84,6 +82,9 @@ export default {
   computed: {
     count() {
       return Object.keys(this.nodes).length;
+    },
+    labelled() {
+      return Object.fromEntries(Object.entries(this.edges).filter(([key, edge]) => !edge.idle && this.routes[key].x != null));
     },
     marked() {
       return this.hover ?? (this.at || null);
@@ -114,7 +115,8 @@ export default {
       for (const name of ["nodes", "edges", "places", "routes", "frames"]) {
         const changed = change[name], gone = change.gone?.[name];
         if (!changed && !gone) continue;
-        const now = { ...this[name], ...changed };
+        const now = { ...this[name] };
+        for (const key in changed) now[key] = { ...now[key], ...changed[key] };
         for (const key of gone ?? []) delete now[key];
         this[name] = Object.freeze(now);
       }

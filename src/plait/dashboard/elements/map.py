@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from nicegui.element import Element
 
-from plait.dashboard.map.drawing import Drawing
+from plait.dashboard.map.drawing import Drawing, Said
 
 _KINDS = ("nodes", "edges", "places", "routes", "frames")
 
@@ -16,7 +16,7 @@ class Map(Element, component="map.js"):
 
     def __init__(self, *, label: str) -> None:
         super().__init__()
-        self._shown: Mapping[str, Mapping[str, object]] = {kind: {} for kind in _KINDS}
+        self._shown: Mapping[str, Mapping[str, Said]] = {kind: {} for kind in _KINDS}
         self._marked: dict[str, object] = {}
         self._begun = False
         self._props["label"] = label
@@ -28,7 +28,7 @@ class Map(Element, component="map.js"):
 
         What had to be sent is answered: nothing of what is as it was.
         """
-        now = {kind: getattr(drawing, kind) for kind in _KINDS}
+        now: dict[str, Mapping[str, Said]] = {kind: getattr(drawing, kind) for kind in _KINDS}
         marked: dict[str, object] = {
             "at": at,
             "path": None if path is None else sorted(path),
@@ -48,15 +48,23 @@ class Map(Element, component="map.js"):
 
 
 def changes(
-    before: Mapping[str, Mapping[str, object]], now: Mapping[str, Mapping[str, object]]
+    before: Mapping[str, Mapping[str, Said]], now: Mapping[str, Mapping[str, Said]]
 ) -> dict[str, object]:
-    """What is new or another, by kind and key, and under `gone` the keys of what is no more."""
+    """What is new or another, by kind and key, and under `gone` the keys of what is no more.
+
+    Of what was there before only the fields that are another are told; one that it has no more is None.
+    """
     change: dict[str, object] = {}
     gone: dict[str, list[str]] = {}
     for kind, some in now.items():
         was = before[kind]
-        if new := {key: one for key, one in some.items() if was.get(key) != one}:
+        if new := {key: _other(was.get(key, {}), one) for key, one in some.items() if was.get(key) != one}:
             change[kind] = new
         if lost := [key for key in was if key not in some]:
             gone[kind] = lost
     return {**change, "gone": gone} if gone else change
+
+
+def _other(was: Said, now: Said) -> Said:
+    other = {name: value for name, value in now.items() if name not in was or was[name] != value}
+    return other | {name: None for name in was if name not in now}

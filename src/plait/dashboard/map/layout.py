@@ -18,7 +18,7 @@ _ROOMY = 1.5
 """How much more of both there is in a crowd."""
 _POINT, _BY = 6.0, 15.0
 """How high a point is by which a link passes, and how far it stays off its neighbours."""
-_PAD, _TITLE, _APART = 14.0, 32.0, 22.0
+_PAD, _TITLE, _APART = 14.0, 32.0, 42.0
 """Of a lane's frame: inside of it, above for its name, and between two."""
 _ROW = 900.0
 """How wide a row of nodes without links may be at least."""

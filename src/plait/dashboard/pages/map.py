@@ -117,7 +117,7 @@ class _View:
         if self._graph and (before.window, before.until) == (choice.window, choice.until):
             self._refusals = () if before.at != choice.at else self._refusals
             self._show()
-        if replace(before, opened=choice.opened, health=choice.health, service=choice.service) != choice:
+        if _asked(before) != _asked(choice):
             await self._shown.again()
 
     async def _filter(self, event: GenericEventArguments) -> None:
@@ -139,6 +139,11 @@ class _View:
 
     async def _leave(self) -> None:
         await self._change(replace(self._choice, trace=""))
+
+
+def _asked(choice: Choice) -> tuple[object, ...]:
+    """What of a choice the control plane is asked about; the rest is chosen from its answer."""
+    return choice.window, choice.until, choice.trace, choice.at
 
 
 def _nothing(graph: Graph, choice: Choice) -> str:
