@@ -411,7 +411,7 @@ def bistro() -> Scene:
         proxied=tuple(_proxy(name, rejects=name == "payments") for name in names),
         pushed={f"bistro/{name}/0": _pushes(_proxy(name, rejects=name == "payments"), now) for name in names},
         services=tuple(_service(name) for name in names if name != "diner"),
-        refused=(_REFUSED, _STRANGER),
+        refused=(REFUSAL, _STRANGER),
         objects=(
             ObjectView(written=replace(SPLIT, field="", line=10), text=ROUTING),
             ObjectView(written=replace(ALLOW, field="", line=20), text=POLICY),
@@ -453,7 +453,7 @@ FINDINGS = (
         remedy="Write a Service of this name, or take the host out.",
     ),
 )
-_REFUSED = RefusalView(
+REFUSAL = RefusalView(
     source_namespace="bistro",
     source="frontend",
     source_version="v1",
@@ -466,7 +466,7 @@ _REFUSED = RefusalView(
     written=None,
 )
 _STRANGER = replace(
-    _REFUSED,
+    REFUSAL,
     source="diner",
     service=_host("reservations"),
     destination="reservations",

@@ -22,7 +22,7 @@ from plait.api.events import ConfigChanged
 from plait.dashboard.map.choice import Choice
 from plait.telemetry.graph import Graph
 from tests.dashboard.conftest import Pages
-from tests.dashboard.scenes import Scene, bistro, large
+from tests.dashboard.scenes import REFUSAL, Scene, bistro, large
 from tests.dashboard.stage import staged
 
 ALL = Choice()
@@ -147,7 +147,7 @@ async def test_who_was_refused_and_why(browser: Pages, still: tuple[str, Client]
     async with browser(still[0]) as page:
         await page.locator(f'[data-label="{REFUSED}"]').click()
         await expect(page.locator(".map-details-note.refused")).to_contain_text(
-            "bistro/frontend was refused 36 times: no ALLOW rule holds for it."
+            f"bistro/frontend was refused 36 times: {REFUSAL.reason}."
         )
 
 

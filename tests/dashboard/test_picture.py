@@ -20,7 +20,7 @@ from plait.dashboard.map.picture import MOST, Edge, Picture, added, picture
 from plait.dashboard.map.summary import summary
 from plait.telemetry.graph import Graph
 from plait.telemetry.queries import Signals
-from tests.dashboard.scenes import Flow, Scene, bistro, large
+from tests.dashboard.scenes import REFUSAL, Flow, Scene, bistro, large
 
 NOW = 1_790_000_040.0
 KINDS = ("nodes", "edges", "places", "routes", "frames")
@@ -234,7 +234,7 @@ async def test_details_say_who_was_refused_and_by_what() -> None:
     assert said is not None
     assert said.service == host("payments")
     told = json.dumps(said.said)
-    assert "bistro/frontend was refused 36 times: no ALLOW rule holds for it." in told
+    assert f"bistro/frontend was refused 36 times: {REFUSAL.reason}." in told
     assert "/objects?kind=AuthorizationPolicy&namespace=bistro&name=reservations&line=31" in told
 
 

@@ -189,7 +189,7 @@ def _links(node: Node) -> list[Said]:
         return []
     links: list[Said] = [
         {"text": "Service", "href": parts.to_service(node.key)},
-        {"text": "Policies", "href": f"{parts.to_service(node.key)}#policies"},
+        {"text": "Policies", "href": _policies(node.key)},
     ]
     workloads = [f"{row.who[0]}/{row.who[1]}" for row in node.rows]
     if workloads:
@@ -205,7 +205,7 @@ def _edge_links(edge: Edge, target: Node) -> list[Said]:
         links.append(_traces(f"{one.source_namespace}/{one.source}", failed=failed))
     if target.kind == SERVICE:
         links.append({"text": "Service", "href": parts.to_service(target.key)})
-        links.append({"text": "Policies", "href": f"{parts.to_service(target.key)}#policies"})  # fmt: skip
+        links.append({"text": "Policies", "href": _policies(target.key)})  # fmt: skip
     return links
 
 
@@ -214,3 +214,8 @@ def _traces(workload: str, *, failed: bool) -> Said:
         "text": "Failed traces" if failed else "Traces",
         "href": parts.to("/traces", workload=workload, status="error" if failed else ""),
     }
+
+
+def _policies(host: str) -> str:
+    """Who may call a service, on its page."""
+    return f"{parts.to_service(host)}?tab=policies"
