@@ -102,10 +102,10 @@ class Versions:
             with parts.panel("Both versions, last minute", classes="span-4", flush=True):
                 self._table = ui.html("", sanitize=False)
             with parts.panel("Errors", classes="span-4"):
-                self._errors = Chart(label="Share of requests that failed, in percent", unit=" %", height=170)
+                self._errors = Chart(label="Share of requests that failed, in percent", unit=" %", height=196)
             with parts.panel("p99", classes="span-4"):
                 self._p99 = Chart(
-                    label="99th percentile of the duration, in milliseconds", unit=" ms", height=170
+                    label="99th percentile of the duration, in milliseconds", unit=" ms", height=196
                 )
 
     async def look(self, client: Client, canary: CanaryView) -> None:
