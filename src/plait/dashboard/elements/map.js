@@ -3,11 +3,11 @@ const ICONS = { client: "person", outside: "public", external: "language", group
 const TONES = ["good", "warn", "bad", "refused", "idle"];
 const PAD = { x: 18, top: 26, bottom: 52 };
 const BOW = 36; // how far an edge within one column leans out of it
-const NEAREST = 1.1, FARTHEST = 0.08, FAR = 0.5;
+const NEAREST = 1.1, FARTHEST = 0.08, SMALL = 0.68, FAR = 0.5; // how much larger than life; from SMALL on what is on edges can't be read
 
 export default {
   template: `
-    <div class="map" ref="ground" :class="{ far: view.k < ${FAR}, marked: hover, picked: at && !hover, tracing: path, crowded, dragging: drag, still: still || crowded }"
+    <div class="map" ref="ground" :class="{ small: view.k < ${SMALL}, far: view.k < ${FAR}, marked: hover, picked: at && !hover, tracing: path, crowded, dragging: drag, still: still || crowded }"
          role="application" :aria-label="label" @pointerdown="grab" @pointermove="pull" @pointerup="drop" @pointercancel="drop"
          @wheel="wheel" @keydown="key" @scroll="$refs.ground.scrollTo(0, 0)">
       <div class="map-world" :style="{ transform: 'translate(' + view.x + 'px,' + view.y + 'px) scale(' + view.k + ')', '--k': view.k }">
