@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove check golden bounds bench bench-quick descriptors
+.PHONY: help demo test prove check golden pictures bounds bench bench-quick descriptors
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ check: $(VENV)/developing ## Format, lint, types, and who may import whom
 
 golden: $(VENV)/developing ## Write the golden files anew; read the difference before you commit it
 	@PLAIT_GOLDEN=write $(BIN)/pytest -m "not prove" tests/envoy/test_golden.py tests/dialects/test_golden.py tests/fields/test_table.py tests/rollout/test_states.py $(ARGS)
+
+pictures: $(VENV)/developing ## Take the pictures of the dashboard anew; look at them before you commit
+	@PLAIT_PICTURES=write $(BIN)/pytest -m prove -n 0 tests/dashboard/test_pictures.py $(ARGS)
 
 bounds: $(VENV)/developing ## Record what things cost now as what they may cost; say why in the commit
 	@$(BIN)/python -m tests.cost.record

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,20 +14,25 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from plait.api import figures
+from plait.api.client import Client
 from tests.dashboard.conftest import Pages
-from tests.e2e.mesh import Mesh, bistro, until, write
+from tests.dashboard.real import GATED, NEW_REVIEWS, at, under_load
+from tests.e2e.mesh import Mesh, until, write
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(300)]
 
 _MS = 1000
-_EVERY_REQUEST = """\
-apiVersion: telemetry.istio.io/v1
-kind: Telemetry
-metadata: {name: every-request, namespace: bistro}
-spec:
-  tracing:
-    - randomSamplingPercentage: 100
-"""
+PAGES = (
+    "/",
+    "/services",
+    "/services/bistro/reservations",
+    "/traces",
+    "/canaries",
+    "/proxies",
+    "/proxies/bistro/frontend/0",
+    "/findings",
+)
 _NO_DINER = """\
 # Diners book at the frontend, never at the table.
 apiVersion: security.istio.io/v1
@@ -44,25 +51,6 @@ spec:
             principals:
               - cluster.local/ns/bistro/sa/diner
 """
-_CANARY = """\
-apiVersion: flagger.app/v1beta1
-kind: Canary
-metadata: {name: reviews, namespace: bistro}
-spec:
-  targetRef: {apiVersion: plait.dev/v1alpha1, kind: Workload, name: reviews}
-  service: {port: 8080}
-  analysis:
-    interval: 5s
-    threshold: 3
-    stepWeights: [20, 50]
-    metrics:
-      - name: request-success-rate
-        interval: 15s
-        thresholdRange: {min: 99}
-    webhooks:
-      - name: confirm-promotion
-        type: confirm-promotion
-"""
 _REFUSED_BY_ENVOY = """\
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -78,14 +66,10 @@ spec:
 
 
 @asynccontextmanager
-async def shown(tmp_path: Path, browser: Pages, **more: bool) -> AsyncIterator[tuple[Mesh, Page]]:
-    """The bistro with its diner, each request traced, and its dashboard."""
-    async with bistro(tmp_path, "--dashboard", without=()) as mesh:
-        write(mesh.folder / "tracing.yaml", _EVERY_REQUEST)
-        found = re.search(r"^dashboard: (\S+)$", mesh.told(), re.MULTILINE)
-        assert found, mesh.told()
-        async with browser(found[1], **more) as page:
-            yield mesh, page
+async def shown(tmp_path: Path, browser: Pages) -> AsyncIterator[tuple[Mesh, Page]]:
+    """The bistro, and a page that has opened its dashboard."""
+    async with under_load(tmp_path) as (mesh, link), browser(link) as page:
+        yield mesh, page
 
 
 async def test_from_the_failing_edge_to_the_trace_that_shows_why(tmp_path: Path, browser: Pages) -> None:
@@ -109,7 +93,7 @@ async def test_a_shift_from_90_10_to_0_100_is_seen_within_ten_seconds(
     tmp_path: Path, browser: Pages, record_property: Callable[[str, object], None]
 ) -> None:
     async with shown(tmp_path, browser) as (mesh, page):
-        await page.goto(_at(page, "/services/bistro/reservations"))
+        await page.goto(at(page, "/services/bistro/reservations"))
         await expect(
             page.get_by_role("img", name=re.compile(r"Share of versions: .*v1 [789]\d%"))
         ).to_be_visible(timeout=60 * _MS)
@@ -138,7 +122,7 @@ async def test_who_was_refused_by_which_policy_and_its_yaml(tmp_path: Path, brow
         await until(refused, "the diner to be refused")
         for _ in range(3):
             assert await refused()
-        await page.goto(_at(page, "/services/bistro/reservations?tab=policies"))
+        await page.goto(at(page, "/services/bistro/reservations?tab=policies"))
         told = page.locator("section[aria-label='Who was refused, and why']")
         await expect(told).to_contain_text("diner", timeout=30 * _MS)
         await expect(told).to_contain_text("rules[0] of AuthorizationPolicy bistro/no-diners denies it")
@@ -151,12 +135,12 @@ async def test_a_canary_is_watched_its_gate_approved_and_it_is_promoted(
     tmp_path: Path, browser: Pages
 ) -> None:
     async with shown(tmp_path, browser) as (mesh, page):
-        write(mesh.folder / "canary.yaml", _CANARY)
+        write(mesh.folder / "canary.yaml", GATED)
         await page.get_by_role("link", name="Canaries").click()
         await page.get_by_role("link", name="bistro/reviews").click(timeout=30 * _MS)
         phase = page.locator(".stat").first
         await expect(phase).to_contain_text("Initialized", timeout=30 * _MS)
-        mesh.replace("reviews.yaml", '["python3"', '["env", "NEW=1", "python3"')
+        mesh.replace(*NEW_REVIEWS)
         await expect(phase).to_contain_text("Progressing", timeout=30 * _MS)
         await expect(page.locator(".stat").nth(1)).to_contain_text("20 %", timeout=60 * _MS)
         approve = page.locator("[data-command=approve]")
@@ -183,5 +167,30 @@ async def test_from_the_proxy_that_rejects_to_the_object_to_mend(tmp_path: Path,
         await expect(page.get_by_role("button", name="Rejecting 0")).to_be_visible(timeout=30 * _MS)
 
 
-def _at(page: Page, path: str) -> str:
-    return "/".join(page.url.split("/")[:3]) + path
+async def test_the_control_plane_is_killed_and_every_page_goes_on(tmp_path: Path, browser: Pages) -> None:
+    async with shown(tmp_path, browser) as (mesh, page):
+        for path in PAGES:
+            await page.goto(at(page, path))
+            await expect(page.locator("main")).not_to_be_empty()
+            os.kill(mesh.pid("control plane"), signal.SIGKILL)
+            await expect(page.locator(".banner")).to_contain_text("No control plane", timeout=20 * _MS)
+            await expect(page.locator(".banner")).to_be_hidden(timeout=60 * _MS)
+            await expect(page.locator(".top .state")).to_contain_text("7 of 7 ready", timeout=30 * _MS)
+
+
+async def test_the_numbers_of_the_map_are_those_of_the_api(tmp_path: Path, browser: Pages) -> None:
+    async with shown(tmp_path, browser) as (mesh, page), Client(mesh.state / "run" / "api.sock") as client:
+        await until(lambda: _is_busy(client), "a minute of traffic", seconds=120)
+        moment = time.time() // 5 * 5 - 15
+        graph = await client.graph(window=60, until=moment)
+        await page.goto(at(page, f"/?window=60&until={moment:.0f}"))
+        for service in graph.services:
+            node = page.locator(f'[data-node="{service.host}"]')
+            if service.signals.requests:
+                await expect(node.locator(".rate")).to_have_text(figures.rate(service.signals.rate))
+        assert sum(one.signals.requests for one in graph.services) > 500
+
+
+async def _is_busy(client: Client) -> bool:
+    graph = await client.graph(window=60)
+    return graph.heard >= 60 and sum(one.signals.rate for one in graph.services) > 20
