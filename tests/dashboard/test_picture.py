@@ -298,3 +298,22 @@ async def test_what_is_called_by_itself_is_no_link_of_the_layout() -> None:
     drawn = drawing(picture(await seen(scene)))
     assert drawn.layout.links == ()
     assert len(drawn.routes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "label"),
+    [
+        ("reviews", "v1", "v1"),
+        ("reviews-v2", "v2", "v2"),
+        ("reviews-canary", "v1", "canary v1"),
+        ("reviews", "", "reviews"),
+        ("critics", "v3", "critics v3"),
+    ],
+)
+async def test_a_version_is_called_as_shortly_as_it_is_told_from_others(
+    name: str, version: str, label: str
+) -> None:
+    called = host("reviews")
+    flow = Flow(source=("bistro", "diner", ""), service=called, to=("bistro", name, version), rate=1)
+    found = picture(await seen(Scene(flows=[flow], standing={flow.to: (called,)})))
+    assert [row.label for row in found.nodes[called].rows] == [label]

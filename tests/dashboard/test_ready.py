@@ -20,7 +20,7 @@ TIMES, BOUND = 5, 2.0
 READY = {
     "/": '[data-node="reservations.bistro.svc.cluster.local"]',
     "/services": '.grid a[href="/services/bistro/reservations"]',
-    "/services/bistro/reservations": ".chart svg path",
+    "/services/bistro/reservations": ".chart svg",
     "/services/bistro/reservations?tab=routes": ".svc-to-share",
     "/services/bistro/payments?tab=policies": ".svc-policy",
     "/traces": ".grid tbody tr",

@@ -12,7 +12,7 @@ __all__ = ["readers"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-_SLOW = frozenset({"ab-testing", "blue-green"})
+_SLOW = frozenset({"ab-testing", "blue-green", "canary"})
 """Done by `make prove`."""
 
 

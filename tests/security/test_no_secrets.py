@@ -74,7 +74,9 @@ async def bistro(tmp_path: Path, mode: str) -> AsyncIterator[Mesh]:
         yield await stack.enter_async_context(running(folder, *arguments, mode=mode, prefix=prefix))
 
 
-@pytest.mark.parametrize("mode", ["explicit", pytest.param("transparent", marks=needs_root)])
+@pytest.mark.parametrize(
+    "mode", [pytest.param("explicit", marks=pytest.mark.prove), pytest.param("transparent", marks=needs_root)]
+)
 async def test_no_secret_lies_about_after_a_full_run(tmp_path: Path, mode: str) -> None:
     search = Search()
     async with bistro(tmp_path, mode) as mesh:

@@ -10,6 +10,7 @@
     ["g then m, s, t, c, p, f", "Map, Services, Traces, Canaries, Proxies, Findings"],
     ["/", "Look for something on this page"],
     ["j, k", "The next row, the one before; Enter opens it"],
+    ["Arrows, + - 0", "On the map: along its edges, nearer, farther, all of it"],
     ["d", "Light or dark"],
     ["Esc", "Close what is open"],
     ["?", "These keys"],

@@ -251,9 +251,8 @@ class _Whole:
 def _label(service: str, who: Who) -> str:
     """The version, and of another workload than the service is named after what makes the difference."""
     _, name, version = who
-    if name == service and version:
-        return version
-    return f"{name.removeprefix(f'{service}-')} {version}".strip()
+    own = "" if name == service else name.removeprefix(f"{service}-")
+    return version if version and own in {"", version} else f"{own or name} {version}".strip()
 
 
 def _replicas(one: WorkloadNode | None) -> int:
