@@ -20,7 +20,7 @@ from plait.dashboard.map.picture import MOST, Edge, Picture, added, picture
 from plait.dashboard.map.summary import summary
 from plait.telemetry.graph import Graph
 from plait.telemetry.queries import Signals
-from tests.dashboard.scenes import REFUSAL, Flow, Scene, bistro, large
+from tests.dashboard.scenes import REFUSAL, Flow, Scene, Who, bistro, large
 
 NOW = 1_790_000_040.0
 KINDS = ("nodes", "edges", "places", "routes", "frames")
@@ -317,3 +317,17 @@ async def test_a_version_is_called_as_shortly_as_it_is_told_from_others(
     flow = Flow(source=("bistro", "diner", ""), service=called, to=("bistro", name, version), rate=1)
     found = picture(await seen(Scene(flows=[flow], standing={flow.to: (called,)})))
     assert [row.label for row in found.nodes[called].rows] == [label]
+
+
+async def test_another_name_of_who_is_called_by_a_better_one_is_left_out() -> None:
+    diner, tried = ("bistro", "diner", ""), ("bistro", "reviews-canary", "v1")
+    called = (host("reviews"), host("reviews-canary"))
+    flows = [
+        Flow(source=diner, service=called[0], to=tried, rate=1),
+        Flow(source=tried, service=host("menu"), to=("bistro", "menu", ""), rate=1),
+    ]
+    standing: dict[Who, tuple[str, ...]] = {tried: called, flows[1].to: (host("menu"),), diner: ()}
+    standing["bistro", "idle", ""] = (host("idle"),)
+    found = picture(await seen(Scene(flows=flows, standing=standing)))
+    assert set(found.nodes) == {"bistro/diner", called[0], host("menu"), host("idle")}
+    assert {edge.source for edge in found.edges.values()} == {"bistro/diner", called[0]}

@@ -152,12 +152,18 @@ class _Whole:
         self._rows: defaultdict[str, dict[Who, list[Signals]]] = defaultdict(dict)
         self._owner: dict[Who, str] = {}
         hosts = {one.host: one for one in graph.services}
+        called = {edge.service for edge in graph.edges}
         for who, one in self._known.items():
             behind = [host for host in one.services if host in hosts]
             for host in behind:
                 self._rows[host][who] = []
             if behind:
-                self._owner[who] = min(behind, key=lambda host: (hosts[host].name != who[1], host))
+                self._owner[who] = min(
+                    behind, key=lambda host: (host not in called, hosts[host].name != who[1], host)
+                )
+        for host in hosts.keys() - called - set(self._owner.values()):
+            if self._rows[host]:  # another name of those who are called by a better one
+                del hosts[host]
         self.edges = {edge.key: edge for edge in map(self._edge, graph.edges)}
         self.nodes = {host: self._service(one) for host, one in hosts.items()}
         self.nodes |= self._clients()

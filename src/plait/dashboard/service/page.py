@@ -180,7 +180,7 @@ def facts(looked: Looked) -> str:
         href = parts.escaped(to_canary(looked.canary))
         stands = looked.canary.share if looked.canary.runs else looked.canary.phase
         badges.append(f'<a class="badge info" href="{href}">Canary: {parts.escaped(stands)}</a>')
-    if gap := unheard(looked.total):
+    if gap := unheard(looked.total, looked.window):
         badges.append(f'<span class="badge warn">{gap}</span>')
     return f'<span class="mono svc-host">{parts.escaped(view.host)}</span>{"".join(badges)}'
 
@@ -200,11 +200,11 @@ def mtls(mode: str) -> str:
     return f'<span class="badge {tone}" title="{parts.escaped(mode)}">{parts.escaped(words)}</span>'
 
 
-def unheard(traffic: Traffic) -> str:
-    """How much of the window nobody has told of; "" when all was."""
-    if traffic.heard >= traffic.window:
+def unheard(traffic: Traffic, asked: float) -> str:
+    """How much of the window that was asked for nobody has told of; "" when all was."""
+    if traffic.heard >= asked:
         return ""
-    return f"{traffic.heard:.0f} s of {traffic.window:.0f} s were reported"
+    return f"{traffic.heard:.0f} s of {asked:.0f} s were reported"
 
 
 def links(view: ServiceView) -> list[tuple[str, str]]:
