@@ -171,7 +171,7 @@ async def test_the_control_plane_is_killed_and_every_page_goes_on(tmp_path: Path
     async with shown(tmp_path, browser) as (mesh, page):
         for path in PAGES:
             await page.goto(at(page, path))
-            await expect(page.locator("main")).not_to_be_empty()
+            await expect(page.locator(".page")).not_to_be_empty()
             os.kill(mesh.pid("control plane"), signal.SIGKILL)
             await expect(page.locator(".banner")).to_contain_text("No control plane", timeout=20 * _MS)
             await expect(page.locator(".banner")).to_be_hidden(timeout=60 * _MS)

@@ -28,7 +28,7 @@ READY = {
     "/canaries/bistro/reviews": ".stat .value",
     "/proxies": ".grid tbody tr",
     "/proxies/bistro/frontend/0": ".grid tbody tr",
-    "/findings": "main",
+    "/findings": ".page",
     "/objects?kind=VirtualService&namespace=bistro&name=reservations": ".code .line",
 }
 """Each page, and what of it there is once it is ready."""

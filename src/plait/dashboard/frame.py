@@ -173,7 +173,7 @@ def frame(feed: Feed, title: str, here: str) -> Iterator[Frame]:
                 ui.icon("cloud_off")
                 said = ui.label()
             banner.set_visibility(False)
-            with ui.element("main").classes("page") as content:
+            with ui.element("div").classes("page") as content:
                 made = Frame(feed, banner, said, content)
 
                 async def mesh() -> None:
