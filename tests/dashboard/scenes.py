@@ -221,7 +221,7 @@ class Scene(FakePlane):
         if not self.telling:
             return super().tap(wanted, rate=rate)
         self.asked.append((wanted, rate))
-        self.looking.append(SceneLooking(self, wanted.destination))
+        self.looking.append(SceneLooking(self, wanted.destination, rate))
         return self.looking[-1]
 
     async def traces(self, search: Search) -> tuple[TraceSummary, ...]:
@@ -245,16 +245,18 @@ class Scene(FakePlane):
 
 
 class SceneLooking(FakeLooking):
-    """Told of what a workload serves, as evenly as its flows go; nothing is left out."""
+    """Told of what a workload serves, as evenly as its flows go; what is more than the rate is left out."""
 
-    def __init__(self, scene: Scene, destination: str) -> None:
+    def __init__(self, scene: Scene, destination: str, rate: int) -> None:
         super().__init__(scene.seen)
-        self._scene, self._destination = scene, destination
+        self._scene, self._destination, self._rate = scene, destination, rate
 
     async def __aiter__(self) -> AsyncIterator[TapLine]:
         owed: dict[tuple[str, Who], float] = {}
-        yield TapLine(request=None, left_out=0, proxies=1)
+        left_out = 0
+        yield TapLine(request=None, left_out=left_out, proxies=1)
         while not self.closed.is_set():
+            room = self._rate * _TOLD_EVERY
             for flow in self._scene.flows:
                 to = f"{flow.to[0]}/{flow.to[1]}"
                 if to != self._destination:
@@ -264,11 +266,15 @@ class SceneLooking(FakeLooking):
                 owed[key] = owed.get(key, 0.0) + (now.rate + now.connections) * _TOLD_EVERY
                 for _ in range(int(owed[key])):
                     owed[key] -= 1
+                    room -= 1
+                    if room < 0:
+                        left_out += 1
+                        continue
                     request = replace(
                         REQUEST, side="server", source="/".join(flow.source[:2]), source_version=flow.source[2],
                         destination=to, destination_version=flow.to[2], service=flow.service, status=200,
                     )  # fmt: skip
-                    yield TapLine(request=request, left_out=0, proxies=1)
+                    yield TapLine(request=request, left_out=left_out, proxies=1)
             await asyncio.sleep(_TOLD_EVERY)
 
 

@@ -206,6 +206,21 @@ async def test_live_shares_come_by_the_tap_for_as_long_as_somebody_looks(browser
             await one.closed.wait()
 
 
+async def test_of_many_requests_the_live_shares_are_those_of_all(browser: Pages) -> None:
+    scene = bistro()
+    host = service_host("bistro", "reviews")
+    scene.flows = [replace(one, rate=one.rate * 20) for one in scene.flows if one.service == host]
+    expected = [one.signals(1, NOON).rate for one in scene.flows]
+    assert min(expected) > 2 * live.RATE
+    async with on_stage(scene) as stage, browser(stage.at("/services/bistro/reviews")) as page:
+        shares = page.get_by_role("group", name="Live").locator(".svc-to-share")
+        await expect(shares).to_have_text([re.compile(r"^\d+%$")] * 2)
+        await page.wait_for_timeout(live.LASTING * 1000)
+        told = [int(text.rstrip("%")) for text in await shares.all_inner_texts()]
+        whole = sum(expected)
+        assert told == [pytest.approx(100 * one / whole, abs=4) for one in expected]
+
+
 async def test_without_a_control_plane_there_is_nothing_live_until_it_comes_again(browser: Pages) -> None:
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder) / "run" / "api.sock"
