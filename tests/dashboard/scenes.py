@@ -7,9 +7,11 @@ up and down by it, and nothing is by chance.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from zlib import crc32
@@ -36,6 +38,8 @@ from plait.api.views import (
     ProxyStatus,
     ProxyTypeStatus,
     SpanView,
+    TapFilter,
+    TapLine,
     TraceSummary,
     TraceView,
     Written,
@@ -47,12 +51,14 @@ from plait.telemetry.graph import Edge, Graph, ProcessUse, ServiceNode, Workload
 from plait.telemetry.queries import ANYBODY, By, Callee, Counts, Group, History, Measured, Signals, Where
 from plait.telemetry.spans import Search
 from plait.telemetry.store import LONG
-from tests.api.planes import FakePlane, workload
+from tests.api.planes import REQUEST, FakeLooking, FakePlane, workload
 from tests.dashboard import rollouts
 
 Who = tuple[str, str, str]
 """Namespace, name and version."""
 NOBODY: Who = ("", "", "")
+_TOLD_EVERY = 0.1
+"""Seconds between two words to who taps."""
 
 
 def iso(seconds: float) -> str:
@@ -134,6 +140,9 @@ class Scene(FakePlane):
     happened: dict[str, tuple[CanaryEvent, ...]] = field(default_factory=dict)
     """What happened to the rollouts of each Canary (NAMESPACE/NAME)."""
 
+    telling: bool = True
+    """Whether who taps is told of the requests."""
+
     def __post_init__(self) -> None:
         self.traffic = SceneQueries(self)
 
@@ -208,6 +217,13 @@ class Scene(FakePlane):
             edges=tuple(shown),
         )
 
+    def tap(self, wanted: TapFilter, *, rate: int) -> FakeLooking:
+        if not self.telling:
+            return super().tap(wanted, rate=rate)
+        self.asked.append((wanted, rate))
+        self.looking.append(SceneLooking(self, wanted.destination, rate))
+        return self.looking[-1]
+
     async def traces(self, search: Search) -> tuple[TraceSummary, ...]:
         found = zip(self.traced, await super().traces(search), strict=True)
         some = [summary for trace, summary in found if rollouts.fits(trace, summary, search)]
@@ -226,6 +242,40 @@ class Scene(FakePlane):
         """A rollout stands so from now on, and whoever listens hears of it."""
         self.rolling = tuple(canary if one.key == canary.key else one for one in self.rolling)
         self.bus.publish(CanaryChanged(canary))
+
+
+class SceneLooking(FakeLooking):
+    """Told of what a workload serves, as evenly as its flows go; what is more than the rate is left out."""
+
+    def __init__(self, scene: Scene, destination: str, rate: int) -> None:
+        super().__init__(scene.seen)
+        self._scene, self._destination, self._rate = scene, destination, rate
+
+    async def __aiter__(self) -> AsyncIterator[TapLine]:
+        owed: dict[tuple[str, Who], float] = {}
+        left_out = 0
+        yield TapLine(request=None, left_out=left_out, proxies=1)
+        while not self.closed.is_set():
+            room = self._rate * _TOLD_EVERY
+            for flow in self._scene.flows:
+                to = f"{flow.to[0]}/{flow.to[1]}"
+                if to != self._destination:
+                    continue
+                key = flow.service, flow.to
+                now = flow.signals(1, self._scene.at(None))
+                owed[key] = owed.get(key, 0.0) + (now.rate + now.connections) * _TOLD_EVERY
+                for _ in range(int(owed[key])):
+                    owed[key] -= 1
+                    room -= 1
+                    if room < 0:
+                        left_out += 1
+                        continue
+                    request = replace(
+                        REQUEST, side="server", source="/".join(flow.source[:2]), source_version=flow.source[2],
+                        destination=to, destination_version=flow.to[2], service=flow.service, status=200,
+                    )  # fmt: skip
+                    yield TapLine(request=request, left_out=left_out, proxies=1)
+            await asyncio.sleep(_TOLD_EVERY)
 
 
 class SceneQueries:
@@ -571,7 +621,7 @@ def _service(name: str) -> ServiceView:
         instances=(
             InstanceView(node=f"bistro/{name}/0", version="v1", state="ready", address="198.18.0.7", restarts=0, certificate_expires=iso(time.time() + 70_000)),
             InstanceView(
-                node=f"bistro/{name}/1",
+                node="bistro/reviews-canary/0" if name == "reviews" else f"bistro/{name}/1",
                 version="v2" if split else "v1",
                 state="ready",
                 address="198.18.0.8",

@@ -18,7 +18,7 @@ from plait.api.events import ConfigChanged
 from plait.api.listening import serving
 from plait.api.views import ProxyStatus
 from plait.dashboard import parts
-from plait.dashboard.frame import NAVIGATION
+from plait.dashboard.frame import NAVIGATION, due
 from tests.api.planes import FINDING
 from tests.dashboard.conftest import Pages
 from tests.dashboard.scenes import Scene, bistro
@@ -192,6 +192,26 @@ async def _look_again(scene: Watched, page: Page) -> None:
     while scene.looks == before:
         await page.wait_for_timeout(20)
     await page.wait_for_timeout(200)
+
+
+@pytest.mark.parametrize(
+    ("called", "now", "every", "expected"),
+    [
+        (1001.0, 1002.0, 5.0, False),  # what ended at 1000 can't be asked for yet
+        (1001.0, 1002.4, 5.0, True),
+        (1002.4, 1007.2, 5.0, False),
+        (1002.4, 1007.4, 5.0, True),
+        (1007.2, 1007.4, 5.0, True),  # something happened just before: that look was too early
+        (1007.4, 1000.0, 5.0, True),  # somebody set the clock back
+        (1007.4, 1012.4, 15.0, False),
+        (1002.4, 1003.4, 1.0, True),
+        (0.0, 1001.0, 5.0, True),
+    ],
+)
+def test_it_is_looked_as_soon_as_what_was_counted_can_be_asked_for(
+    called: float, now: float, every: float, *, expected: bool
+) -> None:
+    assert due(called, now, every) is expected
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from playwright.async_api import Page, expect
 from plait.api import figures
 from plait.api.client import Client
 from plait.api.events import ConfigChanged
+from plait.api.listening import serving
 from plait.dashboard.map.choice import Choice
 from plait.telemetry.graph import Graph
 from tests.dashboard.conftest import Pages
 from tests.dashboard.scenes import REFUSAL, Scene, bistro, large
-from tests.dashboard.stage import staged
+from tests.dashboard.stage import dashboard, staged
 
 ALL = Choice()
 NOW = 1_790_000_040.0
@@ -75,6 +76,17 @@ async def boxes(page: Page, selector: str) -> list[tuple[float, float, float, fl
 
 def meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+async def test_it_is_drawn_when_the_control_plane_comes_after_the_page(browser: Pages) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        socket = Path(folder) / "run" / "api.sock"
+        socket.parent.mkdir()
+        async with dashboard(socket) as link, browser(link) as page:
+            await expect(page.locator(".banner")).to_be_visible()
+            await page.wait_for_function("window.did_handshake")
+            async with serving(bistro(), socket):
+                await expect(page.locator(".map-node").first).to_be_visible()
 
 
 async def test_what_stands_there_is_what_the_api_says(browser: Pages, still: tuple[str, Client]) -> None:

@@ -18,19 +18,20 @@ from playwright.async_api import Locator, Page, expect
 from plait.api import figures
 from plait.api.client import Client
 from plait.api.events import ConfigChanged
-from plait.api.services import DestinationView, PolicyRuleView, RefusalView
-from plait.api.views import Traffic, TrafficGroup
+from plait.api.listening import serving
+from plait.api.services import DestinationView, InstanceView, PolicyRuleView, RefusalView
+from plait.api.views import TapFilter, TappedRequest, Traffic, TrafficGroup
 from plait.dashboard import parts
-from plait.dashboard.service import golden, instances, listed, policies, routes, traffic, usage
+from plait.dashboard.service import golden, instances, listed, live, policies, routes, traffic, usage
 from plait.dashboard.service import page as one_service
-from plait.dashboard.service.looked import Choice
+from plait.dashboard.service.looked import Choice, version_names
 from plait.model.names import service_host
 from plait.telemetry.graph import ProcessUse
 from plait.telemetry.queries import By, Group, Signals, Where
-from tests.api.planes import until
+from tests.api.planes import REQUEST, until
 from tests.dashboard.conftest import Pages
 from tests.dashboard.scenes import Flow, Scene, bistro
-from tests.dashboard.stage import staged
+from tests.dashboard.stage import dashboard, staged
 
 NOON = 1_790_000_040.0
 """A moment that stands still, at which a minute begins."""
@@ -175,8 +176,70 @@ def _shifted(flow: Flow, at: float) -> list[Flow]:
     return [replace(flow, ends=at), replace(flow, begins=at, rate=20)]
 
 
+async def test_live_shares_come_by_the_tap_for_as_long_as_somebody_looks(browser: Pages) -> None:
+    scene = bistro()
+    async with on_stage(scene) as stage:
+        async with browser(stage.at(RESERVATIONS)) as page:
+            rows = page.get_by_role("group", name="Live").locator(".svc-live-row")
+            await expect(rows).to_have_text([re.compile(r"^v1(89|9\d)%$"), re.compile(r"^v2(\d\.\d|1\d)%$")])
+            assert scene.asked.count((TapFilter(destination="bistro/reservations"), live.RATE)) == 1
+            await expect(page.get_by_role("link", name="Routed: v1 90%, v2 10%")).to_have_attribute(
+                "href", f"{RESERVATIONS}?tab=routes"
+            )
+            scene.flows = [shifted for flow in scene.flows for shifted in _shifted(flow, NOON)]
+            scene.moment = NOON + 10  # and nobody tells the page
+            await expect(rows).to_have_text(["v10%", "v2100%"])
+            newer = replace(scene.services[0].instances[0], node="bistro/newer/0", version="v3")
+            view = next(one for one in scene.services if one.name == "reservations")
+            grown = replace(view, instances=(*view.instances, newer))
+            scene.services = tuple(grown if one is view else one for one in scene.services)
+            stage.now(NOON + 10)
+            await expect(rows).to_have_text(["v10%", "v2100%", "v30%"])
+            await until(lambda: len(scene.looking) == 2)
+            assert not [one for one in scene.looking if one.closed.is_set()]
+            await page.get_by_role("tab", name="Routes").click()
+            for one in scene.looking:
+                await one.closed.wait()
+            await page.get_by_role("tab", name="Traffic").click()
+            await until(lambda: len(scene.looking) == 4)
+        for one in scene.looking:
+            await one.closed.wait()
+
+
+async def test_of_many_requests_the_live_shares_are_those_of_all(browser: Pages) -> None:
+    scene = bistro()
+    host = service_host("bistro", "reviews")
+    scene.flows = [replace(one, rate=one.rate * 20) for one in scene.flows if one.service == host]
+    expected = [one.signals(1, NOON).rate for one in scene.flows]
+    assert min(expected) > 2 * live.RATE
+    async with on_stage(scene) as stage, browser(stage.at("/services/bistro/reviews")) as page:
+        shares = page.get_by_role("group", name="Live").locator(".svc-to-share")
+        await expect(shares).to_have_text([re.compile(r"^\d+%$")] * 2)
+        await page.wait_for_timeout(live.LASTING * 1000)
+        told = [int(text.rstrip("%")) for text in await shares.all_inner_texts()]
+        whole = sum(expected)
+        assert told == [pytest.approx(100 * one / whole, abs=4) for one in expected]
+
+
+async def test_without_a_control_plane_there_is_nothing_live_until_it_comes_again(browser: Pages) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        socket = Path(folder) / "run" / "api.sock"
+        socket.parent.mkdir()
+        async with dashboard(socket) as link, browser(link) as page:
+            async with serving(bistro(), socket):
+                address = urlsplit(link)
+                await page.goto(f"{address.scheme}://{address.netloc}{RESERVATIONS}")
+                rows = page.get_by_role("group", name="Live").locator(".svc-live-row")
+                await expect(rows).to_contain_text(["%", "%"])
+            await expect(rows).to_have_text(["v1-", "v2-"])
+            async with serving(bistro(), socket):
+                await expect(rows).to_contain_text(["%", "%"])
+
+
 async def test_only_what_is_new_is_sent(browser: Pages) -> None:
-    async with on_stage(bistro()) as stage, browser(stage.link) as page:
+    scene = bistro()
+    scene.telling = False
+    async with on_stage(scene) as stage, browser(stage.link) as page:
         told: list[str | bytes] = []
 
         def heard(frame: str | bytes) -> None:
@@ -339,9 +402,71 @@ def _group(workload: str, version: str) -> Group:
 
 def test_versions_are_told_apart() -> None:
     one, two, nobody = _group("a", "v1"), _group("a", "v2"), _group("", "")
-    assert list(traffic.version_names([one, two, nobody, one]).values()) == ["v1", "v2", "nobody"]
+    assert list(version_names([one, two, nobody, one]).values()) == ["v1", "v2", "nobody"]
     canary = _group("a-canary", "v1")
-    assert list(traffic.version_names([one, canary]).values()) == ["a v1", "a-canary v1"]
+    assert list(version_names([one, canary]).values()) == ["a v1", "a-canary v1"]
+
+
+SERVED = service_host("bistro", "reservations")
+
+
+def _told(version: str, service: str = SERVED) -> TappedRequest:
+    return replace(REQUEST, destination="bistro/reservations", destination_version=version, service=service)
+
+
+def test_what_is_live_is_of_the_last_seconds_and_of_this_service() -> None:
+    seen = live.Served()
+    for at, version in ((10.0, "v1"), (11.0, "v1"), (12.5, "v2")):
+        seen.count(_told(version), 1, at)
+    seen.count(_told("v2", service_host("bistro", "tables")), 7, 12.5)
+    v1, v2 = (live.group(SERVED, "bistro", "reservations", version) for version in ("v1", "v2"))
+    assert seen.lately(SERVED, 12.9) == {v1: 2, v2: 1}
+    assert seen.lately(SERVED, 13.0) == {v1: 1, v2: 1}
+    assert seen.lately(SERVED, 15.0) == {v2: 1}
+    assert seen.lately(SERVED, 15.5) == {}
+
+
+def test_a_request_stands_for_those_that_were_left_out() -> None:
+    seen = live.Served()
+    seen.count(_told("v1"), 9, 1.0)
+    seen.count(_told("v2"), 1, 1.0)
+    assert live.served((), seen.lately(SERVED, 1.0)) == [live.Part("v1", 0.9), live.Part("v2", 0.1)]
+
+
+def test_each_version_that_runs_has_a_share_be_it_nothing() -> None:
+    view = replace(
+        bistro().services[0],
+        host=SERVED,
+        instances=tuple(
+            InstanceView(node=f"bistro/{node}", version=version, state="ready", address="", restarts=0)
+            for node, version in (
+                ("reservations/0", "v1"),
+                ("reservations/1", "v1"),
+                ("reservations-canary/0", "v1"),
+            )
+        ),
+    )
+    behind = live.standing(view)
+    assert live.served(behind, {}) == [
+        live.Part("reservations v1", None),
+        live.Part("reservations-canary v1", None),
+    ]
+    gone = live.group(SERVED, "bistro", "old", "v0")
+    assert live.served(behind, {gone: 3}) == [
+        live.Part("reservations v1", 0.0),
+        live.Part("reservations-canary v1", 0.0),
+        live.Part("v0", 1.0),
+    ]
+
+
+def test_what_is_routed_is_told_where_it_is_divided() -> None:
+    view = next(one for one in bistro().services if one.name == "reservations")
+    tester, rule = view.routes[0].rules
+    assert "Routed: v1 90%, v2 10%<" in routes.routed(view, Choice(window=900))
+    assert f'href="{RESERVATIONS}?window=900&amp;tab=routes"' in routes.routed(view, Choice(window=900))
+    copied = replace(rule, destinations=(rule.destinations[0], replace(rule.destinations[1], mirrored=True)))
+    for rules in ((tester,), (copied,), ()):
+        assert not routes.routed(replace(view, routes=(replace(view.routes[0], rules=rules),)), Choice())
 
 
 def _traffic(*groups: TrafficGroup) -> Traffic:
@@ -380,11 +505,15 @@ def test_what_comes_from_the_mesh_is_text() -> None:
     rule = PolicyRuleView(who=(bad,), what=(bad,), when=(bad,), written=None)
     to = DestinationView(host=bad, subset=bad, port=1, share=100.0)
     routed = replace(bistro().services[0].routes[0].rules[0], name=bad, matches=(bad,), answer=bad, more=(bad,), destinations=(to,))  # fmt: skip
+    every = replace(routed, matches=(), destinations=(to, to))
+    divided = replace(bistro().services[0], routes=(replace(bistro().services[0].routes[0], rules=(every,)),))
     for html in (
         policies.who(refusal),
         policies.words(rule),
         routes.matches(routed),
         routes.goes(routed, "a.b.svc.cluster.local"),
+        routes.routed(divided, Choice()),
+        live.row(live.Part(bad, 0.5), "--idle"),
         one_service.instead(bad, bad, []),
     ):
         assert "&lt;img" in html

@@ -104,7 +104,9 @@ class Client:
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
             "http://plait",
-            connector=aiohttp.UnixConnector(str(self._socket)),
+            connector=aiohttp.UnixConnector(
+                str(self._socket), limit=0
+            ),  # whoever follows something holds one
             timeout=_ANSWER_WITHIN,
             read_bufsize=_BUFFER,
         )

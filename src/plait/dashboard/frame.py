@@ -35,6 +35,8 @@ NAVIGATION = (
 
 EVERY = 5.0
 """Seconds between two looks of a page: proxies are counted as often."""
+_WRITTEN = 2.3
+"""Seconds after the end of what was counted together (which is every EVERY since the epoch) when it can be asked for."""
 _TICK = 0.5
 _NEVER = -1
 _PATIENCE = 1.5
@@ -68,6 +70,7 @@ class Frame:
     async def live(self, refresh: Refresh, every: float = EVERY) -> None:
         """Call it now, whenever something has happened, and every so many seconds as long as the page is open.
 
+        Those seconds are of the clock on the wall: what was counted is looked at as soon as it can be asked for.
         It may raise NoMesh and ApiError: then the page says so, and keeps what it showed.  It is never called while
         it is still under way, and a page does not wait long for the first time: what comes late comes to who looks.
         What it makes belongs to the page's content, unless it is made inside of something else.
@@ -108,13 +111,13 @@ class Frame:
     async def tick(self) -> None:
         """Call those that are due."""
         for one in self._refreshes:
-            if self.feed.news != one.news or time.monotonic() - one.called >= one.every:
+            if self.feed.news != one.news or due(one.called, time.time(), one.every):
                 await self._call(one)
 
     async def _call(self, one: _Live) -> None:
         if one.running:
             return
-        one.running, one.news, one.called = True, self.feed.news, time.monotonic()
+        one.running, one.news, one.called = True, self.feed.news, time.time()
         try:
             with self._place:
                 await one.refresh()
@@ -134,6 +137,11 @@ class Frame:
         text = next((each.wrong for each in self._refreshes if each.wrong), "")
         self._said.set_text(text)
         self._banner.set_visibility(bool(text))
+
+
+def due(called: float, now: float, every: float) -> bool:
+    """Whether it is time to look again; seconds since the epoch."""
+    return (now - _WRITTEN) // every != (called - _WRITTEN) // every
 
 
 @contextmanager

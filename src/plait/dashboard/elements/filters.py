@@ -16,7 +16,7 @@ class Filters(Element, component="filters.js"):
         super().__init__()
         self._props["healths"] = list(healths.items())
         self._props["windows"] = list(windows.items())
-        self._props["namespaces"] = []
+        self._props.update(namespaces=[], namespace="", service="", health="", window=0)
 
     def show(self, choice: Choice, namespaces: Sequence[str]) -> None:
         """Have this; nothing is sent of what is as it was."""
@@ -27,5 +27,5 @@ class Filters(Element, component="filters.js"):
             "health": choice.health,
             "window": choice.window,
         }
-        if any(self._props.get(name) != value for name, value in said.items()):
+        if any(self._props[name] != value for name, value in said.items()):
             self._props.update(said)

@@ -5,6 +5,13 @@ const PAD = { x: 18, top: 26, bottom: 52 };
 const BOW = 36; // how far an edge within one column leans out of it
 const NEAREST = 1.1, FARTHEST = 0.08, SMALL = 0.68, FAR = 0.5; // how much larger than life; from SMALL on what is on edges can't be read
 
+const NOTHING = { nodes: {}, edges: {}, places: {}, routes: {}, frames: {}, at: "", path: null, empty: "", crowded: false };
+const begun = (whole) => {
+  const { nodes, edges, places, routes, frames, at, path, empty, crowded } = JSON.parse(JSON.stringify(whole ?? NOTHING)); // what comes from outside is watched in depth
+  const fixed = Object.fromEntries(Object.entries({ nodes, edges, places, routes, frames }).map(([name, some]) => [name, Object.freeze(some)]));
+  return { ...fixed, at, empty, crowded, path: path && new Set(path), stop: Object.keys(nodes)[0] };
+};
+
 export default {
   template: `
     <div class="map" ref="ground" :class="{ small: view.k < ${SMALL}, far: view.k < ${FAR}, marked: hover, picked: at && !hover, tracing: path, crowded, dragging: drag, still: still || crowded }"
@@ -70,10 +77,8 @@ export default {
   props: { whole: Object, label: String },
   emits: ["choose", "toggle"],
   data() {
-    const { nodes, edges, places, routes, frames, at, path, empty, crowded } = JSON.parse(JSON.stringify(this.whole)); // what comes from outside is watched in depth
-    const fixed = Object.fromEntries(Object.entries({ nodes, edges, places, routes, frames }).map(([name, some]) => [name, Object.freeze(some)]));
     return {
-      ...fixed, at, empty, crowded, path: path && new Set(path), hover: null, stop: Object.keys(nodes)[0], tip: null,
+      ...begun(this.whole), hover: null, tip: null,
       view: { x: 0, y: 0, k: 1 }, touched: false, drag: null, still: true,
       tones: TONES, icons: ICONS, words: { good: "healthy", warn: "some requests fail", bad: "many requests fail", idle: "nothing is known" },
       legend: { good: "healthy", warn: "some fail", bad: "5% or more fail", refused: "refused", idle: "idle" },
@@ -99,6 +104,13 @@ export default {
         else if (edge.s === one || edge.t === one) found.add(key).add(edge.s).add(edge.t);
       }
       return found;
+    },
+  },
+  watch: {
+    whole(now, before) { // the control plane was away when the page was made
+      if (before) return;
+      Object.assign(this, begun(now));
+      this.$nextTick(this.fit);
     },
   },
   mounted() {

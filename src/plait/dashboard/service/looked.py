@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +15,7 @@ from plait.api.views import Traffic, TrafficGroup
 from plait.dashboard import parts
 from plait.model.names import service_host
 from plait.telemetry.graph import Graph
-from plait.telemetry.queries import By, Signals, Where
+from plait.telemetry.queries import By, Group, Signals, Where
 
 TRAFFIC, ROUTES, POLICIES, INSTANCES, CANARY = "traffic", "routes", "policies", "instances", "canary"
 TABS = {
@@ -28,6 +30,8 @@ WINDOWS = {300: ("5 min", 5), 900: ("15 min", 15), 3600: ("1 h", 60)}
 WINDOW = 300
 NOW = 10
 """Seconds that are now, where a share of traffic is told."""
+NOBODY = "nobody"
+"""Who served what reached no workload."""
 
 
 @dataclass(slots=True)
@@ -144,6 +148,17 @@ def rates(traffic: Traffic, groups: tuple[TrafficGroup, ...]) -> tuple[float | N
 def busy(signals: Signals) -> float:
     """Requests and connections a second."""
     return signals.rate + signals.connections
+
+
+def version_names(groups: Sequence[Group]) -> dict[Group, str]:
+    """What each version is called: with its workload's name where the version alone does not tell it from others."""
+    versions = Counter(group.destination_version for group in set(groups))
+    return {
+        group: group.destination_version
+        if group.destination_version and versions[group.destination_version] == 1
+        else " ".join(filter(None, (group.destination_workload, group.destination_version))) or NOBODY
+        for group in groups
+    }
 
 
 def share(part: float, whole: float) -> float | None:

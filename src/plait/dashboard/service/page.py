@@ -63,7 +63,7 @@ class ServicePage:
             key: ui.element("div").classes("stack svc-gap").props('role="tabpanel"') for key in TABS
         }
         with self._bodies[TRAFFIC]:
-            self._traffic = TrafficSection()
+            self._traffic = TrafficSection(self._feed.client, self._choice)
         with self._bodies[ROUTES]:
             self._routes = RoutesSection(opener)
         with self._bodies[POLICIES]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nicegui import ui
 
-from plait.api.services import DestinationView, PortView, RoutesView, RuleView
+from plait.api.services import DestinationView, PortView, RoutesView, RuleView, ServiceView
 from plait.dashboard import parts
-from plait.dashboard.service.looked import Looked
+from plait.dashboard.service.looked import ROUTES, Choice, Looked
 from plait.dashboard.service.written import Opener
 
 
@@ -73,11 +75,27 @@ def goes(rule: RuleView, host: str) -> str:
     return f"{answer}{bars}" + (f'<div class="svc-more">{more}</div>' if more else "")
 
 
-def named(one: DestinationView, host: str) -> str:
-    """Who it is: the subset, the service where it is another one, the port where it is told."""
+def routed(view: ServiceView, choice: Choice) -> str:
+    """HTML of what the rule for every request says of shares, with the way to it; "" where all goes to one."""
+    for rule in (rule for one in view.routes for rule in one.rules if not rule.matches):
+        to = [one for one in rule.destinations if not one.mirrored]
+        if len(to) > 1:
+            said = ", ".join(f"{whom(one, view.host)} {one.share:.4g}%" for one in to)
+            path = parts.to(f"/services/{view.namespace}/{view.name}")
+            href = replace(choice, tab=ROUTES, opened="").to(path)
+            return f'<a href="{parts.escaped(href)}" title="What the rule for every request says">Routed: {parts.escaped(said)}</a>'
+    return ""
+
+
+def whom(one: DestinationView, host: str) -> str:
+    """Who it is: the subset, and the service where it is another one."""
     service = "" if one.host == host else one.host.removesuffix(".svc.cluster.local")
-    who = " ".join(filter(None, (service, one.subset))) or "the whole service"
-    return f"{who} :{one.port}" if one.port else who
+    return " ".join(filter(None, (service, one.subset))) or "the whole service"
+
+
+def named(one: DestinationView, host: str) -> str:
+    """The same, with the port where it is told."""
+    return f"{whom(one, host)} :{one.port}" if one.port else whom(one, host)
 
 
 def _destination(one: DestinationView, host: str) -> str:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 
 from nicegui import ui
 
 from plait.api import figures
+from plait.api.client import Client
 from plait.api.views import Traffic, TrafficGroup
 from plait.dashboard import parts
 from plait.dashboard.elements.chart import Chart, Line
 from plait.dashboard.elements.grid import Cell, Column, Grid, Row
 from plait.dashboard.service.golden import a_second
-from plait.dashboard.service.looked import Looked, busy, rates, share, steps, until
+from plait.dashboard.service.live import LiveShares
+from plait.dashboard.service.looked import (
+    NOBODY,
+    Choice,
+    Looked,
+    busy,
+    rates,
+    share,
+    steps,
+    until,
+    version_names,
+)
+from plait.dashboard.service.routes import routed
 from plait.telemetry.graph import Edge, Graph
 from plait.telemetry.queries import Group, Signals
 
-NOBODY, OUTSIDE = "nobody", "unknown"
+OUTSIDE = "unknown"
 _COLOURS = tuple(f"--series-{number}" for number in range(1, 7))
 _NUMBERS = (
     Column("errors", "Errors", end=True),
@@ -45,9 +58,14 @@ CALLERS = (
 class TrafficSection:
     """By version, and by caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: Client, choice: Choice) -> None:
+        self._choice = choice
         with ui.element("div").classes("columns svc-row"):
-            with parts.panel("Share of versions", classes="span-4 svc-chart"):
+            with parts.panel("Share of versions", classes="span-4 svc-chart") as shares:
+                assert shares.actions is not None
+                with shares.actions:
+                    self._routed = ui.html("", sanitize=False).classes("svc-routed")
+                self._live = LiveShares(client, choice)
                 self._shares = Chart(label="Share of versions", height=150, write=figures.share, most=1.0)
             with parts.panel("By version", flush=True, classes="span-8 svc-wide"):
                 self._versions = Grid(
@@ -62,21 +80,13 @@ class TrafficSection:
         if looked.versions is None or looked.now is None or looked.callers is None:
             return
         end, step = until(looked.versions), looked.versions.step
-        self._shares.show(end, step, share_lines(looked.versions))
+        lines = share_lines(looked.versions)
+        self._routed.set_content(routed(looked.view, self._choice))
+        self._live.show(looked, lines)
+        self._shares.show(end, step, lines)
         _ = self._versions.show(version_rows(looked.versions, looked.now))
         self._rates.show(end, step, caller_lines(looked.callers))
         _ = self._callers.show(caller_rows(looked.callers, looked.graph))
-
-
-def version_names(groups: Sequence[Group]) -> dict[Group, str]:
-    """What each version is called: with its workload's name where the version alone does not tell it from others."""
-    versions = Counter(group.destination_version for group in set(groups))
-    return {
-        group: group.destination_version
-        if group.destination_version and versions[group.destination_version] == 1
-        else " ".join(filter(None, (group.destination_workload, group.destination_version))) or NOBODY
-        for group in groups
-    }
 
 
 def version_rows(traffic: Traffic, now: Traffic) -> list[Row]:
