@@ -104,9 +104,8 @@ class Client:
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
             "http://plait",
-            connector=aiohttp.UnixConnector(
-                str(self._socket), limit=0
-            ),  # whoever follows something holds one
+            # No limit: whoever follows something holds a connection, and nobody is to wait for that.
+            connector=aiohttp.UnixConnector(str(self._socket), limit=0),
             timeout=_ANSWER_WITHIN,
             read_bufsize=_BUFFER,
         )
