@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -71,10 +72,14 @@ def look_below() -> None:
 
 
 def to_others() -> dict[str, list[int]]:
-    """The processes to which something could be done, and those that are there and refuse."""
+    """The processes to which something could be done, and those that are there and refuse; not what ends at once."""
     found: dict[str, list[int]] = {"refusing": [], "signalled": [], "traced": [], "read": [], "listed": []}
     own = {os.getpid(), os.getppid()}
-    for pid in set(range(1, _MORE_PIDS_THAN_THERE_ARE)) - own:
+    there = [
+        pid for pid in range(1, _MORE_PIDS_THAN_THERE_ARE) if outcome(os.kill, pid, 0) != "ProcessLookupError"
+    ]
+    time.sleep(0.3)  # a probe has come and gone by then
+    for pid in set(there) - own:
         match outcome(os.kill, pid, 0):
             case "ProcessLookupError":
                 continue

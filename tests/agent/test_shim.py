@@ -219,7 +219,10 @@ def test_a_probe_that_hangs_is_ended(either: Bench) -> None:
 def test_a_job_takes_its_envoy_along_and_leaves_its_exit_code(
     either: Bench, restart: Restart, script: str, code: int
 ) -> None:
-    either.start(either.job(script, restart=restart))
+    either.start(
+        either.job(f'while ! test -e "$APP_DIRECTORY/met"; do sleep 0.05; done; {script}', restart=restart)
+    )
+    (either.work / "met").touch()
     assert either.wait() == 0
     status = either.status()
     assert (status["phase"], status["exit_code"], status["over"]) == ("ended", code, True)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import plait.compiler.endpoints as endpoints_module
@@ -166,6 +166,7 @@ def told(stated: set[int], made: Made) -> object:
     return findings, [view(mesh, one) for one in replicas], endpoints(mesh, replicas)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sets(st.integers(-len(RUNNING), len(POOL) - 1), max_size=5), min_size=1, max_size=6))
 def test_after_any_changes_the_same_is_made_as_by_whoever_knows_nothing(changes: list[set[int]]) -> None:
     forget()

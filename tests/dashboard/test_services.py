@@ -206,6 +206,7 @@ async def test_live_shares_come_by_the_tap_for_as_long_as_somebody_looks(browser
             await one.closed.wait()
 
 
+@pytest.mark.prove
 async def test_of_many_requests_the_live_shares_are_those_of_all(browser: Pages) -> None:
     scene = bistro()
     host = service_host("bistro", "reviews")
@@ -221,6 +222,7 @@ async def test_of_many_requests_the_live_shares_are_those_of_all(browser: Pages)
         assert told == [pytest.approx(100 * one / whole, abs=4) for one in expected]
 
 
+@pytest.mark.prove
 async def test_without_a_control_plane_there_is_nothing_live_until_it_comes_again(browser: Pages) -> None:
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder) / "run" / "api.sock"

@@ -263,6 +263,7 @@ async def test_a_canary_that_is_deleted_leaves_what_is_written(tmp_path: Path) -
         assert len(await one.history()) <= 3
 
 
+@pytest.mark.prove
 async def test_a_rollout_goes_on_after_kills_of_the_control_plane(tmp_path: Path) -> None:
     async with rolling(tmp_path, PATIENT, UNREADY) as (one, load):
         await _rollouts_under_kills(one, load, kills=4, longest=4.0)
