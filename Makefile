@@ -33,7 +33,7 @@ golden: $(VENV)/developing ## Write the golden files anew; read the difference b
 	@PLAIT_GOLDEN=write $(BIN)/pytest -m "not prove" tests/envoy/test_golden.py tests/dialects/test_golden.py tests/fields/test_table.py tests/rollout/test_states.py $(ARGS)
 
 pictures: $(VENV)/developing ## Take the pictures of the dashboard anew; look at them before you commit
-	@PLAIT_PICTURES=write $(BIN)/pytest -m prove -n 0 tests/dashboard/test_pictures.py $(ARGS)
+	@$(BIN)/pytest -n 0 tests/dashboard/pictures.py $(ARGS)
 
 bounds: $(VENV)/developing ## Record what things cost now as what they may cost; say why in the commit
 	@$(BIN)/python -m tests.cost.record

@@ -1,8 +1,7 @@
-"""The pictures of the README and of the guide: the bistro as it is after some minutes; `make pictures` writes them."""
+"""The pictures of the README and of the guide: the bistro as it is after some minutes; `make pictures` writes them, and no other run."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,15 +13,12 @@ from tests.dashboard.real import GATED, NEW_REVIEWS, at, under_load
 from tests.e2e.mesh import Mesh, write
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
-WRITES = os.environ.get("PLAIT_PICTURES") == "write"
 SHOWN = 5 * 60
 """Seconds of traffic that charts show."""
 
 pytestmark = [
-    pytest.mark.prove,
     pytest.mark.timeout(900),
     pytest.mark.asyncio(loop_scope="session"),  # the browser belongs to that one
-    pytest.mark.skipif(not WRITES, reason="only `make pictures` writes them"),
 ]
 
 
