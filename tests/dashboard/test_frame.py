@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,7 +22,7 @@ from plait.api.events import ConfigChanged
 from plait.api.listening import serving
 from plait.api.views import ProxyStatus
 from plait.dashboard import parts
-from plait.dashboard.frame import NAVIGATION, due
+from plait.dashboard.frame import NAVIGATION, Frame, due
 from tests.api.planes import FINDING
 from tests.dashboard.conftest import Pages
 from tests.dashboard.scenes import Scene, bistro
@@ -232,3 +236,24 @@ def test_one_is_not_several() -> None:
 
 def test_what_is_broken_into_lines_is_escaped_too() -> None:
     assert parts.breakable("spiffe://a/<b>") == "spiffe://a/<wbr>&lt;b&gt;"
+
+
+async def test_however_much_happens_a_page_looks_a_fifth_of_the_time_at_most() -> None:
+    took, looks = 0.05, 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(took)
+
+    place: Any = nullcontext()
+    nothing: Any = SimpleNamespace(set_text=lambda _: None, set_visibility=lambda _: None)
+    feed: Any = SimpleNamespace(news=0)
+    shown = Frame(feed, nothing, nothing, place)
+    await shown.live(look, every=3600)
+    began = time.monotonic()
+    for _ in range(40):
+        feed.news += 1
+        await shown.tick()
+        await asyncio.sleep(0.01)
+    assert 1 < looks <= 1 + (time.monotonic() - began) / (5 * took) + 1

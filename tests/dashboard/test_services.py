@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,8 +20,7 @@ from plait.api.events import ConfigChanged
 from plait.api.listening import serving
 from plait.api.services import DestinationView, InstanceView, PolicyRuleView, RefusalView
 from plait.api.views import TapFilter, TappedRequest, Traffic, TrafficGroup
-from plait.dashboard import parts
-from plait.dashboard.service import golden, instances, listed, live, policies, routes, traffic, usage
+from plait.dashboard.service import golden, listed, live, policies, routes, traffic, usage
 from plait.dashboard.service import page as one_service
 from plait.dashboard.service.looked import Choice, version_names
 from plait.model.names import service_host
@@ -520,17 +518,6 @@ def test_what_comes_from_the_mesh_is_text() -> None:
     ):
         assert "&lt;img" in html
         assert "<img" not in html
-
-
-def test_how_long_a_certificate_is_good() -> None:
-    now = datetime(2031, 2, 3, tzinfo=UTC)
-    ends = {
-        hours: instances.certificate((now + timedelta(hours=hours)).isoformat(), now)
-        for hours in (-1, 0.5, 20, 240)
-    }
-    assert [cell.text for cell in ends.values()] == ["ended", "< 1 h left", "20 h left", "10 days left"]
-    assert [cell.tone for cell in ends.values()] == [parts.BAD, parts.WARN, parts.PLAIN, parts.PLAIN]
-    assert instances.certificate(None, now).text == "none"
 
 
 def test_a_moment_of_the_past_is_the_same_whenever_one_looks() -> None:

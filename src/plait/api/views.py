@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from plait.telemetry.queries import Group, Signals
 
@@ -395,6 +396,11 @@ class SpanView:
     def attribute(self, name: str) -> str:
         """One of the attributes; "" when it has none of this name."""
         return next((one.value for one in self.attributes if one.name == name), "")
+
+    @property
+    def called(self) -> str:
+        """Whom it called, HOST or HOST:PORT as the caller has it; "" where it does not say."""
+        return urlsplit(self.attribute("http.url")).netloc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,12 +176,8 @@ def _label(hop: Hop) -> str:
     if hop.served is not None:
         return f"{hop.served.service} {hop.served.name}"
     if hop.first.kind == "client" and hop.first.by == "sidecar":
-        return f"{hop.first.service} > {_callee(hop.first)} {hop.first.name}"
+        return f"{hop.first.service} > {hop.first.called or '?'} {hop.first.name}"
     return f"{hop.first.service} {hop.first.name}"
-
-
-def _callee(span: SpanView) -> str:
-    return re.sub("^[a-z]+://", "", span.attribute("http.url")).partition("/")[0] or "?"
 
 
 def _bar(hop: Hop, whole: float, width: int) -> str:

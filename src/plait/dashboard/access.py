@@ -78,7 +78,7 @@ class Guard:
         if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") == "navigate":
             return HTMLResponse(
                 _ONCE_MORE, 401
-            )  # a link elsewhere was followed, which brings no strict cookie
+            )  # a link elsewhere brings no strict cookie: from here it does
         return PlainTextResponse(_TOLD, 401)
 
     def _proves(self, shown: str) -> bool:

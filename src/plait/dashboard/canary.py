@@ -89,7 +89,7 @@ class _View:
         )
         tone = parts.WARN if held and canary.runs else rollouts.PHASES.get(canary.phase, parts.IDLE)
         self._phase.tell(
-            canary.phase, f"{held + ', ' if held else ''}since {rollouts.clock(canary.since)}", tone
+            canary.phase, f"{held + ', ' if held else ''}since {parts.clock(canary.since)}", tone
         )
         if canary.runs:
             self._share.tell(canary.share, canary.goal)
@@ -130,7 +130,7 @@ def _due(canary: CanaryView) -> tuple[float | None, str]:
         return None, "when it goes on"
     if not canary.due or not canary.runs:
         return None, "when something changes"
-    return rollouts.moment(canary.due), f"at {rollouts.clock(canary.due)}"
+    return rollouts.moment(canary.due), f"at {parts.clock(canary.due)}"
 
 
 def _about(canary: CanaryView) -> str:

@@ -38,6 +38,9 @@ EVERY = 5.0
 _WRITTEN = 2.3
 """Seconds after the end of what was counted together (which is every EVERY since the epoch) when it can be asked for."""
 _TICK = 0.5
+_REST = 4
+"""After a look, so many times as long as it took pass before news is a reason for another: however much happens, a page
+keeps the control plane busy for a fifth of the time at most."""
 _NEVER = -1
 _PATIENCE = 1.5
 """Seconds that a page waits for what it shows first, before it is sent without."""
@@ -51,6 +54,8 @@ class _Live:
     every: float
     news: int = _NEVER
     called: float = 0.0
+    rests: float = 0.0
+    """Until when no news is a reason to look again."""
     running: bool = False
     shown: bool = False
     wrong: str = ""
@@ -111,7 +116,8 @@ class Frame:
     async def tick(self) -> None:
         """Call those that are due."""
         for one in self._refreshes:
-            if self.feed.news != one.news or due(one.called, time.time(), one.every):
+            news = self.feed.news != one.news and time.time() >= one.rests
+            if news or due(one.called, time.time(), one.every):
                 await self._call(one)
 
     async def _call(self, one: _Live) -> None:
@@ -130,6 +136,7 @@ class Frame:
             one.shown, one.wrong = True, ""
         finally:
             one.running = False
+            one.rests = time.time() + _REST * (time.time() - one.called)
         self._tell()
 
     def _tell(self) -> None:

@@ -50,7 +50,7 @@ def where(view: CanaryView) -> str:
 
 def refusal(view: CanaryView, command: Command) -> str:
     """Why it makes no sense to say this now, in plain words; "": it does."""
-    if view.phase not in _RUNNING:
+    if not view.runs:
         return f"No run is on: the rollout is {view.phase}."
     if view.suspended and command is not Command.ABORT:
         return "The Canary is suspended: nothing moves, and a run can only be aborted."
@@ -193,14 +193,6 @@ def plain(event: CanaryEvent, target: str) -> str:
 def moment(at: str) -> float:
     """Seconds since the epoch."""
     return datetime.fromisoformat(at).timestamp()
-
-
-def clock(at: str) -> str:
-    """A time of day, with its day when that is another one."""
-    if not at:
-        return "-"
-    then, now = datetime.fromisoformat(at).astimezone(), datetime.now().astimezone()
-    return f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%d %b %H:%M:%S}"
 
 
 def _kind(event: CanaryEvent, before: CanaryEvent | None, target: str) -> str:

@@ -102,11 +102,9 @@ class Versions:
             with parts.panel("Both versions, last minute", classes="span-4", flush=True):
                 self._table = ui.html("", sanitize=False)
             with parts.panel("Errors", classes="span-4"):
-                self._errors = Chart(label="Share of requests that failed, in percent", unit=" %", height=196)
+                self._errors = Chart(label="Share of requests that failed", write=figures.share, height=196)
             with parts.panel("p99", classes="span-4"):
-                self._p99 = Chart(
-                    label="99th percentile of the duration, in milliseconds", unit=" ms", height=196
-                )
+                self._p99 = Chart(label="99th percentile of the duration", write=figures.duration, height=196)
 
     async def look(self, client: Client, canary: CanaryView) -> None:
         serves, tried = map(side, await both(client, canary, window=WINDOW))
@@ -130,7 +128,7 @@ def _line(name: str, colour: str, points: tuple[float | None, ...]) -> Line:
 
 
 def _shares(points: Sequence[Signals | None]) -> tuple[float | None, ...]:
-    return tuple(None if one is None or one.error_share is None else 100 * one.error_share for one in points)
+    return tuple(None if one is None else one.error_share for one in points)
 
 
 def _p99(points: Sequence[Signals | None]) -> tuple[float | None, ...]:

@@ -84,8 +84,7 @@ def callee(span: SpanView) -> str:
     """Whom a client's span calls, as the caller has named it; "" for others."""
     if span.kind != "client":
         return ""
-    named = re.sub("^[a-z]+://", "", span.attribute("http.url")).partition("/")[0]
-    return re.sub(r":\d+$", "", named)
+    return re.sub(r":\d+$", "", span.called)
 
 
 def host(span: SpanView) -> str:

@@ -53,7 +53,7 @@ class Picture:
 class Chart(Element, component="chart.js", esm={"nicegui-echart": str(_ECHARTS)}):
     """Lines over time in one picture, with `label` for who does not see it.
 
-    Numbers are written by `write`, or as they are with `unit` behind them.  `most`: where the axis ends, if not by
+    Numbers are written by `write`.  `most`: where the axis ends, if not by
     what is shown.  What is shown already stays in the browser.
     """
 
@@ -61,13 +61,12 @@ class Chart(Element, component="chart.js", esm={"nicegui-echart": str(_ECHARTS)}
         self,
         *,
         label: str,
-        unit: str = "",
+        write: Write,
         height: int = 160,
-        write: Write | None = None,
         most: float | None = None,
     ) -> None:
         super().__init__()
-        self._write = write or (lambda value: f"{value:.{_DIGITS}g}{unit}")
+        self._write = write
         self._most = most
         self._shown: Picture | None = None
         self._told = False

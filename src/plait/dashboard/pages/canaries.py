@@ -98,7 +98,7 @@ def event_row(number: int, event: CanaryEvent, target: str) -> Row:
     return Row(
         key=f"{event.at} {number}",
         cells=(
-            Cell(rollouts.clock(event.at), title=event.at, sort=rollouts.moment(event.at)),
+            Cell(parts.clock(event.at), title=event.at, sort=rollouts.moment(event.at)),
             Cell(event.phase, tone=rollouts.PHASES.get(event.phase, parts.PLAIN), badge=True),
             Cell(f"{event.weight} %", sort=event.weight),
             Cell(str(event.failed_checks or ""), sort=event.failed_checks),
