@@ -155,12 +155,15 @@ async def test_it_says_in_words_when_there_is_nothing_and_when_it_does_not_under
             scene.traced = kept
 
 
-async def test_a_mark_in_the_picture_opens_its_trace(browser: Pages, link: str) -> None:
+async def test_a_mark_in_the_picture_opens_its_trace_and_stays_while_it_is_pointed_at(
+    browser: Pages, link: str
+) -> None:
     async with browser(at(link, "/traces?min_duration=1s")) as page:
         mark = page.locator(".marks svg path[fill='var(--bad)']")
-        await expect(mark).to_be_visible()
-        await page.wait_for_load_state("networkidle")
-        await page.wait_for_timeout(300)  # a picture that is drawn anew meanwhile has no mark to hit
+        await mark.hover()
+        await expect(page.locator(".marks-tip")).to_contain_text("1.8s")
+        grown = re.compile(r"matrix\(8\.4,")
+        await expect(mark).to_have_attribute("transform", grown)
         await mark.click()
         await expect(page).to_have_url(re.compile("/traces/d{32}"))
 

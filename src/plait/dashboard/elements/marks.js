@@ -82,7 +82,8 @@ export default {
             ...this.there.map((kind) => ({
               id: kind.name, type: "scatter", symbol: kind.shape, symbolSize: kind.shape === "circle" ? 10 : 12, z: 3, cursor: marks.some((mark) => mark.href) ? "pointer" : "default",
               itemStyle: { color: `var(${kind.colour})`, borderColor: "var(--panel)", borderWidth: 1.5, opacity: 1 },
-              emphasis: { scale: 1.4 },
+              // Without colours of its own ECharts would make lighter what it can't read, a variable, and so nothing of it.
+              emphasis: { scale: 1.4, itemStyle: { color: `var(${kind.colour})`, borderColor: "var(--panel)" } },
               data: marks.filter((mark) => mark.kind === kind.name).map((mark) => ({ ...mark, value: [mark.at, mark.value] })),
             })),
           ],
