@@ -115,9 +115,9 @@ def key_set(*keys: Key) -> str:
 
 
 def claims(issuer: str = "https://issuer.example", **more: Any) -> dict[str, Any]:
-    """Claims that hold for a while; None takes one away."""
+    """Claims that hold longer than any run of the tests, which makes some as it begins; None takes one away."""
     now = int(time.time())
-    found = {"iss": issuer, "sub": "alice", "iat": now, "exp": now + 600} | more
+    found = {"iss": issuer, "sub": "alice", "iat": now, "exp": now + 86400} | more
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -122,7 +122,7 @@ async def test_when_one_of_several_goes_few_keys_move_and_all_return_with_it(
 
 
 ERRORS = 5
-INTERVAL, EJECTION = 1.0, 2.0
+INTERVAL, EJECTION = 1.0, 4.0
 OUTLIERS = f"""{{
   loadBalancer: {{simple: ROUND_ROBIN}},
   outlierDetection: {{
@@ -135,7 +135,7 @@ async def test_who_fails_is_asked_no_more_for_a_while_and_then_as_often_as_the_o
     await mesh.say(called(OUTLIERS))
     kitchens.failing.add("kitchen-3")
     kitchens.asked.clear()
-    answers = await one_by_one(mesh, 100)
+    answers = await one_by_one(mesh, 2 * ERRORS * KITCHENS)
     assert [one.by for one in answers] == kitchens.asked
     assert [one.by for one in answers if one.status != 200] == ["kitchen-3"] * ERRORS
     assert "kitchen-3" not in kitchens.asked[ERRORS * KITCHENS :], "asked after it was ejected"

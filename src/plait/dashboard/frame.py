@@ -22,7 +22,6 @@ _STYLE = (_HERE / "dashboard.css").read_text(encoding="utf-8")
 _KEYS = (_HERE / "keys.js").read_text(encoding="utf-8")
 FAVICON = (_HERE / "favicon.svg").read_text(encoding="utf-8")
 
-_THEME = "plait-theme"
 NAVIGATION = (
     ("/", "Map", "hub", "m"),
     ("/services", "Services", "dns", "s"),
@@ -154,9 +153,6 @@ def due(called: float, now: float, every: float) -> bool:
 @contextmanager
 def frame(feed: Feed, title: str, here: str) -> Iterator[Frame]:
     """The page's own content goes inside; `here` is where in NAVIGATION it belongs."""
-    request = ui.context.client.request
-    theme = request.cookies.get(_THEME, "")
-    ui.dark_mode({"dark": True, "light": False}.get(theme))
     ui.add_css(_STYLE)
     ui.add_head_html(f"<script>{_KEYS}</script>")
     ui.page_title(f"{title} - Plait")

@@ -3,9 +3,9 @@
   const theme = () => (document.body.classList.contains("body--dark") ? "dark" : "light");
   const setTheme = (wanted) => {
     document.cookie = `plait-theme=${wanted}; path=/; max-age=31536000; samesite=strict`;
-    Quasar.Dark.set(wanted === "dark");
-    window.dispatchEvent(new CustomEvent("plait-theme", { detail: wanted }));
+    setDark(wanted === "dark");
   };
+  const chosen = () => /(?:^|; )plait-theme=(\w+)/.exec(document.cookie)?.[1];
   const words = [
     ["g then m, s, t, c, p, f", "Map, Services, Traces, Canaries, Proxies, Findings"],
     ["/", "Look for something on this page"],
@@ -33,6 +33,7 @@
     if (act) acts[act]?.();
   });
   document.addEventListener("DOMContentLoaded", () => {
+    if (chosen()) setDark(chosen() === "dark");
     const [what, then] = document.querySelectorAll("#popup > span");
     what.textContent = "The dashboard does not answer.";
     then.textContent = "When it is back, so is this page. If it was ended, or its mesh was, this is the last that it has shown.";

@@ -56,6 +56,7 @@ async def serve(api: Path, listener: socket.socket, token: str, *, starter: int 
         root=nowhere.page(feed),
         title="Plait",
         favicon=FAVICON,
+        dark=None,  # as the browser likes it, unless something was chosen: keys.js
         tailwind=False,
         show_welcome_message=False,
         reconnect_timeout=_RECONNECT,
