@@ -172,21 +172,26 @@ class LocalReplica:
 
     async def adopt(self) -> bool:
         """Takes up the shim that is there; False: there is none, it is leaving, or the mesh's network does not reach it."""
-        with suppress(ShimLostError):
-            while shims.alive(self.files):
-                await self._connect()
-                if self._status is not None:
-                    break
-        if self._status is None:
-            self._status = self.files.last_status()
+        status = await self._found()
+        if status is None:
+            self._hang_up()
             return False
-        network, shim = self._site.network, self._status.shim_pid
-        if network is not None and (shim is None or not network.holds(shim)):
-            return False
-        if self._status.phase is Phase.DRAINING:
+        if status.phase is Phase.DRAINING:
             self.stopping = True
         self._held = secrets.current(self.files, self.record.envoy)
         return True
+
+    async def _found(self) -> ShimStatus | None:
+        """What its shim says, if that is to be taken up."""
+        with suppress(ShimLostError):
+            while self._status is None and shims.alive(self.files):
+                await self._connect()
+        if self._status is None:
+            self._status = self.files.last_status()
+            return None
+        network, shim = self._site.network, self._status.shim_pid
+        reached = network is None or (shim is not None and network.holds(shim))
+        return self._status if reached else None
 
     async def live(self, signer: Signer, observed: Callable[[ProxyReport], None]) -> Outcome:
         """Follows its shim until that leaves; `observed` hears what its proxy does meanwhile."""
@@ -207,13 +212,13 @@ class LocalReplica:
             for task in (renewing, observing):
                 task.cancel()
             await asyncio.gather(renewing, observing, return_exceptions=True)
-            if self._shim is not None:
-                self._shim.close()
+            self._hang_up()
         await self._reap()
         return self._outcome()
 
     def let_go(self) -> None:
         """The agent leaves, and its shim stays: as far as Python is concerned it is no child of ours any more."""
+        self._hang_up()
         if self._process is not None and self._process.poll() is None:
             self._process.returncode = 0
 
@@ -236,6 +241,7 @@ class LocalReplica:
 
     async def _connect(self) -> None:
         """Connects to the shim and hears its first word.  ShimLostError."""
+        self._hang_up()
         self._shim = await Shim.connect(self.files.socket, coming=self._shim_runs)
         self._statuses = self._shim.statuses()
         async for status in self._statuses:
@@ -243,6 +249,11 @@ class LocalReplica:
             break
         if self.stopping:  # asked while nobody was there to hear it
             self.stop()
+
+    def _hang_up(self) -> None:
+        if self._shim is not None:
+            self._shim.close()
+        self._shim = self._statuses = None
 
     def _pids(self) -> tuple[int | None, int | None]:
         """Those of Envoy and of the application."""
