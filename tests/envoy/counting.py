@@ -39,6 +39,7 @@ from tests.envoy.support import (
     short_folder,
 )
 from tests.fields.calls import Call, Reply, call, server
+from tests.streams import speaking
 
 WEB, GRPC, TCP = 8080, 9090, 9000
 FRONTEND, OUTSIDER = workload("frontend"), workload("outsider", version="v3")
@@ -232,8 +233,6 @@ async def _reply(town: Town, request: web.Request) -> web.Response:
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"hello" + await reader.read(5))
-    await writer.drain()
-    writer.close()
 
 
 @asynccontextmanager
@@ -260,8 +259,7 @@ async def town() -> AsyncIterator[Town]:
         calls: list[Call] = []
         await stack.enter_async_context(application(at, WEB, SERVER.name, reply))
         await stack.enter_async_context(server(at, GRPC, SERVER.name, calls))
-        echo = await asyncio.start_server(_echo, at, TCP)
-        await stack.enter_async_context(echo)
+        await stack.enter_async_context(speaking(_echo, at, TCP))
         await ready(made.proxies.values())
         yield made
         for proxy in made.proxies.values():

@@ -43,6 +43,7 @@ from tests.envoy.support import (
     short_folder,
     workload_uri,
 )
+from tests.streams import speaking
 
 WEB, OTHER, TCP = 8080, 8081, 5432
 GUARDED = workload("guarded", listens(WEB), listens(OTHER), listens(TCP, Protocol.TCP), version="v1")
@@ -263,8 +264,7 @@ async def guarded(*, every_stat: bool = False) -> AsyncIterator[Guarded]:
         await made.say()
         for number in (WEB, OTHER):
             await stack.enter_async_context(application(app_address, number, "guarded", seen=made.seen))
-        server = await asyncio.start_server(_greet, app_address, TCP)
-        stack.push_async_callback(_close, server)
+        await stack.enter_async_context(speaking(_greet, app_address, TCP))
         made.proxy = await stack.enter_async_context(
             envoy(one, authority, plane, folder / "envoy", every_stat=every_stat)
         )
@@ -272,12 +272,6 @@ async def guarded(*, every_stat: bool = False) -> AsyncIterator[Guarded]:
         yield made
 
 
-async def _close(server: asyncio.Server) -> None:
-    server.close()
-
-
 async def _greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Speaks first, and that is all."""
     writer.write(b"hello")
-    await writer.drain()
-    writer.close()

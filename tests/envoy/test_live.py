@@ -63,6 +63,7 @@ from tests.envoy.support import (
     workload_uri,
     write_secrets,
 )
+from tests.streams import speaking
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -436,7 +437,6 @@ async def test_a_tcp_port_is_guarded_by_the_same_policies(mesh: Mesh, tmp_path: 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"hello")
         await reader.read(65536)
-        writer.close()
 
     async def heard() -> bool:
         """Of a listener that has just changed: once everybody hears what it should."""
@@ -444,8 +444,7 @@ async def test_a_tcp_port_is_guarded_by_the_same_policies(mesh: Mesh, tmp_path: 
         answers = [await ask(mesh, context(mesh, tmp_path, uri), port=9000) for uri in accounts]
         return answers == [b"hello", b"", b""]
 
-    server = await asyncio.start_server(greet, mesh.replicas["reservations-v1"].bindings[0].app_address, 9000)
-    async with server:
+    async with speaking(greet, mesh.replicas["reservations-v1"].bindings[0].app_address, 9000):
         await eventually(heard)
 
 

@@ -41,6 +41,7 @@ from tests.envoy.support import (
     short_folder,
     workload_uri,
 )
+from tests.streams import speaking
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -139,8 +140,7 @@ async def town() -> AsyncIterator[Town]:
             running = envoy(one, authority, plane, folder / name)
             made.proxies[name] = await stack.enter_async_context(running)
         await stack.enter_async_context(application(places["cellar"][1], 8080, "cellar"))
-        server = await asyncio.start_server(_echo, places["cellar"][1], 9000)
-        stack.callback(server.close)
+        await stack.enter_async_context(speaking(_echo, places["cellar"][1], 9000))
         await made.tap({})
         await ready(made.proxies.values())
         yield made
@@ -151,7 +151,6 @@ async def town() -> AsyncIterator[Town]:
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(await reader.read(100))
-    writer.close()
 
 
 async def test_both_ends_tell_what_happened_and_no_secret(town: Town) -> None:

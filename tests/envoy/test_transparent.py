@@ -61,6 +61,7 @@ from tests.envoy.support import (
     workload_uri,
 )
 from tests.fields.mesh import facts
+from tests.streams import speaking
 
 needed()
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -204,29 +205,13 @@ async def server(
 ) -> AsyncIterator[list[bytes]]:
     """An application; yields what it is told, an entry for each connection that it sees."""
     seen: list[bytes] = []
-    tasks: set[asyncio.Task[None]] = set()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
         seen.append(b"")
-        try:
-            await serve(reader, writer)
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-            tasks.discard(task)
+        await serve(reader, writer)
 
-    made = await asyncio.start_server(take, sock=place.listen(number, address))
-    try:
+    async with speaking(take, sock=place.listen(number, address)):
         yield seen
-    finally:
-        made.close()
-        for task in tuple(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -493,16 +478,16 @@ async def grpc_echoes(mesh: Mesh) -> bool:
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await mesh.connect("frontend", "database", ODD)
-        await asyncio.gather(pipe(reader, back), pipe(there, writer))
+        try:
+            await asyncio.gather(pipe(reader, back), pipe(there, writer))
+        finally:
+            back.close()
 
-    made = await asyncio.start_server(carry, "127.0.0.1", 0)
-    address = made.sockets[0].getsockname()
     options = [("grpc.default_authority", f"database:{ODD}"), ("grpc.enable_http_proxy", 0)]
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{address[1]}", options=options) as channel:
+    async with speaking(carry, "127.0.0.1", 0) as made:
+        port = made.sockets[0].getsockname()[1]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
             found: bytes = await channel.unary_unary("/T/Echo")(b"hello", timeout=5)
-    finally:
-        made.close()
     return found == b"hello"
 
 

@@ -52,6 +52,7 @@ from tests.envoy.support import (
     short_folder,
     workload_uri,
 )
+from tests.streams import speaking
 
 HTTP, ONLY_OPEN, BYTES, ODD = 8080, 8081, 9000, 9001
 FRONTEND = workload_uri("bistro", "frontend")
@@ -152,21 +153,11 @@ class Application:
                     break
         except AmbiguousError as error:
             self.ambiguous.append(str(error))
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
 
     async def bytes(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Speaks first, to whoever is let through."""
         self.connections += 1
-        try:
-            writer.write(b"hello")
-            await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
+        writer.write(b"hello")
 
 
 async def _request(reader: asyncio.StreamReader) -> Seen | None:
@@ -342,7 +333,7 @@ async def fortress() -> AsyncIterator[Fortress]:
         ):
             for number in ports:
                 where = replicas[of].bindings[0].app_address
-                await stack.enter_async_context(await asyncio.start_server(serve, where, number))
+                await stack.enter_async_context(speaking(serve, where, number))
         await ready(proxies.values())
         made = Fortress(authority, plane, folder, replicas, proxies, application)
         await eventually(lambda: _is_told(made))

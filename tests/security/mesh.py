@@ -37,6 +37,7 @@ from tests.envoy.support import (
 )
 from tests.security.cases import CALLERS, CLEAR_PORT, HTTP_PORTS, PAYMENTS, TCP_PORTS, Case
 from tests.security.issuer import ISSUER, STRANGER
+from tests.streams import speaking
 
 _AUTHORIZER, _TOKENS = "test-authorizer", "test-tokens"
 _EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3"
@@ -282,7 +283,6 @@ async def _answer(request: web.Request) -> web.Response:
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(4096):
         writer.write(data)
-    writer.close()
 
 
 @asynccontextmanager
@@ -299,7 +299,7 @@ async def running(base: tuple[Fact, ...], *, bounded: bool = True) -> AsyncItera
         for port in HTTP_PORTS:
             await stack.enter_async_context(application(app_address, port, "payments", _answer))
         for port in TCP_PORTS:
-            await stack.enter_async_context(await asyncio.start_server(_echo, app_address, port))
+            await stack.enter_async_context(speaking(_echo, app_address, port))
         target.proxy = await stack.enter_async_context(
             envoy(target._replica, authority, plane, folder / "payments")
         )

@@ -18,6 +18,7 @@ import pytest_asyncio
 from hpack import Encoder
 
 from tests.security.fortress import FRONTEND, HTTP, Application, Fortress, Seen, fortress, status
+from tests.streams import speaking
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -164,7 +165,7 @@ async def test_one_request_stays_one_request(mesh: Fortress, over_http1: Outcome
 async def test_past_envoy_each_of_them_is_what_it_is_feared_to_be(name: str) -> None:
     """The honest twin of the attacks: the application itself tells that they could be read in two ways."""
     application = Application()
-    async with await asyncio.start_server(application.http, "127.0.0.1", 0) as server:
+    async with speaking(application.http, "127.0.0.1", 0) as server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.write(HTTP1[name] + LAST)
         writer.write_eof()

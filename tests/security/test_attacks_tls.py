@@ -35,6 +35,7 @@ from tests.security.fortress import (
     tell,
     untouched,
 )
+from tests.streams import speaking
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -320,10 +321,9 @@ async def called(mesh: Fortress, tls: ssl.SSLContext | None) -> bytes:
             impostor.heard += part
             if b"PRI" in impostor.heard:
                 break
-        writer.close()
 
     front = mesh.replicas["frontend"].sidecar
     words = get("http://vault:8080/secret", host="vault:8080")
-    async with await asyncio.start_server(listen, mesh.place("vault"), HTTP, ssl=tls):
+    async with speaking(listen, mesh.place("vault"), HTTP, ssl=tls):
         assert status(await tell(front.address, front.outbound, words)) == 503
     return impostor.heard

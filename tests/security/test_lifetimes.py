@@ -46,6 +46,7 @@ from tests.envoy.support import (
     short_folder,
     write_secrets,
 )
+from tests.streams import speaking
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -127,8 +128,7 @@ async def mesh() -> AsyncIterator[Mesh]:
             place = replicas[name].bindings[0].app_address
             await stack.enter_async_context(application(place, 8080, name, answer=_slow))
         place = replicas["server"].bindings[0].app_address
-        silent = await asyncio.start_server(_silent, place, 9000)
-        stack.callback(silent.close)
+        await stack.enter_async_context(speaking(_silent, place, 9000))
         await ready(proxies.values())
         yield Mesh(authority, replicas, proxies, folder)
         assert plane.rejections == []
@@ -140,9 +140,8 @@ async def _slow(request: web.Request) -> web.StreamResponse:
     return web.Response(text="ok")
 
 
-async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     await reader.read()
-    writer.close()
 
 
 async def test_connections_are_drained_while_certificates_hold_and_no_request_fails(mesh: Mesh) -> None:

@@ -19,6 +19,7 @@ from h2.errors import ErrorCodes
 from h2.events import RequestReceived, StreamEnded
 
 from tests.envoy.support import workload_uri
+from tests.streams import speaking
 from tests.traffic.mesh import HTTP, Mesh
 
 WELL, ILL, BARE = "kitchen-0", "kitchen-1", "kitchen-2"
@@ -98,23 +99,14 @@ def _ill(
 async def _listening(
     session: _Session, address: str, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[None]:
-    open_ones: set[asyncio.StreamWriter] = set()
-
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        open_ones.add(writer)
         try:
             await session(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
         finally:
-            open_ones.discard(writer)
             writer.transport.abort()
 
-    server = await asyncio.start_server(serve, address, HTTP, ssl=tls)
-    async with server:
+    async with speaking(serve, address, HTTP, ssl=tls):
         yield
-        for one in open_ones:
-            one.transport.abort()
 
 
 async def _deaf(ledger: Ledger, _: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:

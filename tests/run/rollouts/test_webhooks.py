@@ -15,6 +15,7 @@ from plait.model.rollout import AlertSeverity, Analysis, HookType, Webhook
 from plait.rollout.status import Answer, Phase, Status, Told
 from plait.run.rollouts.webhooks import Webhooks
 from tests.run.rollouts.listeners import ORIGIN, STATUS, canary, listening
+from tests.streams import speaking
 
 PLAN = canary(Analysis(steps=(10, 20)))
 
@@ -147,10 +148,8 @@ async def test_one_who_speaks_no_tls_or_no_http_has_not_agreed() -> None:
 
     async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail\r\n")
-        await writer.drain()
-        writer.close()
 
-    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+    async with speaking(hang_up, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         answer = await asked(hook(f"http://127.0.0.1:{port}/"))
     assert answer == Answer(agreed=False, text="127.0.0.1 has broken off, or does not speak HTTP")
