@@ -20,9 +20,15 @@ from typing import Any
 
 import aiohttp
 
+from plait.api.client import Client, NoMesh
+from plait.api.views import Status
+from plait.codec import Codec
+from plait.run.state_directory import StateDirectory
+
 ROOT = Path(__file__).parents[2]
 BISTRO = ROOT / "examples" / "bistro"
 PLAIT = (sys.executable, "-m", "plait.cli.main")
+_STATUS: Codec[Status] = Codec(Status)
 
 
 def clean_environment() -> dict[str, str]:
@@ -61,10 +67,17 @@ class Mesh:
         assert process.returncode == 0 or not check, (arguments, out, err)
         return out.decode()
 
+    def client(self) -> Client:
+        """What asks its control plane as the command line does, without a process for each question."""
+        return Client(StateDirectory(self.state).api_socket)
+
     async def workloads(self) -> list[dict[str, Any]]:
-        """What `plait status` says of every replica; its exit code may say that something is wrong elsewhere."""
-        said = await self.plait("status", "--output", "json", check=False)
-        found: list[dict[str, Any]] = json.loads(said)["workloads"]
+        """Every replica as `plait status --output json` says it; none while no control plane answers."""
+        try:
+            async with self.client() as client:
+                found: list[dict[str, Any]] = _STATUS.to_json(await client.status())["workloads"]
+        except NoMesh:
+            return []
         return found
 
     async def sidecar(self, workload: str) -> str:
@@ -183,13 +196,14 @@ async def running(
         if mesh.process.returncode is None:
             mesh.process.kill()
             await mesh.process.wait()
-        await asyncio.to_thread(
-            subprocess.run,
-            [*PLAIT, "down", "--state-dir", str(state)],
-            env=clean_environment(),
-            capture_output=True,
-            check=False,
-        )
+        if state.exists() or processes_of(state):
+            await asyncio.to_thread(
+                subprocess.run,
+                [*PLAIT, "down", "--state-dir", str(state)],
+                env=clean_environment(),
+                capture_output=True,
+                check=False,
+            )
         shutil.rmtree(base, ignore_errors=True)
 
 

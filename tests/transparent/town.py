@@ -134,27 +134,17 @@ def starting(tmp_path: Path, *texts: str, host: int) -> AbstractAsyncContextMana
 
 
 async def run(mesh: Mesh, name: str, *command: str, seconds: float = 30.0) -> tuple[int, str]:
-    """A command in a workload's place: its exit code, and all that it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-m",
-            "plait.cli.main",
-            "exec",
-            f"town/{name}",
-            "--state-dir",
-            str(mesh.state),
-            "--",
-        ),
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(seconds):
-        out, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(errors="replace")
+    """A command in a workload's place, as `plait exec` runs it: its exit code, and all that it printed."""
+    out = b""
+    async with (
+        asyncio.timeout(seconds),
+        mesh.client() as client,
+        client.exec(f"town/{name}", command) as remote,
+    ):
+        await remote.write(b"")
+        async for _, data in remote.output():
+            out += data
+    return remote.code, out.decode(errors="replace") + remote.error
 
 
 async def said(mesh: Mesh, name: str, *command: str) -> str:
