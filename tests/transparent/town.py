@@ -18,6 +18,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from pathlib import Path
 
 from plait.agent.record import ReplicaFiles
+from plait.api.client import ApiError, NoMesh
+from plait.cli.online import NO_MESH, UNWELL
 from plait.local.network import namespace
 from plait.model.names import ReplicaKey
 from tests.e2e.mesh import Mesh, running
@@ -136,14 +138,19 @@ def starting(tmp_path: Path, *texts: str, host: int) -> AbstractAsyncContextMana
 async def run(mesh: Mesh, name: str, *command: str, seconds: float = 30.0) -> tuple[int, str]:
     """A command in a workload's place, as `plait exec` runs it: its exit code, and all that it printed."""
     out = b""
-    async with (
-        asyncio.timeout(seconds),
-        mesh.client() as client,
-        client.exec(f"town/{name}", command) as remote,
-    ):
-        await remote.write(b"")
-        async for _, data in remote.output():
-            out += data
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            mesh.client() as client,
+            client.exec(f"town/{name}", command) as remote,
+        ):
+            await remote.write(b"")
+            async for _, data in remote.output():
+                out += data
+    except NoMesh as error:
+        return NO_MESH, str(error)
+    except ApiError as error:
+        return UNWELL, str(error)
     return remote.code, out.decode(errors="replace") + remote.error
 
 
