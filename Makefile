@@ -17,7 +17,7 @@ demo: $(VENV)/installed ## The bistro in a mesh, with a guided tour, until Ctrl-
 	@$(BIN)/python examples/tour/demo.py $(if $(CHECK),--check) $(if $(MODE),--mode $(MODE))
 
 test: $(VENV)/developing ## Every test but the long proofs
-	@$(BIN)/pytest -m "not prove" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -m "not prove" -n $(JOBS) --dist loadfile $(ARGS)
 
 prove: $(VENV)/developing ## The long proofs, or those in the files of ARGS; writes their figures to docs/proofs.md
 	@$(BIN)/pytest -m prove -n 0 -o junit_family=xunit1 --junitxml=$(VENV)/proofs.xml $(ARGS); status=$$?; \

@@ -167,19 +167,22 @@ async def prometheus_finds_all_of_it_at_the_api(mesh: Mesh) -> None:
 
 async def the_map_has_every_request_and_who_was_refused(mesh: Mesh) -> None:
     payments = await mesh.sidecar("payments")
-    async with (
-        aiohttp.ClientSession() as http,
-        http.get(f"http://{payments}:15090/stats/prometheus") as response,
-    ):
-        families = text_string_to_metric_families(await response.text())
+
+    async def counted() -> tuple[float, float]:
+        """What the proxy that is asked has counted so far: requests, and those that it refused."""
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://{payments}:15090/stats/prometheus") as response,
+        ):
+            families = text_string_to_metric_families(await response.text())
         told = [
             one for family in families for one in family.samples if one.labels.get("source_app") == "frontend"
         ]
-    counted, denied = (
-        sum(one.value for one in told if one.name == name)
-        for name in ("istio_requests_total", "plait_denied_total")
-    )
-    assert counted > denied > 0
+        requests, denied = (
+            sum(one.value for one in told if one.name == name)
+            for name in ("istio_requests_total", "plait_denied_total")
+        )
+        return requests, denied
 
     async def edge() -> dict[str, Any]:
         graph = json.loads(await mesh.plait("map", "--window", "15m", "--output", "json"))
@@ -188,8 +191,10 @@ async def the_map_has_every_request_and_who_was_refused(mesh: Mesh) -> None:
         return {**found, "heard": graph["heard"]}
 
     async def has_all() -> bool:
+        requests, denied = await counted()
         signals = (found := await edge()).get("signals", {"requests": 0})
-        return bool(signals["requests"] == counted and round(signals["refused"] * found["heard"]) == denied)
+        same = signals["requests"] == requests and round(signals["refused"] * found["heard"]) == denied
+        return bool(same and requests > denied > 0)
 
     await until(has_all, "every request on the map")
     assert (await edge())["mtls"] is True

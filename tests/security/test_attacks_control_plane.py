@@ -285,9 +285,13 @@ async def test_an_agent_is_not_believed_what_was_not_assigned(
         await until(lambda: _knows(control, "bistro/reservations-v1/6"), "the one more")
         why = "more than the 1 wanted"
     local.link.report(said)
-    answer, _ = await local.certificate(said.replica.key)
-    assert why in answer.error, answer
-    assert not answer.chain
+
+    async def refused() -> bool:  # a request to sign may overtake what was reported before it
+        answer, _ = await local.certificate(said.replica.key)
+        assert not answer.chain
+        return why in answer.error
+
+    await until(refused, f"{why!r} to be why")
     assert str(said.replica.key) not in await control.replicas()
     for number in (6, 7):
         local.link.gone(key("reservations-v1", number))
@@ -305,8 +309,12 @@ async def _knows(control: Plane, node: str) -> bool:
 
 async def test_an_honest_replica_is_believed_and_gets_its_certificate(control: Plane, local: Agent) -> None:
     local.link.report(report("payments", 1, address="198.18.1.9"))
-    answer, _ = await local.certificate(key("payments", 1))
-    assert not answer.error
+
+    async def signed() -> bool:
+        answer, _ = await local.certificate(key("payments", 1))
+        return not answer.error and bool(answer.chain)
+
+    await until(signed, "it to get its certificate")
     assert await _knows(control, "bistro/payments/1")
     local.link.gone(key("payments", 1))
 
@@ -355,6 +363,22 @@ async def test_an_agents_word_to_drop_anothers_replica_ends_no_stream(control: P
         assert payments.connected
 
 
+async def told(over: grpc.aio.Channel, says: bytes) -> grpc.StatusCode:
+    """What comes of speaking on the link.
+
+    Of a call that is ended while it is still written to, the client's library itself says INTERNAL, at times.
+    """
+    for _ in range(10):
+        call = over.stream_stream(f"/{LINK}/Attach")()
+        with suppressed():
+            await call.write(says)
+            await call.read()
+        code: grpc.StatusCode = await call.code()
+        if code is not grpc.StatusCode.INTERNAL:
+            break
+    return code
+
+
 async def test_nobody_speaks_on_the_link_as_somebody_else(control: Plane, local: Agent) -> None:
     target = unix_target(control.state.link_socket)
     mallory = await control.enrolled("mallory")
@@ -368,11 +392,7 @@ async def test_nobody_speaks_on_the_link_as_somebody_else(control: Plane, local:
         (guest, b"{", grpc.StatusCode.INVALID_ARGUMENT),
     ):
         async with control.channel(target, shown) as over:
-            call = over.stream_stream(f"/{LINK}/Attach")()
-            with suppressed():
-                await call.write(says)
-                await call.read()
-            assert await call.code() is code, says
+            assert await told(over, says) is code, says
     for shown, method, metadata in (
         (workload, "Session", ((SESSION_ID, "0" * 32),)),
         (guest, "Session", ((SESSION_ID, "0" * 32),)),
