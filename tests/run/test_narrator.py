@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from plait.api.events import CanaryChanged, Event, ReplicaChanged
+from plait.api.events import CanaryChanged, ConfigChanged, Event, ReplicaChanged
 from plait.run import narrator
 from plait.run.views import workload
 from tests.api.planes import CANARY
@@ -27,13 +27,26 @@ async def test_that_all_is_ready_is_told_last(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(narrator, "Client", lambda _: _client(ready))
     with pytest.raises(Over):
         await narrator.narrate(Path("nowhere"), told.append, 0.0)
+    assert [line.split()[-1] for line in told] == ["ready", "ready"], (
+        "the proxies do not know of each other yet"
+    )
+    told.clear()
+    monkeypatch.setattr(
+        narrator, "Client", lambda _: _client([*ready, ConfigChanged(2)], [False, False, True])
+    )
+    with pytest.raises(Over):
+        await narrator.narrate(Path("nowhere"), told.append, 0.0)
     assert [line.split()[-1] for line in told[:2]] == ["ready", "ready"]
     assert told[2].startswith("ready: 2 of 2")
 
 
 @asynccontextmanager
-async def _client(changes: Sequence[Event]) -> AsyncIterator[SimpleNamespace]:
-    """A control plane where all is ready already when the first event is heard."""
+async def _client(changes: Sequence[Event], synced: Sequence[bool] = ()) -> AsyncIterator[SimpleNamespace]:
+    """A control plane where all is ready already when the first event is heard.
+
+    `synced`: whether its proxy has answered, time by time that one asks; all of it has to be asked.
+    """
+    answers = list(synced)
 
     async def events() -> AsyncIterator[Event]:
         for change in changes:
@@ -43,7 +56,14 @@ async def _client(changes: Sequence[Event]) -> AsyncIterator[SimpleNamespace]:
     async def status() -> SimpleNamespace:
         return SimpleNamespace(mesh=SimpleNamespace(ready=2, wanted=2))
 
-    yield SimpleNamespace(events=events, status=status)
+    async def proxies() -> tuple[SimpleNamespace, ...]:
+        return (
+            SimpleNamespace(connected=1.0, synced=answers.pop(0)),
+            SimpleNamespace(connected=None, synced=False),
+        )
+
+    yield SimpleNamespace(events=events, status=status, proxies=proxies)
+    assert not answers
 
 
 async def test_a_rollout_is_told_of_step_by_step_and_not_at_every_look(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,11 +37,17 @@ async def narrate(socket: Path, say: Callable[[str], None], began: float) -> Non
             await asyncio.sleep(0.1)
 
 
+_SYNCED_WITHIN, _PAUSE = 5.0, 0.02
+"""Seconds."""
+
+
 @dataclass(slots=True)
 class _Narrator:
     say: Callable[[str], None]
     began: float
     ready: bool = False
+    built: bool = False
+    """Whether proxies are told of all that has changed."""
     states: dict[str, str] = field(default_factory=dict)
     rollouts: dict[str, str] = field(default_factory=dict)
     findings: dict[FindingView, None] = field(default_factory=dict)
@@ -54,6 +61,7 @@ class _Narrator:
     def tell(self, event: Event) -> None:
         match event:
             case ReplicaChanged(workload):
+                self.built = False
                 self.tell_state(workload)
             case ReplicaGone(namespace, name, replica):
                 self.states.pop(f"{namespace}/{name}/{replica}", None)
@@ -66,7 +74,9 @@ class _Narrator:
             case FindingVanished(finding) if finding in self.findings:
                 del self.findings[finding]
                 self.say(f"no more: {finding.text}")
-            case FindingAppeared() | FindingVanished() | ConfigChanged():
+            case ConfigChanged():
+                self.built = True
+            case FindingAppeared() | FindingVanished():
                 pass
 
     def tell_state(self, workload: WorkloadStatus) -> None:
@@ -86,7 +96,8 @@ class _Narrator:
             self.say(f"rollout {canary.key} {text}")
 
     async def tell_ready(self, client: Client) -> None:
-        if self.ready:
+        """Once all serve, and every proxy knows of all the others: whoever reads it may call them."""
+        if self.ready or not self.built:
             return
         mesh = (await client.status()).mesh
         if self.states and not mesh.wanted:  # everything is told to stop before it was ready
@@ -95,6 +106,7 @@ class _Narrator:
             text.startswith(_SERVES) for text in self.states.values()
         )  # or their lines would come after
         if min(mesh.ready, heard) >= mesh.wanted:
+            await _synced(client)
             self.ready = True
             if not mesh.wanted:
                 self.say(
@@ -105,3 +117,11 @@ class _Narrator:
             self.say(
                 f"ready: {mesh.ready} of {mesh.wanted} replicas serve after {took:.1f} s; Ctrl-C stops everything"
             )
+
+
+async def _synced(client: Client) -> None:
+    """Wait until every proxy has answered what it was told, if it does in time: what is wrong is told elsewhere."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SYNCED_WITHIN):
+            while not all(one.synced for one in await client.proxies() if one.connected):  # noqa: ASYNC110
+                await asyncio.sleep(_PAUSE)
