@@ -102,7 +102,7 @@ async def envoy(folder: Path, port: int) -> AsyncIterator[aiohttp.ClientSession]
         "bootstrap.json",
         "--concurrency",
         "1",
-        "--use-dynamic-base-id",
+        "--disable-hot-restart",
         "--file-flush-min-size-kb",
         "0",
     )
