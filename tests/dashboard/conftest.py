@@ -16,9 +16,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 CHROMIUM = shutil.which("chromium")
-expect.set_options(
-    timeout=20_000
-)  # ms: what is asked is whether it comes, not how fast this machine is today
+# In ms: what is asked is whether something comes, not how fast this machine is today.
+expect.set_options(timeout=20_000)
 
 Pages = Callable[..., AbstractAsyncContextManager[Page]]
 """`async with browser(link) as page`: a page with a profile of its own, which has opened the link.

@@ -186,7 +186,7 @@ async def test_the_control_plane_is_killed_and_every_page_goes_on(tmp_path: Path
 
 
 async def test_the_numbers_of_the_map_are_those_of_the_api(tmp_path: Path, browser: Pages) -> None:
-    async with shown(tmp_path, browser) as (mesh, page), Client(mesh.state / "run" / "api.sock") as client:
+    async with shown(tmp_path, browser) as (mesh, page), mesh.client() as client:
         await until(lambda: _is_busy(client), "a minute of traffic", seconds=120)
         moment = time.time() // 5 * 5 - 15
         graph = await client.graph(window=60, until=moment)

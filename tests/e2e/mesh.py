@@ -214,11 +214,19 @@ def _is_ready(mesh: Mesh) -> bool:
 
 @asynccontextmanager
 async def bistro(
-    tmp_path: Path, *arguments: str, without: Sequence[str] = ("diner.yaml",)
+    tmp_path: Path,
+    *arguments: str,
+    without: Sequence[str] = ("diner.yaml",),
+    more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Mesh]:
-    """The bistro in a folder of its own, without its own load, with a policy that lets `frontend` be the client."""
+    """The bistro in a folder of its own, without its own load, with a policy that lets `frontend` be the client.
+
+    `more`: files that are there too, by their names.
+    """
     folder = tmp_path / "bistro"
     shutil.copytree(BISTRO, folder, ignore=shutil.ignore_patterns(*without, "__pycache__"))
+    for name, text in (more or {}).items():
+        (folder / name).write_text(text)
     async with running(folder, *arguments) as mesh:
         yield mesh
 

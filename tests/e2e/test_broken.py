@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from plait.api.client import Client
 from tests.dialects.test_broken import BROKEN
 from tests.e2e.mesh import Mesh, bistro, loading, until, write
 
@@ -55,7 +54,7 @@ async def reported(mesh: Mesh, name: str, data: bytes, line: int, code: str) -> 
     write(path, data)
 
     async def told() -> bool:
-        async with Client(mesh.state / "run" / "api.sock") as client:
+        async with mesh.client() as client:
             findings = await client.findings()
         return any((one.file, one.line, one.code) == (str(path), line, code) for one in findings)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from plait.api.client import Client
 from tests.e2e.mesh import BISTRO, running, until, write
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(240)]
@@ -42,7 +41,7 @@ async def test_who_fails_is_shown_as_avoided_by_its_caller_until_it_is_called_ag
     write(folder / "routing.yaml", CAREFUL)
     text = (folder / "reservations.yaml").read_text()
     write(folder / "reservations.yaml", text.replace(SECOND, f'env: {{FAIL_PERCENT: "100"}}\n  {SECOND}'))
-    async with running(folder, mode=mode) as mesh, Client(mesh.state / "run" / "api.sock") as client:
+    async with running(folder, mode=mode) as mesh, mesh.client() as client:
 
         async def avoided() -> dict[str, tuple[str, ...]]:
             service = await client.service("bistro", "reservations")

@@ -75,7 +75,7 @@ async def findings(mesh: Mesh) -> list[FindingView]:
 
 
 def asking(mesh: Mesh) -> Client:
-    return Client(mesh.state / "run" / "api.sock")
+    return mesh.client()
 
 
 async def test_a_request_is_one_trace_in_which_each_hop_stands_once_below_its_caller(mesh: Mesh) -> None:

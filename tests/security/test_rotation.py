@@ -16,7 +16,7 @@ import pytest
 
 from plait.agent.record import ReplicaFiles
 from plait.agent.secrets import current
-from plait.api.client import Client, NoMesh
+from plait.api.client import NoMesh
 from plait.api.views import AuthorityStatus, SignerView
 from tests.e2e.mesh import Mesh, bistro, loading, until
 
@@ -33,12 +33,12 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
 
 
 async def authority(mesh: Mesh) -> AuthorityStatus:
-    async with Client(mesh.state / "run" / "api.sock") as client:
+    async with mesh.client() as client:
         return await client.authority()
 
 
 async def begun(mesh: Mesh, what: str) -> None:
-    async with Client(mesh.state / "run" / "api.sock") as client:
+    async with mesh.client() as client:
         assert (await client.rotate(what)).phase != "steady"
 
 

@@ -302,6 +302,8 @@ async def killed_somewhere(path: Path, chance: Chance) -> str:
             some = [*processes_of(mesh.state), mesh.process.pid]
             spaces = held_namespaces(some, held)
             assert spaces or phase != "run"
+            networks = namespaces(some, ("net",)) - namespaces([os.getpid()], ("net",))
+            inside = {(pid, started_at(pid)) for pid in others() if namespaces([pid], ("net",)) & networks}
             for pid in chance.sample(some, chance.randint(1, len(some))):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -310,6 +312,11 @@ async def killed_somewhere(path: Path, chance: Chance) -> str:
         assert not mesh.state.exists()
         assert mountinfo() == mounts
         await until(lambda: not spaces & namespaces(others()), "the namespaces to be empty", seconds=30)
+        await until(
+            lambda: not [pid for pid, began in inside if began and started_at(pid) == began],
+            "those who were in its networks, or held them, to be gone",
+            seconds=30,
+        )
     return phase
 
 
@@ -334,7 +341,7 @@ def held_namespaces(pids: Iterable[int], held: ExitStack) -> set[str]:
     """Every process and mount namespace of these processes but ours, each kept until `held` ends.
 
     The kernel gives a namespace's number to the next one as soon as it is free, and other tests make some meanwhile.
-    Network namespaces are not kept: what leads into them from the host would stay; the host's settings tell of it.
+    Network namespaces can't be kept, or what leads into them from the host would stay: see who was in them.
     """
     found: set[str] = set()
     for pid in pids:
@@ -350,16 +357,16 @@ def others() -> list[int]:
     return [pid for pid in all_pids() if pid != os.getpid()]
 
 
-def namespaces(pids: Iterable[int]) -> set[str]:
-    """Every process and mount namespace that one of these processes is in or keeps open."""
+def namespaces(pids: Iterable[int], kinds: tuple[str, ...] = ("pid", "mnt")) -> set[str]:
+    """Every namespace of these kinds that one of these processes is in or keeps open."""
     found: set[str] = set()
     for process in (Path(f"/proc/{pid}") for pid in pids):
-        links = [process / "ns" / kind for kind in ("pid", "mnt")]
+        links = [process / "ns" / kind for kind in kinds]
         with suppress(OSError):
             links += list((process / "fd").iterdir())
         for link in links:
             with suppress(OSError):
                 target = str(link.readlink())
-                if target.startswith(("pid:[", "mnt:[")):
+                if target.startswith(tuple(f"{kind}:[" for kind in kinds)):
                     found.add(target)
     return found

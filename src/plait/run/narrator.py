@@ -24,6 +24,8 @@ from plait.api.views import FindingView, ReplicaState, WorkloadStatus
 from plait.rollout.status import Phase
 
 _SERVES = (ReplicaState.READY, ReplicaState.ENDED)
+_SYNCED_WITHIN, _PAUSE = 5.0, 0.02
+"""Seconds: as long as that a proxy that does not answer is waited for, and between two looks."""
 
 
 async def narrate(socket: Path, say: Callable[[str], None], began: float) -> None:
@@ -37,17 +39,13 @@ async def narrate(socket: Path, say: Callable[[str], None], began: float) -> Non
             await asyncio.sleep(0.1)
 
 
-_SYNCED_WITHIN, _PAUSE = 5.0, 0.02
-"""Seconds."""
-
-
 @dataclass(slots=True)
 class _Narrator:
     say: Callable[[str], None]
     began: float
     ready: bool = False
     built: bool = False
-    """Whether proxies are told of all that has changed."""
+    """Whether the configuration was built since a replica has changed."""
     states: dict[str, str] = field(default_factory=dict)
     rollouts: dict[str, str] = field(default_factory=dict)
     findings: dict[FindingView, None] = field(default_factory=dict)
